@@ -109,7 +109,7 @@ fn requested_host_names_are_resolved() {
 }
 
 /// An upstream that answers every request with `body`, over TLS if it has settings for that, and
-/// tells what it was asked.
+/// reports the requests that it got.
 fn upstream(tls: Option<Arc<rustls::ServerConfig>>, body: &'static str) -> (u16, mpsc::Receiver<String>) {
     let (port, bound) = mpsc::channel();
     let (received, questions) = mpsc::channel();
@@ -164,7 +164,8 @@ fn models_of_catch_all_providers_are_listed() {
     wait_for("the list", || shared.catalog.load().contains_key(&all));
     assert_eq!(*shared.catalog.load()[&all], ["m1", "m2"]);
 
-    // A provider with a mapping is not asked; another one is, and the first keeps what it said.
+    // The list of a provider with a mapping is not fetched, that of another one is, and the first
+    // list is kept.
     let mapped = ProviderRow {
         model_mapping: r#"{"a":"b"}"#.into(),
         ..provider("mapped", &format!("http://127.0.0.1:{port}/x"))

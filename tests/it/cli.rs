@@ -1,4 +1,4 @@
-//! The binary, as somebody at a terminal sees it.
+//! The command line of the real binary.
 
 mod bench;
 mod convert;

@@ -14,7 +14,7 @@ const ADMIN_KEY: &str = "canary-of-the-admin-key";
 const WRONG_KEY: &str = "sk-canary-of-a-stranger";
 const SECRETS: [&str; 4] = [CLIENT_KEY, PROVIDER_KEY, ADMIN_KEY, WRONG_KEY];
 
-/// Answers and failures that repeat what was said to them.
+/// Responses and errors that repeat the conversation.
 fn echo(request: &fake::Request) -> Vec<u8> {
     let body = String::from_utf8_lossy(&request.body);
     let error =

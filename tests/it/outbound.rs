@@ -139,7 +139,7 @@ fn providers_are_reached_through_socks_proxies() {
     assert!(asked.iter().all(|host| *host == reached || *host == format!("::1:{port}")), "{asked:?}");
 }
 
-/// What a SOCKS proxy refuses is said, without what is secret.
+/// Refusals of a SOCKS proxy are reported without secrets.
 #[test]
 fn socks_proxies_that_refuse() {
     let provider = provider();
@@ -162,7 +162,7 @@ fn socks_proxies_that_refuse() {
     assert!(unknown.stderr.contains("proxies are reached by http, socks5 or socks5h"), "{}", unknown.stderr);
 }
 
-/// What goes wrong is said, without what is secret.
+/// Failures are reported without secrets.
 #[test]
 fn proxies_that_refuse() {
     let provider = provider();
@@ -181,7 +181,7 @@ fn proxies_that_refuse() {
     assert!(gateway.log().iter().all(|line| !line.contains("hidden")));
 }
 
-/// TLS goes through the tunnel to the provider, which is who it says it is.
+/// TLS goes through the tunnel to the provider, whose certificate is verified.
 #[test]
 fn certificates_of_a_provider() {
     let (server, client, stranger) = (Cert::new(), Cert::new(), Cert::new());

@@ -30,8 +30,8 @@ fn provider() -> Fake {
     provider
 }
 
-/// Clients that each keep a connection for as long as they are not told otherwise, and connect anew
-/// to wherever new connections are to go.
+/// Clients that each keep a connection until a response closes it, and then connect to wherever new
+/// connections go.
 struct Load {
     target: Arc<Mutex<SocketAddr>>,
     stop: Arc<AtomicBool>,
@@ -116,7 +116,7 @@ fn read_response(socket: &mut TcpStream) -> std::io::Result<bool> {
 }
 
 /// Instances behind a balancer, replaced one after the other: new connections go to the new one as
-/// soon as it is there, and the old one is told to end.
+/// soon as it is there, and the old one gets a signal to stop.
 #[test]
 fn twenty_restarts_lose_no_request() {
     let provider = provider();
@@ -262,7 +262,7 @@ fn one_gateway_serves_an_embedded_store() {
     assert_eq!(idle.status.code(), Some(1), "{idle:?}");
 }
 
-/// systemd passes sockets and is told what becomes of the service.
+/// systemd passes sockets and gets the state of the service.
 #[test]
 fn sockets_and_messages_of_systemd() {
     use std::os::fd::AsRawFd;

@@ -61,7 +61,7 @@ fn running_requests_finish_at_shutdown() {
         eventually("no new connections", || refuses_connections(&gateway));
         assert!(gateway.is_running());
 
-        // An answer that begins now is said to be the last on its connection.
+        // A response that begins now is marked as the last on its connection.
         received.send(answer::json(200, CHAT.answer));
         let response = waiting.response();
         assert_eq!((response.text(), response.header("connection")), (CHAT.answer, Some("close")));
@@ -106,7 +106,7 @@ fn readiness_falls_before_the_listener_closes() {
         let response = client.response();
         response.status == 503 && response.header("connection") == Some("close")
     });
-    // A connection that was kept is served once more, and hears that this was the last time.
+    // A connection that was kept is served once more, and its response is marked as the last.
     kept.ask(&get("/health"));
     let response = kept.response();
     assert_eq!((response.status, response.header("connection")), (200, Some("close")));

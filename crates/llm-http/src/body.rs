@@ -195,9 +195,9 @@ impl BodyDecoder {
         }
     }
 
-    /// Whether the message has ended and nothing was seen behind it. A server speaks only when
-    /// asked, so a connection on which it said more is out of step, and its next bytes are no
-    /// answer to what is asked next.
+    /// Whether the message has ended and nothing came behind it. A server sends nothing
+    /// unrequested, so a connection with more bytes is out of step, and its next bytes answer no
+    /// request.
     pub fn ended_alone(&self) -> bool {
         self.is_ended() && !self.followed
     }

@@ -1,4 +1,4 @@
-//! Who may come in, and where the door is.
+//! Access to the admin interface, and its listeners.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Writes are in force when their answer comes, on every core, whoever else writes.
+//! A write is in force on every core when its response arrives, whatever other writes there are.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! The admin interface through the front door.
+//! The admin interface of the real binary.
 
 mod access;
 mod budgets;

@@ -90,7 +90,7 @@ fn impossible_commands_are_explained() {
     assert!(reported_text.contains("cannot be reached"), "{reported_text}");
 }
 
-/// From one gateway to another, neither of which tells a secret.
+/// An export of one gateway is imported by another; neither shows a secret.
 #[test]
 fn the_whole_configuration_goes_from_one_gateway_to_another() {
     let upstream = Fake::answering(|_| answer::json(200, "{}"));
@@ -180,7 +180,8 @@ fn the_configuration_is_looked_at_from_elsewhere() {
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "1 providers and 0 credentials, 1 problems\n");
     good(&gateway, &["provider", "remove", "g"]);
     assert_eq!(good(&gateway, &["check-config"]), "0 providers and 0 credentials, 0 problems\n");
-    // What has to be where the store is says so, and does nothing to the store of who asks.
+    // Commands that must run beside the store fail with `--url`, and change nothing in the local
+    // store.
     let output = run(&gateway, &["migrate", "up"], ADMIN_KEY);
     assert_eq!(output.status.code(), Some(2));
     let reported_text = String::from_utf8(output.stderr).unwrap();

@@ -213,7 +213,7 @@ fn errors_of_the_first_five_minutes() {
                 postgresql://USER@HOST/DATABASE\n";
     assert_eq!((store.code, store.stderr.as_str()), (2, displayed));
 
-    // A gateway that nobody may use, or that has no provider.
+    // A gateway without keys or without providers.
     let gateway = Setup::new().no_credentials().start();
     let mut client = gateway.client();
     client.ask(&get("/v1/models").key("sk-any"));

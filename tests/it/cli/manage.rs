@@ -170,7 +170,7 @@ fn commands_that_read_make_nothing() {
     assert_eq!(std::fs::read_dir(place.0.path()).unwrap().count(), 0);
 }
 
-/// What a shell has not filled in is taken as it stands, and said to look odd.
+/// A variable that the shell has not expanded is stored as it is, with a warning.
 #[test]
 fn keys_that_are_no_keys() {
     let place = Place::new();
@@ -312,8 +312,7 @@ fn rows_of_a_gateway_elsewhere_are_changed_in_their_place() {
     assert!(!stored().credentials[0].is_enabled);
 }
 
-/// Whoever writes into another store than the one that the gateway beside it serves is told so, and
-/// nothing is written.
+/// A command refuses to write into another store than that of the gateway beside it.
 #[test]
 fn another_store_than_the_gateways_is_not_written_by_mistake() {
     let gateway = Setup::new().start();
@@ -351,7 +350,7 @@ fn another_store_than_the_gateways_is_not_written_by_mistake() {
     assert!(id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
 }
 
-/// A base that is pasted whole is cut, one that lacks its version gets it; both are said.
+/// A base that is an endpoint is cut, one without its version gets it, and each is reported.
 #[test]
 fn base_urls_are_corrected_with_a_notice() {
     let place = Place::new();

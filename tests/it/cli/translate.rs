@@ -1,4 +1,4 @@
-//! `llm-proxy translate`: what goes in, what comes out, and what is said about it.
+//! `llm-proxy translate`: inputs, outputs, and the notes on stderr.
 
 use std::io::Write;
 use std::process::Stdio;

@@ -1,5 +1,5 @@
-//! One row as it is to be replayed: what the client sends, what the upstream hears and says, what
-//! the client is to get.
+//! One row for a replay: the client's request, the request that the upstream must get, its
+//! response, and the response that the client must get.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;

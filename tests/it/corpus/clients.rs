@@ -66,7 +66,7 @@ const TABLE: &[(&str, &str, Right)] = &[
     ("POST", "/v1/responses/compact", Right::Relayed(sample::RESPONSES.answer, None)),
     ("POST", "/v1/conversations", Right::Error(404, Format::Responses, NO_STATE)),
     ("POST", "/v1/messages/batches", Right::Error(404, Format::Messages, NO_STATE)),
-    // OpenAI has a model of its own for it. A gateway has none, and says what is missing.
+    // OpenAI has a default model here. A gateway has none, and its error names the missing member.
     ("POST", "/v1/moderations", Right::Error(400, Format::Chat, NO_MODEL)),
     // A base URL with a path that this gateway does not have.
     ("POST", "/gw/v1/messages", Right::Error(404, Format::Messages, NO_PATH)),
@@ -158,11 +158,10 @@ impl Recorded {
         if self.body.is_some() { request.body(self.body()) } else { request }
     }
 
-    /// What the provider says: an error where the recording gateway said one, for the client to act
-    /// on.
+    /// The provider's response: an error where the recording has one.
     fn answer(&self, whole: &str, sample: Option<&Sample>) -> Vec<u8> {
         match (self.replied.status, sample) {
-            // 404 said that the recording gateway did not have the path.
+            // A 404 means that the recording gateway did not have the path.
             (200 | 404, Some(sample)) if self.streams() => answer::sse(&sample.events()),
             (200 | 404, _) => answer::json(200, whole),
             (status, _) => answer::with(status, &[("content-type", "application/json"), ("retry-after", "1")], FAILURE),
@@ -303,8 +302,8 @@ fn check_heard(request: &Recorded, received: &[Request]) -> Checked {
 
 fn check_relayed(request: &Recorded, whole: &str, sample: Option<&Sample>, response: &Response) -> Checked {
     let (status, body) = match (request.replied.status, sample) {
-        // The provider refused its own key, of which the client must not be told as if it were the
-        // client's.
+        // The provider refused the gateway's key, which must not reach the client as a refusal of
+        // the client's own.
         (401, _) => {
             let says_so = response.text().contains("upstream authentication failed");
             return if response.status == 502 && says_so { Ok(()) } else { Err("502 was expected".to_owned()) };

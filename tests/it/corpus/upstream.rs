@@ -68,7 +68,7 @@ fn serve(socket: TcpStream, number: usize, stage: &Stage) {
     conn.link.socket().set_read_timeout(None).unwrap();
     while let Some(request) = conn.next_request() {
         let id = request.header("x-request-id").unwrap_or_default().to_owned();
-        // A request that nobody announced ends here, and the gateway's answer tells.
+        // An unexpected request ends here, and shows in the gateway's response.
         let Some(script) = stage.scripts.lock().unwrap().remove(&id) else { return };
         stage.heard.lock().unwrap().insert(id, request);
         for (at, piece) in script.pieces.into_iter().enumerate() {

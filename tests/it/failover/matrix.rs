@@ -137,7 +137,7 @@ fn the_table_of_faults() {
                     let before = seen();
                     let mut client = gateway.client();
                     client.ask(&case.request());
-                    // A client that waits for ever is a result too, and the worst of all.
+                    // A client that waits without end is a result too, and the worst of all.
                     let got = std::panic::catch_unwind(AssertUnwindSafe(|| Got::of(&mut client)));
                     let Ok(got) = got else {
                         results.lock().unwrap().insert(case, "HANGS".to_owned());
@@ -145,7 +145,8 @@ fn the_table_of_faults() {
                     };
                     let after = seen();
                     let (a, b) = (after.0 - before.0, after.1 - before.1);
-                    // Where the provider was not reached, the gateway's own count says what it tried.
+                    // Where the provider was not reached, the gateway's own count of attempts is
+                    // used.
                     let a = if a == 0 { got.attempts - b } else { a };
                     let who = got.provider.rsplit('-').next().unwrap_or_default();
                     let tries = if case.has_standby { format!("{a}+{b}") } else { a.to_string() };
@@ -162,7 +163,7 @@ fn the_table_of_faults() {
     compare(&document(&faults, &results));
 }
 
-/// What the log of requests says of a case: status, and category of the error.
+/// The row of a case in the log of requests: status, and category of the error.
 fn record(gateway: &Gateway, case: &Case) -> String {
     let mut row = Value::Null;
     eventually(&format!("{} is in the log", case.model()), || {

@@ -5,7 +5,7 @@ use super::*;
 /// Gives the client back if it keeps its end of the connection.
 type Leave = fn(Client) -> Option<Client>;
 
-/// All ways to leave. A half close is one of them: nobody is known to read an answer after it.
+/// All ways to disconnect. A half close is one of them, since the client may not read after it.
 fn leavings() -> [(&'static str, Leave); 3] {
     [
         ("close", |_| None),

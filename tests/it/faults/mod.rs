@@ -1,5 +1,5 @@
-//! What goes wrong at a provider, and at a client: who is asked next, who is told what, and what is
-//! never done.
+//! Faults of providers and of clients: which provider is tried next, what the client gets, and what
+//! must never happen.
 
 mod barrier;
 mod broken;

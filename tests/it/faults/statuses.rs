@@ -226,7 +226,7 @@ fn a_refused_key_is_never_the_clients_401() {
                 ["server_error", "upstream_authentication_failed"]
             };
             assert_eq!([kind, code], expected);
-            // The operator reads what the provider said, without what may be a key.
+            // The log has the provider's message, without words that may be a key.
             let reported_text = |line: &String| line.contains("message: Incorrect API key provided: ***");
             eventually("it is logged", || gateway.log().iter().any(reported_text));
             assert!(!gateway.log().iter().any(|line| line.contains("pk-upst")));

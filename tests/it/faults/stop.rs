@@ -1,4 +1,4 @@
-//! Being told to stop.
+//! The shutdown of the gateway.
 
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};

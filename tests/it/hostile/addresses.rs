@@ -39,7 +39,7 @@ fn the_admin_interface_is_for_listed_addresses() {
         (&["192.0.2.1:4711"], 200),
         (&["192.0.2.1, 198.51.100.7"], 200),
         (&["192.0.2.1", "198.51.100.7"], 200),
-        // What a client says itself stands in front of what its proxy adds.
+        // Addresses that a client writes itself stand in front of the one that its proxy adds.
         (&["192.0.2.1, 203.0.113.5"], 403),
         (&["192.0.2.1", "203.0.113.5"], 403),
         (&["192.0.2.1, nonsense"], 403),
@@ -53,7 +53,8 @@ fn the_admin_interface_is_for_listed_addresses() {
     assert_eq!(client.response().status, 200);
 }
 
-/// A connection begins with who made it, and counts for that address.
+/// A connection begins with the address of its client in a PROXY header, and counts for that
+/// address.
 #[test]
 fn the_proxy_protocol_names_clients() {
     let provider = Fake::answering(|_| answer::json(200, CHAT.answer));

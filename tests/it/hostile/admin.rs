@@ -1,4 +1,4 @@
-//! What a page, a guesser, or somebody with the admin key can make of the admin interface.
+//! Attacks on the admin interface: by a page in a browser, by guesses of the key, and with the key.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -243,7 +243,7 @@ fn an_import_that_fails_changes_nothing() {
     assert_eq!(list["credentials"], json!([]));
 }
 
-/// A key of the client's own choice may be short, and then its maker hears of it.
+/// A short key of the client's own choice is accepted with a warning.
 #[test]
 fn weak_keys_are_warned_of() {
     let gateway = setup().start();

@@ -6,7 +6,8 @@ use llm_proxy::config::rows::ProviderRow;
 
 use super::*;
 
-/// `MAX_BUFFERED_BYTES` bounds all bodies together; beyond it a request is told to come again.
+/// `MAX_BUFFERED_BYTES` bounds all bodies together; requests beyond it get a 503 with
+/// `retry-after`.
 #[test]
 fn the_memory_for_bodies_is_bounded() {
     const SIZE: usize = 4 << 20;

@@ -137,7 +137,7 @@ fn weak_keys_in_files_are_warned_of() {
     assert!(reported_text.contains("line 2: credential short: key has fewer than 16 characters"), "{reported_text}");
 }
 
-/// Its memory, with keys and conversations in it, is for nobody else of its user.
+/// No other process of the same user can read its memory, with keys and conversations in it.
 #[test]
 fn the_process_cannot_be_dumped() {
     let user = "if [ \"$(id -u)\" = 0 ]; then chown -R 65534 \"$DATA_DIR\"; \

@@ -100,7 +100,7 @@ fn priorities_decide_who_waits() {
     assert_eq!(*order.lock().unwrap(), ["normal", "high", "high", "normal", "low", "low"]);
 }
 
-/// Who waits in vain hears when to come again, in its own format.
+/// A request that waits in vain gets an error with `retry-after` in its own format.
 #[test]
 fn who_waits_in_vain_is_told_when_to_come_again() {
     for (sample, status) in [(&CHAT, 503), (&MESSAGES, 529), (&RESPONSES, 503)] {

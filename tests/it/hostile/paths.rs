@@ -1,4 +1,4 @@
-//! What a client says never reaches a provider as a path of the client's choice.
+//! No client can choose the path of the upstream request.
 
 use llm_proxy::config::rows::ProviderRow;
 

@@ -65,7 +65,7 @@ fn telemetry_is_bounded() {
     (0..9).for_each(|_| client.send(&piece));
     assert_eq!(client.response().status, 413);
 
-    // Who waits to be told to go on is answered instead.
+    // A client that waits for `100 Continue` gets the final response instead.
     let mut client = gateway.client();
     client.send(without_key(EVENTS).header("expect", "100-continue").header("content-length", "100").bytes());
     assert_eq!(client.response().status, 200);
@@ -110,7 +110,7 @@ fn no_path_reads_the_body_of_a_caller_without_a_key() {
     assert_eq!(provider.requests().len(), 0);
 }
 
-/// Scrapes that nobody needs a key for do not keep administrators out.
+/// Scrapes without a key do not lock administrators out.
 #[test]
 fn scrapes_leave_room_for_the_admin_interface() {
     let gateway = Setup::new().env("ADMIN_KEY", "a-long-admin-key").start();

@@ -1,5 +1,5 @@
-//! Budgets through the front door: what is reserved, what is charged on every way out of a request,
-//! what is refused and what is said of it.
+//! Budgets of the real binary: reservations, charges on every way out of a request, refusals and
+//! their errors.
 
 use llm_proxy::config::rows::{BudgetRow, GroupRow, ProviderRow};
 use llm_proxy::control_plane::store::blocking::Blocking;

@@ -1,4 +1,4 @@
-//! Groups of credentials through the front door: what each level refuses, and how it is told.
+//! Groups of credentials of the real binary: what each level refuses, and the errors.
 
 use llm_proxy::config::rows::GroupRow;
 use serde_json::json;

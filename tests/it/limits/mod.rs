@@ -1,5 +1,5 @@
-//! The limits of credentials through the front door: what is refused, what is said of it, and what
-//! comes back.
+//! The limits of credentials of the real binary: what is refused, with which error, and what is
+//! given back.
 
 mod at_once;
 mod budgets;
@@ -39,7 +39,8 @@ fn quick() -> MockHandle {
     llm_mock::start(MockOptions { addr, workers: 1, defaults: Knobs::default() }).unwrap()
 }
 
-/// What clients saw who asked for `seconds`, each again as soon as it was answered.
+/// The responses to clients that sent requests for `seconds`, each again as soon as it got a
+/// response.
 struct Seen {
     admitted: u64,
     refused: u64,

@@ -36,7 +36,7 @@ fn nodes_together_admit_at_most_the_limit_and_their_debts() {
     assert!(admitted as f64 >= LIMIT as f64 * elapsed * 0.5, "{admitted} admitted in {elapsed:.2} s");
     println!("{admitted} admitted in {elapsed:.2} s, {most:.0} allowed");
 
-    // What one uses the other one lacks, and says so.
+    // The units that one gateway uses are missing at the other, which reports that.
     let spent = closed_loop(&[one], 8, 1.0);
     assert!(spent.admitted > 0);
     let response = two.client().call(PATH, sample::CHAT.ask);

@@ -93,7 +93,7 @@ fn every_end_gives_back_what_was_not_used() {
     conn.close();
     rig.costs(reserved, 5..=5);
 
-    // A provider that refuses, and one that says nothing at all.
+    // A provider that refuses, and one that sends nothing at all.
     let rig = Rig::new();
     let mut client = rig.gateway.client();
     client.ask(&post(PATH).body(ask(false)));
@@ -150,7 +150,7 @@ fn a_reserve_that_is_not_there_is_refused_and_costs_nothing() {
         // Only the first one has cost a request.
         assert_eq!(number(&response, "x-ratelimit-remaining-requests"), 999);
     }
-    // A prompt that never fits says so, in the other dialect too.
+    // A prompt that never fits gets an error in either format.
     let long = "word ".repeat(2000);
     let body = format!(r#"{{"model":"m-asked","max_tokens":1,"messages":[{{"role":"user","content":"{long}"}}]}}"#);
     let response = client.call("/v1/messages", body);

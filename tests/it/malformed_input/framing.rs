@@ -1,5 +1,5 @@
-//! Framing: where a body ends must be said once and in one way, else another server on the way may
-//! see another request behind it.
+//! Framing: the end of a body must be declared once and in one way, else another server on the way
+//! may see another request behind it.
 
 use super::*;
 

@@ -20,7 +20,7 @@ fn old() -> ExpectedError {
     expected_error("this port speaks HTTP/1.1 and HTTP/1.0").status(505).code("http_version_not_supported")
 }
 
-/// Heads of which the path is `/` or no path can be told.
+/// Heads whose path is `/` or unknown.
 #[test]
 fn heads_that_are_not_http_are_refused() {
     let rows: &[(&str, &str, ExpectedError)] = &[

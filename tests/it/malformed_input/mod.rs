@@ -18,7 +18,7 @@ use serde_json::json;
 use super::support::sample::{CHAT, MESSAGES, MODEL, RESPONSES, Sample};
 use super::support::*;
 
-/// What an error says, in the words of all formats.
+/// The message of an error, in the shape of any format.
 #[derive(Debug, Clone)]
 struct ExpectedError {
     status: u16,
@@ -172,7 +172,7 @@ impl Bench {
         Bench { gateway, provider, good: 0 }
     }
 
-    /// Sends `bytes` and compares all that can be told of the answer.
+    /// Sends `bytes` and compares everything that is known of the response.
     fn refused(&mut self, name: &str, bytes: &[u8], shape: Shape, expected_error: &ExpectedError, then: Then) {
         let mut client = self.gateway.client();
         client.send(bytes);

@@ -63,7 +63,7 @@ fn a_head_that_drips() {
     bench.finish();
 }
 
-/// Nobody is told anything who has not asked.
+/// A client that has sent nothing gets no response.
 #[test]
 fn a_connection_without_a_request() {
     let bench = bench("HEADER_READ_TIMEOUT_SECS");

@@ -20,7 +20,7 @@ use serde_json::Value;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     Answer,
-    /// The provider refuses before it has said anything: the client gets a status.
+    /// The provider refuses before it has sent anything: the client gets a status.
     Refused,
     /// The stream fails after words: the client gets an event, or a status if it waits for the
     /// whole.

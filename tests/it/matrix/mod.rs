@@ -256,8 +256,8 @@ fn check_broken(cell: Cell, answer: Result<Vec<u8>, Error>) -> Vec<String> {
     wrong
 }
 
-/// The fixtures are what they say: answers of vendors, whose streams break no rule and say what the
-/// whole says.
+/// The fixtures are valid responses of vendors: their streams break no rule and mean the same as
+/// the whole bodies.
 #[test]
 fn the_fixtures_agree_with_themselves() {
     for format in Format::ALL {

@@ -1,5 +1,4 @@
-//! Whoever asks what a request was hears one story: metrics, lines, traces, rows and spans agree
-//! about each request, in every cell of formats.
+//! Metrics, lines, traces, rows and spans agree about each request, in every cell of formats.
 
 use llm_proxy::config::rows::ProviderRow;
 use serde_json::Value;
@@ -30,7 +29,7 @@ struct SinkView {
     sent: String,
     provider: String,
     status: u64,
-    /// `None` where nobody counted, or only a guess was made.
+    /// `None` where tokens were not counted, or only estimated.
     tokens: Option<(u64, u64)>,
     finish: Option<String>,
 }

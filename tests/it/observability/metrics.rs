@@ -1,4 +1,4 @@
-//! `/metrics` through the front door: what a request adds, and what it can't.
+//! `/metrics` of the real binary: what a request adds, and what it can't.
 
 use llm_proxy::config::rows::ProviderRow;
 
@@ -187,7 +187,7 @@ fn failures_and_disconnects_are_recorded() {
     drop(leaver);
     displayed(&gateway, r#"llm_proxy_client_disconnects_total{model="m-asked",provider="first"}"#, 1.0);
     displayed(&gateway, r#"llm_proxy_provider_attempts_total{provider="first",outcome="client_gone"}"#, 1.0);
-    // Nothing was told of tokens: what came through is a guess, and says so.
+    // The provider reported no tokens: their number is an estimate, and is marked so.
     displayed(&gateway, r#"llm_proxy_token_counts_total{provider="first",source="estimate"}"#, 1.0);
     displayed(&gateway, r#"llm_proxy_active_requests{endpoint="/v1/chat/completions"}"#, 0.0);
 }

@@ -104,7 +104,7 @@ fn lines(dump: &str) -> Vec<&str> {
     dump.lines().filter(|line| !body(line) && !moved.iter().any(|moved| line.contains(moved))).collect()
 }
 
-/// Its tables are whole, so it is taken up; whoever runs it hears of the mark.
+/// Its tables are complete, so it is adopted, and the log reports the mark.
 #[test]
 fn a_database_that_was_left_dirty_is_a_problem() {
     let db = Db::new();

@@ -147,7 +147,7 @@ fn a_database_that_dies_while_serving_changes_nothing_for_clients() {
             let before = received.load(Ordering::Relaxed);
             eventually("requests go on", || received.load(Ordering::Relaxed) > before + 100);
             server.resume();
-            // Written before the gateway is back, so that no notice tells of it.
+            // Written before the gateway is back, so that there is no notice of it.
             let key = format!("while-away-{round}");
             db.store().create_credential(&credential(&key)).unwrap();
             eventually("what was missed is read", || status(&gateway, &key) == 200);
@@ -205,8 +205,8 @@ fn values_that_the_database_cannot_store_are_refused() {
     assert_eq!(client.response().status, 201);
 }
 
-/// A database that takes connections' bytes and says nothing is found out soon, and heard again
-/// when it speaks.
+/// A database that accepts bytes and sends nothing is noticed soon, and used again when it
+/// responds.
 #[test]
 fn silent_database_is_noticed() {
     let server = Server::start();
@@ -340,7 +340,8 @@ fn a_poisoned_row_is_never_an_outage() {
         .skip(received)
         .all(|request| request.header("authorization") == Some("Bearer pk-upstream"));
     assert!(of_the_rest);
-    // A row that turns bad while it serves takes nothing else with it, and is mended by mending it.
+    // A row that becomes invalid while it is served affects nothing else, and a correction of the
+    // row is enough.
     db.sql("UPDATE providers SET api_base = 'nonsense' WHERE provider_key = 'chat'");
     eventually("the row is out", || status(&gateway, KEY) != 200);
     db.sql(&format!("UPDATE providers SET api_base = '{}' WHERE provider_key = 'chat'", provider.url("/v1")));

@@ -313,7 +313,7 @@ fn tls_in_its_four_modes() {
     encrypted(&format!("sslmode=verify-full&sslrootcert={root}")).unwrap();
     let error = encrypted("sslmode=verify-full").unwrap_err();
     assert!(error.contains("invalid peer certificate"), "an authority that nobody trusts: {error}");
-    // The user that asks sees whether its session is encrypted.
+    // The session itself reports whether it is encrypted.
     let sql = "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = ";
     for (parameters, ssl) in [("sslmode=disable", "f"), ("sslmode=prefer", "t"), ("sslmode=require", "t")] {
         let store = open(&format!("{}?{parameters}&application_name={ssl}{}", db.url(), parameters.len()), true);

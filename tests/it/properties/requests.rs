@@ -272,7 +272,7 @@ fn encoded(client: Format, provider: Format, body: &str) -> Encoded {
     done.unwrap_or_else(|error| panic!("{client} to {provider}: {error:?}\n{body}"))
 }
 
-/// What a body says, in lines that are the same for all formats.
+/// Writes the meaning of a body in lines that are the same for all formats.
 fn facts(format: Format, body: &str) -> Vec<String> {
     let body: Value = serde_json::from_str(body).unwrap();
     let mut lines = Vec::new();
@@ -384,7 +384,8 @@ fn responses_facts(body: &Value, lines: &mut Vec<String>) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(120))]
 
-    /// There and back, over each of the other formats; the middle says the same too.
+    /// Each request is translated into the other formats and back, and means the same in all of
+    /// them.
     #[test]
     fn requests_survive_a_round_trip_through_each_format(conversation in conversation()) {
         for (client, middle) in directions() {

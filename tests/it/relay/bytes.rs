@@ -14,8 +14,7 @@ fn whole_answers() {
     for sample in sample::ALL.iter().copied().chain([&EMBEDDINGS]) {
         let (provider, gateway) = serving(sample);
         let mut client = gateway.client();
-        // Spacing, key order, escapes and members that nobody knows are the client's and the
-        // provider's own.
+        // Spacing, key order, escapes and unknown members pass unchanged.
         let ask = format!(" {}\r\n", sample.ask.replace(':', " :\t").replacen('{', r#"{"x-new":"\u00e9\/",  "#, 1));
         let answer = format!("\n{}\n ", sample.answer.replace(',', " ,\n").replacen('{', r#"{"n":1e400,"n":-0,"#, 1));
         let (half, rest) = answer.as_bytes().split_at(answer.len() / 2);

@@ -32,7 +32,7 @@ fn a_client_that_expects_a_continue_gets_one() {
     conn.send(answer::json(200, "{}"));
     assert_eq!(client.response().status, 200);
 
-    // Who is refused is told before the body is sent.
+    // A refused client gets its response before it sends the body.
     client.send(post(PATH).header("Expect", "100-continue").header("Content-Length", "1000").key("sk-wrong").bytes());
     assert_eq!(client.response().status, 401);
     client.expect_closed();
@@ -173,7 +173,8 @@ fn a_client_of_http_1_0() {
     let length = answer::json(200, sample::CHAT.answer);
     let chunked = [answer::JSON.as_bytes(), &answer::chunk(sample::CHAT.answer), b"0\r\n\r\n"].concat();
     let stream = answer::sse(&sample::CHAT.events());
-    // Known in time, the length is told and the connection may stay; else its end is the body's.
+    // A length that is known in time is sent, and the connection is kept; else its end is that of
+    // the body.
     for (upstream, keep, stays) in [
         (&length, "keep-alive", true),
         (&length, "", false),

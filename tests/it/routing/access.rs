@@ -1,4 +1,4 @@
-//! Credentials: who they are, what they may ask for, and how often.
+//! Credentials: authentication, the models that they may use, and their rate limits.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -239,7 +239,7 @@ fn a_wait_without_end_is_bounded() {
     }
 }
 
-/// The client gets the failure that is of most use to it, and the headers name who failed so.
+/// The client gets the most useful failure, and the headers name its provider.
 #[test]
 fn the_most_useful_failure_is_passed_on() {
     let quota = || answer::json(429, r#"{"error":{"message":"m","code":"insufficient_quota"}}"#);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 
-/// Promised to whoever changes something. The command itself is not counted.
+/// The longest time until a change is in force. The command itself is not counted.
 const AT_ONCE: Duration = Duration::from_secs(1);
 /// On a machine that is busy with other tests.
 const GRACE: Duration = Duration::from_secs(5);

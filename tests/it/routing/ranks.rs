@@ -61,7 +61,7 @@ fn a_model_goes_to_the_vendor_that_lists_it() {
     }
     assert_eq!((received(&a).len(), received(&b).len()), (before.0 + 12, before.1 + 12), "nobody is asked in vain");
     assert_eq!(shares, BTreeMap::from([("a".to_owned(), 4), ("b".to_owned(), 4)]));
-    // What nobody lists is answered by a vendor, not by the gateway.
+    // A model that no provider lists gets a provider's response, not the gateway's own.
     assert_eq!(client.call(PATH, ask("gpt-5")).status, 404);
 }
 

@@ -100,7 +100,7 @@ fn the_end_of_a_long_answer() {
     }
 }
 
-/// Puts `text` in the place of what was said. Returns how often.
+/// Puts `text` in the place of the conversation. Returns how often.
 fn lengthen(value: &mut Value, text: &str) -> usize {
     match value {
         Value::Array(list) => list.iter_mut().map(|value| lengthen(value, text)).sum(),
@@ -208,8 +208,7 @@ fn failover() {
     assert_eq!(story[0].is["provider"], "good");
 }
 
-/// What was prepared for a client by an attempt that failed never went out, and is not told as if
-/// it had.
+/// The response that a failed attempt had prepared was never sent, and is not logged as sent.
 #[test]
 fn a_stream_that_failed_before_its_content() {
     let broken = Fake::answering(|_| answer::sse(&[sample::CHAT.opening[0], sample::CHAT.error]));
@@ -237,7 +236,7 @@ fn a_stream_that_failed_before_its_content() {
     assert_eq!(story[6].chunks(), got.text());
 }
 
-/// Nobody was asked; still it is told what was wanted and what was said to that.
+/// No provider was tried, and the request and its response are logged all the same.
 #[test]
 fn refused_before_routing() {
     let provider = speaker(&sample::CHAT);

@@ -1,4 +1,4 @@
-//! What Langfuse is told, checked against the rules of its API.
+//! The events for Langfuse, checked against the rules of its API.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -7,7 +7,7 @@ use base64::Engine;
 
 use super::*;
 
-/// A Langfuse that keeps what it is told, and refuses batches that break a rule with status 400.
+/// A Langfuse server that keeps the events, and refuses batches that break a rule with status 400.
 pub struct Langfuse {
     pub server: Fake,
     faults: Arc<Mutex<Vec<String>>>,
@@ -181,7 +181,7 @@ fn who_and_where() {
     assert!(!trace.to_string().contains("hidden"));
 }
 
-/// Errors of providers, of the gateway, of the client; a key that is wrong is not told.
+/// Errors of providers, of the gateway, of the client; a request with a wrong key is not sent.
 #[test]
 fn ends_without_success() {
     let langfuse = Langfuse::start();

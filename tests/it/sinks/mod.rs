@@ -1,5 +1,5 @@
-//! Where finished requests go: files of lines, Langfuse. Each through the front door, and each with
-//! its sink out of order.
+//! Sinks of the real binary: files of lines and Langfuse, each also with its destination out of
+//! order.
 
 mod cost;
 mod crash;

@@ -1,4 +1,4 @@
-//! What a client of another format is to hear of an answer: the rules of translation as a reader of
+//! The response that a client of another format must get: the rules of translation as a reader of
 //! the vendors' manuals would write them down, apart from the code under test.
 
 use serde_json::{Value, json};
@@ -11,8 +11,8 @@ use super::output::{Call, Output};
 pub fn crossed(from: Format, to: Format, output: &Output) -> Output {
     let mut out = output.clone();
     let why = FinishReason::of(from, to, output);
-    // Chat and Responses have a place of its own for a refusal; in Messages it is text, and the
-    // reason says so.
+    // Chat and Responses have a place of its own for a refusal; in Messages it is text, marked by
+    // the stop reason.
     if to == Format::Messages && from != Format::Messages {
         out.text += &output.refusal;
         out.explanation = std::mem::take(&mut out.refusal);

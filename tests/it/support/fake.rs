@@ -125,7 +125,7 @@ impl Fake {
         let (sender, accepted) = mpsc::channel();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let fake = Fake { addr, tls: tls.is_some(), accepted: Mutex::new(accepted), seen: seen.clone() };
-        // Ends with the process: a listener that is asked by nobody disturbs nobody.
+        // Ends with the process: an unused listener does no harm.
         thread::spawn(move || {
             for (number, socket) in listener.incoming().flatten().enumerate() {
                 let (handler, tls, seen, sender) = (handler.clone(), tls.clone(), seen.clone(), sender.clone());
@@ -205,7 +205,8 @@ fn serve(mut conn: Conn, handler: &Handler, seen: &Mutex<Vec<Request>>) {
     while let Some(request) = conn.next_request() {
         seen.lock().unwrap().push(request.clone());
         let answer = handler(&request);
-        // A head without a length, or one that says so, ends with its connection.
+        // The body behind a head without a length, or with `connection: close`, ends with its
+        // connection.
         let head = memchr::memmem::find(&answer, b"\r\n\r\n").map_or(&answer[..], |end| &answer[..end]);
         let head = String::from_utf8_lossy(head).to_ascii_lowercase();
         let last = head.contains("connection: close");

@@ -342,7 +342,7 @@ fn follow(stderr: impl std::io::Read + Send + 'static, log: Arc<Mutex<Vec<String
     lines
 }
 
-/// The address that a gateway says it listens on; `None` when it has ended.
+/// Returns the address that a gateway reports to listen on; `None` when it has ended.
 fn listening(lines: &Receiver<String>) -> Option<SocketAddr> {
     loop {
         let line = match lines.recv_timeout(HANG) {

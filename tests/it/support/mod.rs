@@ -1,5 +1,5 @@
-//! What tests through the front door stand on: the real binary ([`Setup`], [`Gateway`]), a client
-//! on a bare socket ([`Client`]) and a provider that does exactly what the test says ([`Fake`]).
+//! The basis of tests against the real binary ([`Setup`], [`Gateway`]): a client on a bare socket
+//! ([`Client`]) and a provider that does exactly what the test says ([`Fake`]).
 //!
 //! ```ignore
 //! let provider = Fake::start();

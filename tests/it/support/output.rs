@@ -1,5 +1,5 @@
-//! What an answer says, read with serde_json alone: none of the code under test stands on this
-//! side.
+//! Reads the meaning of a response with serde_json alone: none of the code under test stands on
+//! this side.
 //!
 //! [`whole`] reads a body, [`stream`] a stream. A stream is folded into the body that it stands
 //! for, by the rules of the vendor's SDK, and what it broke on the way is listed: recordings of

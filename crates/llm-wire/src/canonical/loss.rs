@@ -165,7 +165,7 @@ struct Entry {
     path: Option<String>,
 }
 
-/// What one translation lost and mended. Encoders and decoders of requests write it.
+/// The losses and repairs of one translation. Encoders and decoders of requests write it.
 #[derive(Debug, Default)]
 pub struct Ledger {
     strict: bool,
@@ -274,7 +274,7 @@ impl Ledger {
         list(self.entries.iter().map(|e| format!("{};{}", e.path.as_deref().unwrap_or(e.loss.label()), e.how.label())))
     }
 
-    /// Value of `x-llm-proxy-repaired`: `orphan_call=1`. `None` when nothing was mended.
+    /// Value of `x-llm-proxy-repaired`: `orphan_call=1`. `None` when nothing was repaired.
     pub fn repaired_header(&self) -> Option<String> {
         list(self.repairs().map(|(repair, n)| format!("{}={n}", repair.label())))
     }

@@ -230,7 +230,7 @@ impl Error {
         self
     }
 
-    /// Puts words of the caller before the detail.
+    /// Puts the caller's text before the detail.
     pub fn context(mut self, words: impl fmt::Display) -> Error {
         self.detail = Some(match self.detail {
             Some(detail) => format!("{words}: {detail}"),
@@ -239,7 +239,7 @@ impl Error {
         self
     }
 
-    /// See the field.
+    /// Marks the note as the text of a provider, which is not for the log.
     pub fn quoted(mut self) -> Error {
         self.quoted = true;
         self

@@ -26,7 +26,7 @@ use memchr::memchr2;
 use super::raw::{RawStr, RawValue};
 use super::scan::{Nest, Open, plain_run, skip_space};
 
-/// A key is compared up to this many escaped bytes; a longer one is none of ours.
+/// A key is compared up to this many escaped bytes; a longer one is not captured.
 const MAX_KEY: usize = 64;
 
 /// A model name longer than this is left alone rather than held.
@@ -288,7 +288,7 @@ impl Document {
                 Some(n) => (pos + n + 1, State::KeyEscape),
             },
         };
-        // One byte over the limit is enough to make it no key of ours.
+        // One byte over the limit is enough to make it a key that is not captured.
         let room = (MAX_KEY + 1).saturating_sub(self.key.len());
         self.key.extend_from_slice(&input[pos..end.min(pos + room)]);
         self.state = next;

@@ -24,7 +24,8 @@ pub(crate) enum Rule {
     Home(&'static str),
     /// Kept in [`Ext`]; removed with an entry in the ledger.
     Drop(Loss),
-    /// Kept in [`Ext`]; removed without a word: it asks for nothing that the answer could lack.
+    /// Kept in [`Ext`]; removed without an entry in the ledger: it asks for nothing that the answer
+    /// could lack.
     Silent,
     /// Kept in [`Ext`]; refused with 400 unless it is `null`, `false` or empty: dropping it would
     /// change the meaning.

@@ -25,13 +25,14 @@ pub enum RetryWithout {
     Effort,
     /// Summaries of reasoning: the provider's account may not have them.
     Summary,
-    /// Thinking beside a tool that must be called, or the must where the model always thinks.
+    /// Thinking beside a tool that must be called; or, where the model always thinks, the
+    /// obligation to call it.
     ForcedTool,
 }
 
 impl RetryWithout {
-    /// Reads a refusal (status 400) of a provider of `format`. `None` if nothing that we added or
-    /// may leave out is at fault.
+    /// Reads a refusal (status 400) of a provider of `format`. `None` if it is not about something
+    /// that the gateway added or may leave out.
     pub fn of(format: Format, refusal: &ReadError<'_>) -> Option<RetryWithout> {
         let message = refusal.message.unescape().to_ascii_lowercase();
         let has = |words: &[&str]| words.iter().all(|word| message.contains(word));

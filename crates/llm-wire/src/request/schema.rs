@@ -41,7 +41,7 @@ struct Writer {
 impl Writer {
     fn schema(&mut self, schema: RawValue<'_>, out: &mut Vec<u8>) {
         if !schema.is_object() {
-            // `true`, `false` and errors: not ours to mend.
+            // `true`, `false` and invalid schemas are copied as they are.
             out.extend_from_slice(schema.bytes());
             return;
         }

@@ -21,8 +21,8 @@ pub fn event(out: &mut Vec<u8>, name: Option<&str>, data: &[u8]) {
     out.extend_from_slice(b"\n\n");
 }
 
-/// One comment line and a blank line. Readers ignore it; it keeps a connection alive. `text` is one
-/// line of ours.
+/// Writes one comment line and a blank line. Readers ignore it; it keeps a connection alive. `text`
+/// is one line.
 pub fn comment(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(b": ");
     out.extend_from_slice(text.as_bytes());

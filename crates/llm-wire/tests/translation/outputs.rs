@@ -85,7 +85,7 @@ fn output_that_cannot_be_shown_is_no_empty_answer() {
             }
         }
     }
-    // A search that the limit of tokens has cut is told by its reason.
+    // A search that the limit of tokens has cut ends with that reason.
     let cut = json!({"id": "r", "object": "response", "status": "incomplete", "output": [search],
         "incomplete_details": {"reason": "max_output_tokens"}});
     assert_eq!(whole(Format::Responses, Format::Chat, &cut).finish.as_deref(), Some("length"));

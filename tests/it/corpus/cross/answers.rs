@@ -22,7 +22,8 @@ use super::{CONVERSATIONS, others};
 use crate::support::crossed::{crossed, differences};
 use crate::support::output::{self, Output};
 
-/// Rows under status 200 that hold no whole answer, what the client is to hear instead, and why.
+/// Rows under status 200 that hold no complete response, the error that the client must get, and
+/// the reason.
 const FAILED: &[(&str, Kind, &str)] = &[
     ("29a1983244848dba", Kind::UpstreamFault, "no answer at all: a server of the recorders that echoes the request"),
     ("b100fe03f7d41779", Kind::InvalidRequest, "an error event in mid stream"),

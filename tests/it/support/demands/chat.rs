@@ -154,7 +154,7 @@ fn assistant<'v>(message: &'v Value, path: &str, check: &mut Check) -> Vec<&'v s
     let more = ["reasoning_content", "reasoning", "reasoning_details"];
     let known: Vec<&str> = own.into_iter().chain(more.into_iter().filter(|_| !check.native)).collect();
     let mut shown = message.clone();
-    // `content: null` is how a message of calls alone is said.
+    // A message of calls alone has `content: null`.
     let silent = message["content"].is_null();
     shown.as_object_mut().unwrap().remove("content");
     check.names(&shown, path, &known);

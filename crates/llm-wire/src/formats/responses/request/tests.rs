@@ -51,7 +51,7 @@ fn input(body: Value) -> Value {
     through(&json!({"model":"m","input":body}), &openai()).0["input"].clone()
 }
 
-/// Laws 14, 16 and 18: what one format says comes back as it was, but for ids.
+/// A request of one format comes back as it was, but for ids.
 #[test]
 fn a_request_comes_back() {
     let body = json!({
@@ -243,8 +243,7 @@ fn messages(items: Vec<Item<'static>>) -> Request<'static> {
     Request { model: Text::plain("m"), items, ..Request::new(Format::Messages) }
 }
 
-/// Laws 15 and 31: a Messages client's tools, results with images in place, thinking in envelopes,
-/// documents.
+/// A Messages client's tools, results with images in place, thinking in envelopes, documents.
 #[test]
 fn from_messages() {
     let cx = openai();

@@ -153,7 +153,8 @@ fn full() -> Vec<Value> {
     ]
 }
 
-/// What of an item is told on: everything but ids and the state, which becomes an envelope.
+/// The parts of an item that reach the client: everything but ids and the state, which becomes an
+/// envelope.
 fn bare(mut items: Value) -> Value {
     for item in items.as_array_mut().unwrap() {
         let item = item.as_object_mut().unwrap();
@@ -253,8 +254,8 @@ fn variants_of_hosts_are_accepted() {
     assert_eq!(translate(&(unnamed + "data: [DONE]\n\n"), true), translate(&sse(&full()), true));
 }
 
-/// A call that never has a name cannot be made; that is told once, however often the provider
-/// repeats it.
+/// A call that never has a name cannot be made; the loss is reported once, however often the
+/// provider repeats it.
 #[test]
 fn call_without_a_name_is_counted() {
     let call = json!({"type": "function_call", "id": "fc", "call_id": "c", "name": "", "arguments": "{}"});
@@ -278,7 +279,7 @@ fn call_without_a_name_is_counted() {
     assert_eq!((notes, opened), (vec![Note::DroppedOutput], false));
 }
 
-/// Cut anywhere, it is told; nothing is made up.
+/// A stream that is cut anywhere ends with an error; nothing is made up.
 #[test]
 fn a_cut_stream_fails() {
     let rows = full();

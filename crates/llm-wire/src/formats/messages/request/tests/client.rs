@@ -3,8 +3,7 @@
 use crate::canonical::effort::{Effort, Mode, Reasoning, Show};
 use crate::formats::messages::request::tests::*;
 
-/// Laws 12, 15 and 18 inside the format: what is written as this encoder writes comes out byte for
-/// byte.
+/// Within one format, a request that is written as this encoder writes comes out byte for byte.
 #[test]
 fn what_goes_in_comes_out() {
     let parameters = [

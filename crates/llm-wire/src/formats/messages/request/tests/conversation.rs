@@ -76,7 +76,7 @@ fn prefills() {
 }
 
 /// State of another vendor or account, and damaged state, is never sent; its own comes back byte
-/// for byte (36).
+/// for byte.
 #[test]
 fn envelopes_are_restored_for_their_account() {
     let seal = |family, scope, seal, text: &str| {

@@ -35,7 +35,7 @@ fn stream(lines: &str) -> String {
     lines.lines().map(|line| format!("data: {}\n\n", line.trim())).collect()
 }
 
-/// Feeds a stream to a decoder, and says that it has ended.
+/// Feeds a stream to a decoder, and ends it.
 fn decode(stream: &[u8], sink: Sink<'_>) {
     let (mut framer, mut rest, mut decoder) = (Framer::default(), stream, Decoder::new(Quirks::NONE));
     while let Ok(Some(block)) = framer.next(&mut rest) {

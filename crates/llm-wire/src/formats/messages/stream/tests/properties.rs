@@ -34,7 +34,8 @@ fn written(answer: &Answer, reply: &mut Reply) -> String {
     String::from_utf8(out).unwrap()
 }
 
-/// Laws 47 and 48: what a client is streamed, folded as its SDK would, is what it would get whole.
+/// A stream, folded as the client's SDK would fold it, is the whole answer that the client would
+/// get.
 #[test]
 fn streams_fold_to_whole_answers() {
     let (out, answer, mut reply) = pass(stream(WHOLE).as_bytes());
