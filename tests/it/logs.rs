@@ -42,7 +42,7 @@ fn all_that_is_logged(filter: (&str, &str)) -> Vec<String> {
         .credential(CredentialRow { name: "team".into(), ..credential(CLIENT_KEY) })
         .env("ADMIN_KEY", ADMIN_KEY)
         .env("JSONL_LOG_ENABLED", "true")
-        // The list of models is requests for with the provider's key, by another client than the
+        // The list of models is asked for with the provider's key, by another client than the
         // workers'.
         .env("MODEL_LIST_SECS", "600")
         .env(filter.0, filter.1)

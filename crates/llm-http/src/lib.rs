@@ -22,11 +22,11 @@
 
 pub mod body;
 pub mod coding;
+mod connection;
 pub mod field;
 pub mod framing;
 pub mod head;
 pub mod head_cache;
-pub mod hop;
 pub mod request;
 pub mod response;
 #[doc(hidden)]

@@ -2,10 +2,10 @@
 
 use std::mem::MaybeUninit;
 
+use super::connection::Connection;
 use super::field::{Fields, Span, list};
 use super::framing::{Declared, Framing};
 use super::head::{HeadScan, Limits, MAX_FIELDS, Method, Refusal, Version, is_token};
-use super::hop::Connection;
 
 /// The head of one request. Offsets refer to the buffer given to [`parse_request`], so take what is
 /// needed before that buffer moves on.

@@ -2,10 +2,10 @@
 
 use std::mem::MaybeUninit;
 
+use super::connection::Connection;
 use super::field::{Fields, Span};
 use super::framing::{Declared, Framing};
 use super::head::{HeadScan, Limits, MAX_RESPONSE_FIELDS, Method, Refusal, Version};
-use super::hop::Connection;
 
 /// The head of one response. Offsets refer to the buffer given to the parser.
 #[derive(Debug, Clone, PartialEq, Eq)]

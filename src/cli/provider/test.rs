@@ -60,13 +60,13 @@ impl Args {
 /// Prints the health that the gateway reports.
 fn report(name: &str, health: &Value) -> Result<(), Failure> {
     let mut failed = health["error"].as_str().map(str::to_owned);
-    for model in health["models"].as_array().into_iter().flatten() {
-        let name = model["model"].as_str().unwrap_or_default();
-        match model["error"].as_str() {
-            None => print::line(&format!("{name}: {name} answers"))?,
+    for probe in health["models"].as_array().into_iter().flatten() {
+        let model = probe["model"].as_str().unwrap_or_default();
+        match probe["error"].as_str() {
+            None => print::line(&format!("{name}: {model} answers"))?,
             Some(why) => {
-                failed = Some(format!("{name}: {why}"));
-                print::note("warning", &format!("provider {name}: {name}: {why}"));
+                failed = Some(format!("{model}: {why}"));
+                print::note("warning", &format!("provider {name}: {model}: {why}"));
             }
         }
     }

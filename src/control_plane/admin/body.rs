@@ -4,8 +4,6 @@
 //! A field is `required`, `optional` (absent or null: the default) or a `change` (absent: as it
 //! was; null: cleared).
 
-use std::borrow::Cow;
-
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;

@@ -6,10 +6,10 @@ use std::fmt;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::config::models::Mapping;
-use crate::config::ordered;
 use crate::config::snapshot::BaseUrl;
 use crate::rfc3339;
 

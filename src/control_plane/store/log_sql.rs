@@ -8,19 +8,19 @@ use std::fmt::Write;
 use crate::control_plane::store::logs::{Column, Filter, Kind, Query, Table, Value, Which};
 
 /// Values of one column that are distinguished in [`crate::control_plane::store::logs::Stats`].
-pub const GROUPS: i64 = 1000;
+pub(crate) const GROUPS: i64 = 1000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
+pub(crate) enum Dialect {
     Sqlite,
     Postgres,
 }
 
 /// A statement with the values of its parameters.
 #[derive(Debug, Default)]
-pub struct Statement {
-    pub sql: String,
-    pub values: Vec<(Kind, Value)>,
+pub(crate) struct Statement {
+    pub(crate) sql: String,
+    pub(crate) values: Vec<(Kind, Value)>,
 }
 
 impl Statement {
@@ -86,7 +86,7 @@ fn select(dialect: Dialect, table: &Table, whole: bool) -> Statement {
 }
 
 /// Rows of any number at once. Not more than 500: a statement has at most 65,535 parameters.
-pub fn insert(dialect: Dialect, table: &Table, rows: &[Vec<Value>]) -> Statement {
+pub(crate) fn insert(dialect: Dialect, table: &Table, rows: &[Vec<Value>]) -> Statement {
     let names: Vec<_> = table.columns.iter().map(|column| column.name).collect();
     let mut statement = Statement::new(format!("INSERT INTO {} ({}) VALUES ", table.name, names.join(", ")));
     for (at, row) in rows.iter().enumerate() {
@@ -105,7 +105,7 @@ pub fn insert(dialect: Dialect, table: &Table, rows: &[Vec<Value>]) -> Statement
     statement
 }
 
-pub fn list(dialect: Dialect, query: &Query) -> Statement {
+pub(crate) fn list(dialect: Dialect, query: &Query) -> Statement {
     let mut statement = select(dialect, query.table, false);
     statement.filter(dialect, &query.filter);
     let way = if query.descending { "DESC" } else { "ASC" };
@@ -119,20 +119,20 @@ pub fn list(dialect: Dialect, query: &Query) -> Statement {
     statement
 }
 
-pub fn count(dialect: Dialect, query: &Query) -> Statement {
+pub(crate) fn count(dialect: Dialect, query: &Query) -> Statement {
     let mut statement = Statement::new(format!("SELECT count(*) FROM {}", query.table.name));
     statement.filter(dialect, &query.filter);
     statement
 }
 
-pub fn get(dialect: Dialect, table: &Table, id: i64) -> Statement {
+pub(crate) fn get(dialect: Dialect, table: &Table, id: i64) -> Statement {
     let mut statement = select(dialect, table, true);
     statement.push(" WHERE id = ");
     statement.value(dialect, Kind::Number, Value::Number(id));
     statement
 }
 
-pub fn remove(dialect: Dialect, table: &Table, which: &Which) -> Statement {
+pub(crate) fn remove(dialect: Dialect, table: &Table, which: &Which) -> Statement {
     let mut statement = Statement::new(format!("DELETE FROM {} WHERE id IN (", table.name));
     match which {
         // Never matches, where an empty list would be no SQL.
@@ -156,7 +156,7 @@ pub fn remove(dialect: Dialect, table: &Table, which: &Which) -> Statement {
 
 /// Seven cells: requests, errors, input, output, cost as whole numbers; duration and ttft as
 /// fractions or nothing.
-pub fn totals(dialect: Dialect, filter: &Filter) -> Statement {
+pub(crate) fn totals(dialect: Dialect, filter: &Filter) -> Statement {
     let sum = |column: &str| format!("CAST(coalesce(sum({column}), 0) AS BIGINT)");
     let average = |column: &str| format!("CAST(avg({column}) AS DOUBLE PRECISION)");
     let mut statement = Statement::new(format!(
@@ -172,7 +172,7 @@ pub fn totals(dialect: Dialect, filter: &Filter) -> Statement {
 }
 
 /// Text and number.
-pub fn groups(dialect: Dialect, filter: &Filter, column: &str) -> Statement {
+pub(crate) fn groups(dialect: Dialect, filter: &Filter, column: &str) -> Statement {
     let mut statement = Statement::new(format!("SELECT CAST({column} AS TEXT), count(*) FROM request_logs"));
     statement.filter(dialect, filter);
     statement.push(&format!(" AND {column} IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {GROUPS}"));
@@ -186,7 +186,7 @@ const DURATION_BOUNDS: &[i64] = &[
 ];
 
 /// The upper bound of a class and the number of requests in it.
-pub fn histogram(dialect: Dialect, filter: &Filter, column: &str) -> Statement {
+pub(crate) fn histogram(dialect: Dialect, filter: &Filter, column: &str) -> Statement {
     let mut statement = Statement::new("SELECT CAST(CASE");
     for bound in DURATION_BOUNDS {
         statement.push(&format!(" WHEN {column} <= {bound} THEN {bound}"));
@@ -199,7 +199,7 @@ pub fn histogram(dialect: Dialect, filter: &Filter, column: &str) -> Statement {
 
 /// The begin of an hour in seconds since 1970, then five whole numbers, as in
 /// [`Hour`](crate::control_plane::store::logs::Hour); the newest first.
-pub fn hours(dialect: Dialect, filter: &Filter) -> Statement {
+pub(crate) fn hours(dialect: Dialect, filter: &Filter) -> Statement {
     let hour = match dialect {
         Dialect::Sqlite => "timestamp / 3600000000 * 3600",
         Dialect::Postgres => "CAST(floor(extract(epoch FROM timestamp) / 3600) * 3600 AS BIGINT)",

@@ -44,7 +44,8 @@ pub struct Case<'r> {
     /// The recorded request names no model, so one was added.
     pub model_added: bool,
     pub sent: String,
-    pub heard: String,
+    /// The body that the upstream must get.
+    pub upstream_body: String,
     pub framing: Framing,
     pub answer: Vec<u8>,
     /// What the client gets of it, where no rule says otherwise.
@@ -63,17 +64,17 @@ pub const PRIVATE: &[(&str, &str)] = &[
 
 impl<'r> Case<'r> {
     pub fn new(row: &'r Row, protocol: &'static Protocol, naming: Naming, framing: Framing) -> Case<'r> {
-        let mut received = row.request(protocol);
-        let model_added = model(&received).is_none();
+        let mut upstream_body = row.request(protocol);
+        let model_added = model(&upstream_body).is_none();
         if model_added {
-            received = received.replacen('{', "{\"model\": \"m\", ", 1);
+            upstream_body = upstream_body.replacen('{', "{\"model\": \"m\", ", 1);
         }
-        let name = model(&received).expect("a model");
+        let name = model(&upstream_body).expect("a model");
         let received = match naming {
             Naming::Same => name.to_owned(),
             Naming::Mapped => format!("\"{ASKED}{}", &name[1..]),
         };
-        let sent = replaced(&received, name, &received);
+        let sent = replaced(&upstream_body, name, &received);
         let answer = row.answer();
         let expected = match naming {
             Naming::Same => answer.clone(),
@@ -81,7 +82,7 @@ impl<'r> Case<'r> {
                 put_back(row, protocol.format, std::str::from_utf8(&answer).unwrap(), &received).into_bytes()
             }
         };
-        Case { row, protocol, model_added, sent, received, framing, answer, expected }
+        Case { row, protocol, model_added, sent, upstream_body, framing, answer, expected }
     }
 
     pub fn target(&self) -> String {

@@ -220,7 +220,7 @@ type Checked = Result<(), String>;
 fn check_request(case: &Case<'_>, heard: &Request) -> Checked {
     equal("method at the upstream", &heard.method.as_str(), &"POST")?;
     equal("target at the upstream", &heard.target, &case.target())?;
-    same_bytes("request body", &heard.body, case.heard.as_bytes())?;
+    same_bytes("request body", &heard.body, case.upstream_body.as_bytes())?;
     let (name, value) = match case.protocol.format {
         Format::Messages => ("x-api-key", PROVIDER_KEY.to_owned()),
         _ => ("authorization", format!("Bearer {PROVIDER_KEY}")),

@@ -12,8 +12,8 @@ use crate::canonical::usage::Usage;
 use crate::format::Format;
 use crate::formats::{chat, messages, responses};
 use crate::json::{RawStr, RawValue, walk};
+use crate::passthrough::observation::Stage;
 pub use crate::passthrough::observation::{Effect, FrameKind, Observed};
-use crate::passthrough::observation::{Stage, model_in};
 use crate::sse::Frame;
 
 /// A tap of any format.
@@ -122,13 +122,6 @@ pub fn model(format: Format, data: &[u8]) -> Option<Cow<'_, str>> {
     Some(RawStr::new(quoted.get(1..quoted.len() - 1)?).unescape())
 }
 
-/// Where a whole answer names the model, quotes included: the top-level `model`, in all formats.
-///
-/// An empty name, which Azure sends before it knows, is left alone.
-pub fn body_model_range(data: &[u8]) -> Option<Range<usize>> {
-    model_in(RawValue::new(data), 0)
-}
-
 /// The id of the response that an event of the Responses format is about. `None` in events that do
 /// not have the response in them.
 pub fn response_id(data: &[u8]) -> Option<RawStr<'_>> {
@@ -156,15 +149,6 @@ pub(crate) mod tests {
         }
         moments.extend(framer.finish().and_then(|block| block.frame).map(|frame| tap.frame(&frame)));
         (moments, tap.seen().clone())
-    }
-
-    #[test]
-    fn whole_bodies_name_the_model_at_the_top() {
-        let body = br#" {"a":{"model":"x"}, "model" : "m" }"#;
-        assert_eq!(&body[body_model_range(body).unwrap()], br#""m""#);
-        for body in ["{}", r#"{"model":""}"#, r#"{"model":null}"#, r#"[{"model":"m"}]"#, ""] {
-            assert_eq!(body_model_range(body.as_bytes()), None, "{body}");
-        }
     }
 
     #[test]

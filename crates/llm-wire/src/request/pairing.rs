@@ -11,6 +11,7 @@
 //! depend on it. The one exception is a result that comes after later turns: the call was answered
 //! by a stand-in until then. It is moved to its call and counted as [`Repair::MovedResult`].
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::canonical::loss::{Ledger, Repair};
@@ -18,7 +19,6 @@ use crate::canonical::request::{CallKind, Item, ItemKind, Message, Part, Request
 use crate::canonical::text::Text;
 use crate::error::{Error, Kind};
 use crate::reasoning::history::is_user_side;
-use crate::request::turns::result_text;
 use crate::target::plan::Policy;
 
 /// What stands for a result that never came.

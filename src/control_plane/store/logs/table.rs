@@ -27,7 +27,7 @@ pub enum Kind {
 
 impl Kind {
     /// Left out of lists.
-    pub(super) fn is_long(self) -> bool {
+    pub(crate) fn is_long(self) -> bool {
         matches!(self, Kind::Body | Kind::Json)
     }
 }

@@ -27,7 +27,7 @@ pub struct Postgres {
     pub(super) options: Options,
     pub(super) notifications: Arc<Notifications>,
     /// The last answer.
-    pub(super) known: Mutex<Option<LastAnswer>>,
+    known: Mutex<Option<LastAnswer>>,
     /// Reads and listens.
     pub(super) reader: ClientSlot,
     /// Writes. Made when there is something to write.

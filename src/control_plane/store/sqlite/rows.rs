@@ -1,7 +1,7 @@
 //! Reads rows.
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Row, Transaction, params};
+use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
 
 use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow, Rows, Stamp};
 use crate::control_plane::store::change::{Audit, AuditRow, Changes, Delta};
@@ -167,7 +167,7 @@ fn name(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<String>> {
 }
 
 /// Text that is not UTF-8 spoils its own row, not the whole reading.
-fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
+pub(super) fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
     Ok(match row.get_ref(column)? {
         ValueRef::Text(bytes) => String::from_utf8_lossy(bytes).into_owned(),
         _ => String::new(),

@@ -1,13 +1,13 @@
 //! Changes of rows, in one transaction.
 
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
 use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow};
 use crate::control_plane::store::change::{Audit, Change, IdempotencyKey, Write, Written};
 use crate::control_plane::store::error::Error;
 use crate::control_plane::store::refusals::{missing, reused, stale, table_of, taken};
 use crate::control_plane::store::sqlite::file::{QueryError, is_unique_violation};
-use crate::control_plane::store::sqlite::rows::version;
+use crate::control_plane::store::sqlite::rows::{text, version};
 use crate::control_plane::store::sqlite::sums;
 use crate::control_plane::store::time::now;
 
