@@ -85,6 +85,11 @@ impl Fields {
         let field = fields.find(|field| field.name.of(buf).eq_ignore_ascii_case(name.as_bytes()))?;
         Some(field.value.of(buf))
     }
+
+    /// The values of all fields of this name.
+    pub fn get_all<'b>(&'b self, buf: &'b [u8], name: &str) -> impl Iterator<Item = &'b [u8]> {
+        self.iter(buf).filter(move |(sent, _)| sent.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+    }
 }
 
 /// The elements of a comma-separated list (RFC 9110 5.6.1), without the whitespace around them.

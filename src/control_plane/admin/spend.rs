@@ -7,8 +7,8 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::control_plane::admin::body::Moment;
 use crate::control_plane::admin::context::Context;
+use crate::control_plane::admin::field_values::Moment;
 use crate::control_plane::admin::logs::{FROM, TO, answer, dollars, equal, period, tables, text};
 use crate::control_plane::admin::parameter::{Kind, Parameter};
 use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal, json};

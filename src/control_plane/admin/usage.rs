@@ -9,9 +9,9 @@ use serde::Serialize;
 use tokio::time::{Duration, timeout};
 
 use crate::config::snapshot::{Credential, Snapshot};
-use crate::control_plane::admin::body::Moment;
 use crate::control_plane::admin::budgets::current;
 use crate::control_plane::admin::context::Context;
+use crate::control_plane::admin::field_values::Moment;
 use crate::control_plane::admin::spend::SpendRow;
 use crate::control_plane::admin::view::amount;
 use crate::control_plane::store::logs::spend::DAY;

@@ -5,10 +5,7 @@
 
 use std::fmt::Write;
 
-use crate::control_plane::store::logs::{Column, Filter, Kind, Query, Table, Value, Which};
-
-/// Values of one column that are distinguished in [`crate::control_plane::store::logs::Stats`].
-pub(crate) const GROUPS: i64 = 1000;
+use crate::control_plane::store::logs::{Column, Filter, GROUPS, Kind, Query, Table, Value, Which};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {

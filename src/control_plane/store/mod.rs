@@ -18,6 +18,7 @@ pub mod postgres;
 mod refusals;
 pub mod schema;
 mod schema_status;
+mod spend_sql;
 pub mod sqlite;
 mod time;
 

@@ -1,6 +1,6 @@
-//! Tables beside the configuration: finished requests, failures, prices, sums of what was spent. No write to them is a
-//! change of the configuration, and none of this holds up those that are: a store has connections
-//! of its own for it.
+//! Tables beside the configuration: finished requests, failures, prices, sums of what was spent. No
+//! write to them changes the configuration, and none delays such a change: a store has connections
+//! of its own for these tables.
 
 mod rows;
 pub mod spend;
@@ -10,7 +10,7 @@ use crate::control_plane::store::error::Answer;
 
 pub use rows::{ErrorRow, PriceRow, RequestRow, Row};
 pub use spend::{Spend, SpendBy, SpendKey, SpendQuery, SpendSums};
-pub use table::{Column, Kind, Table, Value};
+pub use table::{Column, GROUPS, Kind, Table, Value};
 
 /// A row as it was read: its id, then its cells in the order of the table's columns.
 pub type Line = (i64, Vec<Value>);
@@ -70,7 +70,7 @@ pub struct Stats {
     pub durations: Vec<(i64, i64)>,
     /// The same of the times to the first token.
     pub ttfts: Vec<(i64, i64)>,
-    /// The most frequent [`GROUPS`](super::log_sql::GROUPS) of each.
+    /// The most frequent [`GROUPS`] of each.
     pub by_provider: Vec<(String, i64)>,
     pub by_model: Vec<(String, i64)>,
     pub by_status: Vec<(String, i64)>,

@@ -3,8 +3,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::control_plane::store::logs::sql::{Dialect, GROUPS, Statement};
-use crate::control_plane::store::logs::table::{Kind, Value};
+use crate::control_plane::store::logs::table::GROUPS;
 
 /// Seconds of a day.
 pub const DAY: i64 = 86_400;
@@ -14,8 +13,6 @@ pub const GROUP_SEPARATOR: char = '\n';
 pub const TAG_SEPARATOR: char = ',';
 /// Rows of an answer that is told apart by day.
 pub const MOST_ROWS: usize = 10_000;
-/// Rows that are read for one answer. Each has other texts in the column that is told apart.
-const MOST_READ: i64 = 200_000;
 
 /// What the requests of one row have in common.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -36,13 +33,13 @@ pub struct SpendKey {
 }
 
 impl SpendKey {
-    fn texts(&self) -> [&str; 7] {
+    pub(crate) fn texts(&self) -> [&str; 7] {
         let SpendKey { day: _, credential, group_path, tags, model, provider, upstream_model, tier } = self;
         [credential, group_path, tags, model, provider, upstream_model, tier].map(String::as_str)
     }
 
     /// A short text that tells the rows of a day apart.
-    fn digest(&self) -> String {
+    pub(crate) fn digest(&self) -> String {
         let mut hash = Sha256::new();
         for text in self.texts() {
             hash.update((text.len() as u64).to_le_bytes());
@@ -53,8 +50,6 @@ impl SpendKey {
         digits
     }
 }
-
-const TEXTS: [&str; 7] = ["credential", "group_path", "tags", "model", "provider", "upstream_model", "tier"];
 
 macro_rules! sums {
     ($($(#[$doc:meta])* $field:ident)*) => {
@@ -123,7 +118,7 @@ pub enum SpendBy {
 }
 
 impl SpendBy {
-    fn column(self) -> &'static str {
+    pub(crate) fn column(self) -> &'static str {
         match self {
             SpendBy::Credential => "credential",
             SpendBy::Group => "group_path",
@@ -135,7 +130,7 @@ impl SpendBy {
     }
 
     /// What stands between the parts of a text in its column.
-    fn separator(self) -> Option<char> {
+    pub(crate) fn separator(self) -> Option<char> {
         match self {
             SpendBy::Group => Some(GROUP_SEPARATOR),
             SpendBy::Tag => Some(TAG_SEPARATOR),
@@ -158,7 +153,7 @@ pub struct SpendQuery {
 }
 
 impl SpendQuery {
-    fn has_day(&self) -> bool {
+    pub(crate) fn has_day(&self) -> bool {
         self.per_day || self.by == SpendBy::Day
     }
 }
@@ -171,80 +166,6 @@ pub struct Spend {
     /// `None` if days are not told apart.
     pub day: Option<i64>,
     pub sums: SpendSums,
-}
-
-/// Rows as one statement writes them, each at its place in [`SpendKey`]'s order. Not more than 500.
-pub fn add(dialect: Dialect, rows: &[(SpendKey, SpendSums)]) -> Statement {
-    let columns = ["day", "key"].iter().chain(&TEXTS).chain(SpendSums::COLUMNS);
-    let names: Vec<&str> = columns.copied().collect();
-    let mut statement = Statement::new(format!("INSERT INTO spend_days ({}) VALUES ", names.join(", ")));
-    for (at, (key, sums)) in rows.iter().enumerate() {
-        statement.push(if at == 0 { "(" } else { ", (" });
-        statement.value(dialect, Kind::Number, Value::Number(key.day));
-        statement.push(", ");
-        statement.value(dialect, Kind::Text, Value::Text(key.digest()));
-        for text in key.texts() {
-            statement.push(", ");
-            // PostgreSQL takes no U+0000.
-            statement.value(dialect, Kind::Text, Value::Text(text.replace('\0', "\u{fffd}")));
-        }
-        for number in sums.values() {
-            statement.push(", ");
-            statement.value(dialect, Kind::Number, Value::Number(number));
-        }
-        statement.push(")");
-    }
-    let more = SpendSums::COLUMNS.iter().map(|name| format!("{name} = spend_days.{name} + excluded.{name}"));
-    let more: Vec<_> = more.collect();
-    statement.push(&format!(" ON CONFLICT (day, key) DO UPDATE SET {}", more.join(", ")));
-    statement
-}
-
-/// Text or nothing, a day or nothing, then the sums.
-pub fn select(dialect: Dialect, query: &SpendQuery) -> Statement {
-    let sums: Vec<_> = SpendSums::COLUMNS.iter().map(|name| format!("CAST(sum({name}) AS BIGINT)")).collect();
-    let column = query.by.column();
-    let day = if query.has_day() { "day" } else { "NULL" };
-    let mut statement = Statement::new(format!(
-        "SELECT CAST({column} AS TEXT), CAST({day} AS BIGINT), {} FROM spend_days",
-        sums.join(", ")
-    ));
-    statement.push(" WHERE day >= ");
-    statement.value(dialect, Kind::Number, Value::Number(query.from));
-    statement.push(" AND day <= ");
-    statement.value(dialect, Kind::Number, Value::Number(query.to));
-    for (by, wanted) in &query.only {
-        only(&mut statement, dialect, *by, wanted);
-    }
-    let groups: Vec<_> = [column, day].into_iter().filter(|name| *name != "NULL").collect();
-    if !groups.is_empty() {
-        statement.push(&format!(" GROUP BY {}", groups.join(", ")));
-    }
-    statement.push(&format!(" LIMIT {MOST_READ}"));
-    statement
-}
-
-fn only(statement: &mut Statement, dialect: Dialect, by: SpendBy, wanted: &str) {
-    let wanted = wanted.replace('\0', "\u{fffd}");
-    let Some(separator) = by.separator() else {
-        statement.push(&format!(" AND {} = ", by.column()));
-        return statement.value(dialect, Kind::Text, Value::Text(wanted));
-    };
-    // One of the parts of the text: with separators around both, it stands in it.
-    let (find, separator) = match dialect {
-        Dialect::Sqlite => ("instr", format!("char({})", u32::from(separator))),
-        Dialect::Postgres => ("strpos", format!("chr({})", u32::from(separator))),
-    };
-    statement.push(&format!(" AND {find}({separator} || {} || {separator}, {separator} || ", by.column()));
-    statement.value(dialect, Kind::Text, Value::Text(wanted));
-    statement.push(&format!(" || {separator}) > 0"));
-}
-
-/// Removes days before `day`.
-pub fn forget(dialect: Dialect, day: i64) -> Statement {
-    let mut statement = Statement::new("DELETE FROM spend_days WHERE day < ");
-    statement.value(dialect, Kind::Number, Value::Number(day));
-    statement
 }
 
 /// Takes the texts of a column apart, so that each group and each tag has its sums, and sorts: the
@@ -295,33 +216,5 @@ mod tests {
             rows.iter().map(|row| (row.group.as_deref(), row.day.unwrap(), row.sums.cost, row.sums.requests)).collect();
         let expected = [(Some("a"), DAY, 3, 1), (None, DAY, 1, 1), (Some("b"), 0, 7, 2), (Some("a"), 0, 5, 1)];
         assert_eq!(seen, expected);
-    }
-
-    #[test]
-    fn rows_of_a_day_are_told_apart_by_their_texts() {
-        let key = |credential: &str, group: &str| SpendKey {
-            credential: credential.into(),
-            group_path: group.into(),
-            ..SpendKey::default()
-        };
-        assert_ne!(key("ab", "c").digest(), key("a", "bc").digest());
-        assert_eq!(key("ab", "c").digest(), key("ab", "c").digest());
-        let statement = add(Dialect::Postgres, &[(key("a", ""), SpendSums::default())]);
-        assert_eq!(statement.values.len(), 2 + TEXTS.len() + SpendSums::COLUMNS.len());
-        assert!(statement.sql.contains("cost = spend_days.cost + excluded.cost"), "{}", statement.sql);
-    }
-
-    #[test]
-    fn statements_of_either_dialect() {
-        let only = vec![(SpendBy::Credential, "k".to_owned()), (SpendBy::Tag, "t".to_owned())];
-        let query = SpendQuery { by: SpendBy::Model, per_day: false, from: 0, to: DAY, only };
-        let sqlite = select(Dialect::Sqlite, &query).sql;
-        let end = "WHERE day >= $1 AND day <= $2 AND credential = $3 \
-                   AND instr(char(44) || tags || char(44), char(44) || $4 || char(44)) > 0 GROUP BY model LIMIT 200000";
-        assert!(sqlite.ends_with(end), "{sqlite}");
-        let query = SpendQuery { by: SpendBy::Day, only: Vec::new(), ..query };
-        let postgres = select(Dialect::Postgres, &query).sql;
-        assert!(postgres.starts_with("SELECT CAST(NULL AS TEXT), CAST(day AS BIGINT), CAST(sum(requests) AS BIGINT)"));
-        assert!(postgres.ends_with("GROUP BY day LIMIT 200000"), "{postgres}");
     }
 }

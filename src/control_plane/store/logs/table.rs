@@ -32,6 +32,9 @@ impl Kind {
     }
 }
 
+/// Values of one column that an answer distinguishes.
+pub const GROUPS: i64 = 1000;
+
 #[derive(Debug, PartialEq, Eq)]
 pub struct Column {
     pub name: &'static str,

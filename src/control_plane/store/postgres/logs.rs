@@ -1,7 +1,6 @@
 //! Logs and prices, on two connections of their own: one writes and one reads, since a query over
 //! many rows takes long.
 
-use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
 use crate::control_plane::store::error::Answer;
@@ -14,32 +13,8 @@ use crate::control_plane::store::logs::{
 use crate::control_plane::store::postgres::connection::{READ_TIMEOUT, with_timeout};
 use crate::control_plane::store::postgres::explain::QueryError;
 use crate::control_plane::store::postgres::sessions::Postgres;
-use crate::control_plane::store::postgres::{rows, spend};
-
-/// Rows in one statement.
-pub(super) const AT_ONCE: usize = 500;
-
-/// With their types, as `query_typed` wants them.
-pub(super) fn values(statement: &Statement) -> Vec<rows::Value<'_>> {
-    statement.values.iter().map(|(kind, value)| typed(*kind, value)).collect()
-}
-
-fn typed(kind: Kind, value: &Value) -> rows::Value<'_> {
-    let nothing: rows::Value<'static> = match kind {
-        Kind::Number | Kind::Time => (&None::<i64>, Type::INT8),
-        Kind::Real => (&None::<f64>, Type::FLOAT8),
-        Kind::Text | Kind::Body | Kind::Json => (&None::<&str>, Type::TEXT),
-        Kind::Flag => (&None::<bool>, Type::BOOL),
-    };
-    let given: &(dyn ToSql + Sync) = match value {
-        Value::Null => return nothing,
-        Value::Number(number) => number,
-        Value::Real(number) => number,
-        Value::Text(text) => text,
-        Value::Flag(flag) => flag,
-    };
-    (given, nothing.1)
-}
+use crate::control_plane::store::postgres::spend;
+use crate::control_plane::store::postgres::statement::{AT_ONCE, values};
 
 fn line(row: &Row, table: &Table) -> Result<Line, tokio_postgres::Error> {
     let mut cells = Vec::with_capacity(table.columns.len());

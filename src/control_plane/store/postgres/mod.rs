@@ -13,6 +13,7 @@ mod read;
 mod rows;
 mod sessions;
 mod spend;
+mod statement;
 pub mod steps;
 mod sums;
 mod tls;

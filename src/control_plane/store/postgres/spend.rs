@@ -2,25 +2,26 @@
 
 use tokio_postgres::{Client, Row};
 
+use crate::control_plane::store::log_sql::Dialect;
 use crate::control_plane::store::logs::spend;
-use crate::control_plane::store::logs::sql::Dialect;
 use crate::control_plane::store::logs::{Spend, SpendKey, SpendQuery, SpendSums};
 use crate::control_plane::store::postgres::explain::QueryError;
-use crate::control_plane::store::postgres::logs::{AT_ONCE, values};
+use crate::control_plane::store::postgres::statement::{AT_ONCE, values};
+use crate::control_plane::store::spend_sql;
 
 pub(super) async fn add(client: &mut Client, mut rows: Vec<(SpendKey, SpendSums)>) -> Result<(), QueryError> {
     // Rows are locked in one order, so that no two gateways wait for each other.
     rows.sort_by(|(a, _), (b, _)| a.cmp(b));
     let transaction = client.transaction().await?;
     for rows in rows.chunks(AT_ONCE) {
-        let statement = spend::add(Dialect::Postgres, rows);
+        let statement = spend_sql::add(Dialect::Postgres, rows);
         transaction.execute_typed(&statement.sql, &values(&statement)).await?;
     }
     Ok(transaction.commit().await?)
 }
 
 pub(super) async fn read(client: &Client, query: &SpendQuery) -> Result<Vec<Spend>, QueryError> {
-    let select = spend::select(Dialect::Postgres, query);
+    let select = spend_sql::select(Dialect::Postgres, query);
     let found = client.query_typed(&select.sql, &values(&select)).await?;
     let read = |row: &Row| -> Result<Spend, tokio_postgres::Error> {
         // Over no row there is no sum.
@@ -34,6 +35,6 @@ pub(super) async fn read(client: &Client, query: &SpendQuery) -> Result<Vec<Spen
 }
 
 pub(super) async fn forget(client: &Client, day: i64) -> Result<u64, QueryError> {
-    let forget = spend::forget(Dialect::Postgres, day);
+    let forget = spend_sql::forget(Dialect::Postgres, day);
     Ok(client.execute_typed(&forget.sql, &values(&forget)).await?)
 }

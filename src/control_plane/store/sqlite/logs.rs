@@ -1,46 +1,19 @@
 //! Logs and prices: on a thread and a connection of their own, so that a long look into the logs
 //! holds up no change of the configuration.
 
-use rusqlite::types::{FromSql, FromSqlResult, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Row, ToSql, TransactionBehavior, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params_from_iter};
 
 use crate::control_plane::store::error::{Answer, Error};
 use crate::control_plane::store::log_sql as sql;
-use crate::control_plane::store::log_sql::{Dialect, Statement};
+use crate::control_plane::store::log_sql::Dialect;
 use crate::control_plane::store::logs::{
     Column, Filter, Hour, Kind, Line, Listing, Query, Spend, SpendKey, SpendQuery, SpendSums, Stats, Table, Tables,
     Value, Which,
 };
 use crate::control_plane::store::sqlite::changes::FileWatch;
+use crate::control_plane::store::sqlite::statement::values;
 use crate::control_plane::store::sqlite::thread::{Sqlite, Thread};
 use crate::control_plane::store::sqlite::{file, spend};
-
-impl ToSql for Value {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(match self {
-            Value::Null => ToSqlOutput::Borrowed(ValueRef::Null),
-            Value::Number(number) => (*number).into(),
-            Value::Real(number) => (*number).into(),
-            Value::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
-            Value::Flag(flag) => (*flag).into(),
-        })
-    }
-}
-
-impl FromSql for Value {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Value> {
-        Ok(match value {
-            ValueRef::Null | ValueRef::Blob(_) => Value::Null,
-            ValueRef::Integer(number) => Value::Number(number),
-            ValueRef::Real(number) => Value::Real(number),
-            ValueRef::Text(text) => Value::Text(String::from_utf8_lossy(text).into_owned()),
-        })
-    }
-}
-
-pub(super) fn values(statement: &Statement) -> impl rusqlite::Params {
-    params_from_iter(statement.values.iter().map(|(_, value)| value.clone()))
-}
 
 /// A row of `table`; a flag is a number there.
 fn line(row: &Row<'_>, table: &Table) -> rusqlite::Result<Line> {

@@ -10,6 +10,7 @@ mod file;
 mod logs;
 mod rows;
 mod spend;
+mod statement;
 pub mod steps;
 mod sums;
 mod thread;

@@ -2,26 +2,27 @@
 
 use rusqlite::{Connection, Row, TransactionBehavior};
 
+use crate::control_plane::store::log_sql::Dialect;
 use crate::control_plane::store::logs::spend;
-use crate::control_plane::store::logs::sql::Dialect;
 use crate::control_plane::store::logs::{Spend, SpendKey, SpendQuery, SpendSums};
-use crate::control_plane::store::sqlite::logs::values;
+use crate::control_plane::store::spend_sql;
+use crate::control_plane::store::sqlite::statement::values;
 
 pub(super) fn add(connection: &mut Connection, rows: &[(SpendKey, SpendSums)]) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     if let Some(first) = rows.first() {
         // The same statement for each row.
-        let sql = spend::add(Dialect::Sqlite, std::slice::from_ref(first)).sql;
+        let sql = spend_sql::add(Dialect::Sqlite, std::slice::from_ref(first)).sql;
         let mut prepared = transaction.prepare(&sql)?;
         for row in rows {
-            prepared.execute(values(&spend::add(Dialect::Sqlite, std::slice::from_ref(row))))?;
+            prepared.execute(values(&spend_sql::add(Dialect::Sqlite, std::slice::from_ref(row))))?;
         }
     }
     transaction.commit()
 }
 
 pub(super) fn read(connection: &Connection, query: &SpendQuery) -> rusqlite::Result<Vec<Spend>> {
-    let select = spend::select(Dialect::Sqlite, query);
+    let select = spend_sql::select(Dialect::Sqlite, query);
     let mut prepared = connection.prepare(&select.sql)?;
     let read = |row: &Row<'_>| {
         // Over no row there is no sum.
@@ -34,6 +35,6 @@ pub(super) fn read(connection: &Connection, query: &SpendQuery) -> rusqlite::Res
 }
 
 pub(super) fn forget(connection: &Connection, day: i64) -> rusqlite::Result<u64> {
-    let forget = spend::forget(Dialect::Sqlite, day);
+    let forget = spend_sql::forget(Dialect::Sqlite, day);
     connection.execute(&forget.sql, values(&forget)).map(|count| count as u64)
 }

@@ -1,0 +1,117 @@
+//! The statements for the table `spend_days`, in the dialect of either store.
+
+use crate::control_plane::store::log_sql::{Dialect, Statement};
+use crate::control_plane::store::logs::{Kind, SpendBy, SpendKey, SpendQuery, SpendSums, Value};
+
+/// The columns of [`SpendKey::texts`].
+const TEXTS: [&str; 7] = ["credential", "group_path", "tags", "model", "provider", "upstream_model", "tier"];
+/// Rows that are read for one answer. Each has other texts in the column that is told apart.
+const MOST_READ: i64 = 200_000;
+
+/// Rows as one statement writes them, each at its place in [`SpendKey`]'s order. Not more than 500.
+pub(crate) fn add(dialect: Dialect, rows: &[(SpendKey, SpendSums)]) -> Statement {
+    let columns = ["day", "key"].iter().chain(&TEXTS).chain(SpendSums::COLUMNS);
+    let names: Vec<&str> = columns.copied().collect();
+    let mut statement = Statement::new(format!("INSERT INTO spend_days ({}) VALUES ", names.join(", ")));
+    for (at, (key, sums)) in rows.iter().enumerate() {
+        statement.push(if at == 0 { "(" } else { ", (" });
+        statement.value(dialect, Kind::Number, Value::Number(key.day));
+        statement.push(", ");
+        statement.value(dialect, Kind::Text, Value::Text(key.digest()));
+        for text in key.texts() {
+            statement.push(", ");
+            // PostgreSQL takes no U+0000.
+            statement.value(dialect, Kind::Text, Value::Text(text.replace('\0', "\u{fffd}")));
+        }
+        for number in sums.values() {
+            statement.push(", ");
+            statement.value(dialect, Kind::Number, Value::Number(number));
+        }
+        statement.push(")");
+    }
+    let more = SpendSums::COLUMNS.iter().map(|name| format!("{name} = spend_days.{name} + excluded.{name}"));
+    let more: Vec<_> = more.collect();
+    statement.push(&format!(" ON CONFLICT (day, key) DO UPDATE SET {}", more.join(", ")));
+    statement
+}
+
+/// Text or nothing, a day or nothing, then the sums.
+pub(crate) fn select(dialect: Dialect, query: &SpendQuery) -> Statement {
+    let sums: Vec<_> = SpendSums::COLUMNS.iter().map(|name| format!("CAST(sum({name}) AS BIGINT)")).collect();
+    let column = query.by.column();
+    let day = if query.has_day() { "day" } else { "NULL" };
+    let mut statement = Statement::new(format!(
+        "SELECT CAST({column} AS TEXT), CAST({day} AS BIGINT), {} FROM spend_days",
+        sums.join(", ")
+    ));
+    statement.push(" WHERE day >= ");
+    statement.value(dialect, Kind::Number, Value::Number(query.from));
+    statement.push(" AND day <= ");
+    statement.value(dialect, Kind::Number, Value::Number(query.to));
+    for (by, wanted) in &query.only {
+        only(&mut statement, dialect, *by, wanted);
+    }
+    let groups: Vec<_> = [column, day].into_iter().filter(|name| *name != "NULL").collect();
+    if !groups.is_empty() {
+        statement.push(&format!(" GROUP BY {}", groups.join(", ")));
+    }
+    statement.push(&format!(" LIMIT {MOST_READ}"));
+    statement
+}
+
+fn only(statement: &mut Statement, dialect: Dialect, by: SpendBy, wanted: &str) {
+    let wanted = wanted.replace('\0', "\u{fffd}");
+    let Some(separator) = by.separator() else {
+        statement.push(&format!(" AND {} = ", by.column()));
+        return statement.value(dialect, Kind::Text, Value::Text(wanted));
+    };
+    // One of the parts of the text: with separators around both, it stands in it.
+    let (find, separator) = match dialect {
+        Dialect::Sqlite => ("instr", format!("char({})", u32::from(separator))),
+        Dialect::Postgres => ("strpos", format!("chr({})", u32::from(separator))),
+    };
+    statement.push(&format!(" AND {find}({separator} || {} || {separator}, {separator} || ", by.column()));
+    statement.value(dialect, Kind::Text, Value::Text(wanted));
+    statement.push(&format!(" || {separator}) > 0"));
+}
+
+/// Removes days before `day`.
+pub(crate) fn forget(dialect: Dialect, day: i64) -> Statement {
+    let mut statement = Statement::new("DELETE FROM spend_days WHERE day < ");
+    statement.value(dialect, Kind::Number, Value::Number(day));
+    statement
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control_plane::store::logs::spend::DAY;
+
+    #[test]
+    fn rows_of_a_day_are_told_apart_by_their_texts() {
+        let key = |credential: &str, group: &str| SpendKey {
+            credential: credential.into(),
+            group_path: group.into(),
+            ..SpendKey::default()
+        };
+        assert_ne!(key("ab", "c").digest(), key("a", "bc").digest());
+        assert_eq!(key("ab", "c").digest(), key("ab", "c").digest());
+        let statement = add(Dialect::Postgres, &[(key("a", ""), SpendSums::default())]);
+        assert_eq!(statement.values.len(), 2 + TEXTS.len() + SpendSums::COLUMNS.len());
+        assert!(statement.sql.contains("cost = spend_days.cost + excluded.cost"), "{}", statement.sql);
+    }
+
+    #[test]
+    fn statements_of_either_dialect() {
+        let only = vec![(SpendBy::Credential, "k".to_owned()), (SpendBy::Tag, "t".to_owned())];
+        let query = SpendQuery { by: SpendBy::Model, per_day: false, from: 0, to: DAY, only };
+        let sqlite = select(Dialect::Sqlite, &query).sql;
+        let end = "WHERE day >= $1 AND day <= $2 AND credential = $3 \
+                   AND instr(char(44) || tags || char(44), char(44) || $4 || char(44)) > 0 GROUP BY model LIMIT 200000";
+        assert!(sqlite.ends_with(end), "{sqlite}");
+        let query = SpendQuery { by: SpendBy::Day, only: Vec::new(), ..query };
+        let postgres = select(Dialect::Postgres, &query).sql;
+        assert!(postgres.starts_with("SELECT CAST(NULL AS TEXT), CAST(day AS BIGINT), CAST(sum(requests) AS BIGINT)"));
+        assert!(postgres.ends_with("GROUP BY day LIMIT 200000"), "{postgres}");
+    }
+}
