@@ -17,6 +17,7 @@ import collections
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -177,7 +178,8 @@ def upstream() -> int:
 def ask(port: int, case: str, times: int) -> None:
     model, stream, end = CASES[case]
     sent = request(model, stream)
-    deadline = time.monotonic() + 120
+    # A large configuration is read slowly under callgrind.
+    deadline = time.monotonic() + 900
     while True:
         try:
             client = socket.create_connection(("127.0.0.1", port))
@@ -228,15 +230,19 @@ def read(path: pathlib.Path) -> Counts:
     return counts
 
 
-def run(binary: str, upstream_port: int, case: str, times: int) -> tuple[Counts, int]:
-    """Returns the counts of the worker by function, and the sum of all threads."""
+def run(binary: str, upstream_port: int, case: str, times: int, store: pathlib.Path | None = None) -> tuple[Counts, int]:
+    """Returns the counts of the worker by function, and the sum of all threads. The configuration is
+    that of this program, or a copy of the embedded store in the folder `store`."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
         config = pathlib.Path(folder, "gateway.yaml")
         config.write_text(CONFIG.format(port=upstream_port, key=KEY))
         command = ["valgrind", "--tool=callgrind", "--separate-threads=yes", f"--callgrind-out-file={folder}/out"]
-        command += [binary, "serve", "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
+        place = ["--config", str(config)]
+        if store:
+            place = ["--data-dir", str(shutil.copytree(store, f"{folder}/store"))]
+        command += [binary, "serve", *place, "--host", "127.0.0.1", "--port", str(port)]
         command += ["--workers", "1", "--driver", "epoll"]
         env = {**os.environ, "REQUEST_LOG_ENABLED": "false", "LOG_LEVEL": "warn", "SHUTDOWN_DELAY_SECS": "0"}
         with open(f"{folder}/log", "w+") as log:
