@@ -15,7 +15,7 @@ use llm_wire::json::{RawValue, walk};
 /// Headers that name a session: the one that is meant for this, and those that Claude Code, Codex and
 /// OpenCode send (code.claude.com, "LLM gateway protocol"; openai/codex, `codex-rs/core`; sst/opencode,
 /// `packages/opencode`; all 2026-11).
-const SESSION_HEADERS: [&str; 6] = [
+pub const SESSION_HEADERS: [&str; 6] = [
     "x-session-affinity",
     "x-claude-code-session-id",
     "session_id",

@@ -177,6 +177,9 @@ pub struct Detail {
     pub response: SharedOrOwned<Body>,
     /// The error that the client got.
     pub error: Option<Box<str>>,
+    /// What the translation left out or changed, and what it repaired, as the response's head says.
+    pub dropped: Option<Box<str>>,
+    pub repaired: Option<Box<str>>,
 }
 
 impl Detail {

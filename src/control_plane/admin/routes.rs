@@ -173,6 +173,7 @@ routes! {
     GET    "/logs" "logs" "List finished requests" (logs::LIST) => 200 logs::Paged<logs::LogEntry>: logs::list;
     GET    "/logs/stats" "logs" "Sum up finished requests" (logs::STATS) => 200 logs::LogStats: logs::stats;
     GET    "/spend" "logs" "Sum up what was spent by credential, group, tag, model, provider, day or hour, as JSON or CSV" (spend::QUERY) => 200 spend::SpendList: spend::list;
+    GET    "/logs/summary" "logs" "Sum up finished requests since an hour, hour by hour, from sums that are kept" (logs::SUMMARY) => 200 logs::LogSummary: logs::summary;
     GET    "/logs/{log_id}" "logs" "Get a finished request, with headers and bodies" (&[]) => 200 logs::LogDetail: logs::get;
     DELETE "/logs/{log_id}" "logs" "Remove an entry" (&[]) => 204: logs::remove;
     POST   "/logs/batch-delete" "logs" "Remove entries" (&[]) <- logs::BatchDelete => 200 logs::Deleted: logs::batch;

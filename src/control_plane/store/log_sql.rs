@@ -5,6 +5,7 @@
 
 use std::fmt::Write;
 
+use crate::control_plane::store::logs::hours::DURATION_BOUNDS;
 use crate::control_plane::store::logs::{Column, Filter, GROUPS, Kind, Query, Table, Value, Which};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,10 +54,30 @@ impl Statement {
                 self.value(dialect, Kind::Time, Value::Number(moment));
             }
         }
+        for (column, text) in &filter.containing {
+            // The first condition is that of a partial index.
+            let like = if dialect == Dialect::Postgres { "ILIKE" } else { "LIKE" };
+            self.push(&format!(" AND {0} IS NOT NULL AND {0} {like} ", column.name));
+            self.value(dialect, Kind::Text, Value::Text(pattern(text)));
+            self.push(" ESCAPE '!'");
+        }
         if filter.failed {
             self.push(&format!(" AND {FAILED}"));
         }
     }
+}
+
+/// A pattern of `LIKE` for texts that contain this one.
+fn pattern(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for character in text.chars() {
+        if matches!(character, '%' | '_' | '!') {
+            pattern.push('!');
+        }
+        pattern.push(character);
+    }
+    pattern.push('%');
+    pattern
 }
 
 const FAILED: &str = "(status_code >= 400 OR error_category IS NOT NULL)";
@@ -176,12 +197,6 @@ pub(crate) fn groups(dialect: Dialect, filter: &Filter, column: &str) -> Stateme
     statement
 }
 
-/// Upper bounds of the classes of durations, in milliseconds, each about 1.4 times the one before.
-const DURATION_BOUNDS: &[i64] = &[
-    5, 10, 14, 20, 28, 40, 57, 80, 113, 160, 226, 320, 453, 640, 905, 1280, 1810, 2560, 3620, 5120, 7241, 10_240,
-    14_482, 20_480, 28_963, 40_960, 57_926, 81_920, 115_852, 163_840, 327_680, 655_360,
-];
-
 /// The upper bound of a class and the number of requests in it.
 pub(crate) fn histogram(dialect: Dialect, filter: &Filter, column: &str) -> Statement {
     let mut statement = Statement::new("SELECT CAST(CASE");
@@ -223,7 +238,7 @@ mod tests {
         let equal = vec![(RequestRow::column("status_code").unwrap(), Value::Number(429))];
         let query = Query {
             table: RequestRow::TABLE,
-            filter: Filter { equal, from: Some(1), to: None, failed: true },
+            filter: Filter { equal, from: Some(1), failed: true, ..Filter::default() },
             sort: RequestRow::column("total_tokens").unwrap(),
             descending: true,
             skip: 50,
@@ -233,10 +248,20 @@ mod tests {
         let end = "FROM request_logs WHERE true AND status_code = $1 AND timestamp >= $2 AND (status_code >= 400 OR error_category IS NOT NULL) \
                    ORDER BY total_tokens DESC NULLS LAST, id DESC LIMIT $3 OFFSET $4";
         assert!(sqlite.starts_with("SELECT id, timestamp, request_id, ") && sqlite.ends_with(end), "{sqlite}");
-        assert!(sqlite.contains("error_message, NULL, NULL, request_headers, cost FROM"), "{sqlite}");
+        assert!(
+            sqlite.contains("error_message, NULL, NULL, request_headers, cost, session, tags, NULL FROM"),
+            "{sqlite}"
+        );
         let postgres = list(Dialect::Postgres, &query);
         assert!(postgres.sql.contains("AND timestamp >= to_timestamp($2::float8 / 1e6) AND"), "{}", postgres.sql);
         assert_eq!(postgres.values.len(), 4);
+
+        let containing = vec![(RequestRow::column("error_message").unwrap(), "5%_!".to_owned())];
+        let query = Query { filter: Filter { containing, ..Filter::default() }, ..query };
+        let sqlite = count(Dialect::Sqlite, &query);
+        let end = "WHERE true AND error_message IS NOT NULL AND error_message LIKE $1 ESCAPE '!'";
+        assert!(sqlite.sql.ends_with(end), "{}", sqlite.sql);
+        assert_eq!(sqlite.values, [(Kind::Text, Value::Text("%5!%!_!!%".to_owned()))]);
 
         let rows = [PriceRow::default().values(), PriceRow::default().values()];
         let prices = insert(Dialect::Postgres, PriceRow::TABLE, &rows);

@@ -58,6 +58,12 @@ pub(super) const SQLITE: &[Migration] = &[
         up: include_str!("../../../migrations/sqlite/0007_spend.up.sql"),
         down: include_str!("../../../migrations/sqlite/0007_spend.down.sql"),
     },
+    Migration {
+        version: 8,
+        name: "traces",
+        up: include_str!("../../../migrations/sqlite/0008_traces.up.sql"),
+        down: include_str!("../../../migrations/sqlite/0008_traces.down.sql"),
+    },
 ];
 
 pub(super) const POSTGRES: &[Migration] = &[
@@ -102,6 +108,12 @@ pub(super) const POSTGRES: &[Migration] = &[
         name: "spend",
         up: include_str!("../../../migrations/postgres/0007_spend.up.sql"),
         down: include_str!("../../../migrations/postgres/0007_spend.down.sql"),
+    },
+    Migration {
+        version: 8,
+        name: "traces",
+        up: include_str!("../../../migrations/postgres/0008_traces.up.sql"),
+        down: include_str!("../../../migrations/postgres/0008_traces.down.sql"),
     },
 ];
 

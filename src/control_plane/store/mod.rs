@@ -9,6 +9,7 @@ mod change;
 mod error;
 pub mod file;
 pub mod file_text;
+mod hours_sql;
 mod identity;
 mod interface;
 mod log_sql;

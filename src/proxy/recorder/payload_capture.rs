@@ -52,6 +52,14 @@ impl PayloadCapture {
         }
     }
 
+    /// Notes what the translation left out and what it repaired, as the response's head says.
+    pub fn set_losses(&mut self, dropped: Option<&str>, repaired: Option<&str>) {
+        if let Some(detail) = &mut self.detail {
+            detail.dropped = dropped.map(Box::from);
+            detail.repaired = repaired.map(Box::from);
+        }
+    }
+
     /// Captures a piece of the provider's response.
     pub fn upstream_sent(&mut self, piece: Piece<'_>) {
         if let Some(detail) = &mut self.detail {

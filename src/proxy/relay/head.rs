@@ -59,11 +59,11 @@ pub(super) fn begin(out: &mut Vec<u8>, req: &mut RequestContext<'_>, parts: &Hea
     req.meta.keep_alive &= parts.framing != BodyFraming::Close && !req.core.shared.leaving();
     reply::begin(out, parts.status, &req.meta, req.recorder.request_id_bytes());
     if let HeadTransfer::Translated(Some(ledger)) = parts.transfer {
-        let losses =
-            [("x-llm-proxy-dropped", ledger.dropped_header()), ("x-llm-proxy-repaired", ledger.repaired_header())];
-        for (name, value) in losses {
-            let _ = value.map(|value| write::header(out, name, value.as_bytes()));
+        let (dropped, repaired) = (ledger.dropped_header(), ledger.repaired_header());
+        for (name, value) in [("x-llm-proxy-dropped", &dropped), ("x-llm-proxy-repaired", &repaired)] {
+            let _ = value.as_ref().map(|value| write::header(out, name, value.as_bytes()));
         }
+        req.recorder.capture.set_losses(dropped.as_deref(), repaired.as_deref());
     }
     if req.effort_none_added {
         let value = format!("{};{}", Loss::ReasoningEffort.label(), LossKind::Approx.label());

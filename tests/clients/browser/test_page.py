@@ -69,3 +69,13 @@ def test_signed_out_is_out(page, gateway):
     page.wait_for_url(re.compile("sign-in"))
     page.goto(f"{gateway.url}/ui/audit")
     expect(page.get_by_label("Admin key")).to_be_visible()
+
+
+def test_a_lost_connection_is_shown_and_recovers(page, gateway):
+    sign_in(page, gateway, "logs")
+    banner = page.locator("#connection")
+    expect(banner).to_be_hidden()
+    page.context.set_offline(True)
+    expect(banner).to_be_visible(timeout=20000)
+    page.context.set_offline(False)
+    expect(banner).to_be_hidden(timeout=20000)

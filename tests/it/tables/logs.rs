@@ -31,7 +31,7 @@ fn a_row_for_each_request_on_either_store() {
             "provider_type": "openai", "client_protocol": "openai", "provider_protocol": "openai", "is_streaming": false,
             "status_code": 200, "input_tokens": 1000, "output_tokens": 100, "total_tokens": 1100,
             "total_duration_ms": row["total_duration_ms"], "ttft_ms": null, "error_category": null, "error_message": null,
-            "client": "curl", "cost": null,
+            "client": "curl", "cost": null, "session": null, "tags": [],
         });
         assert_eq!(row, &expected);
         assert!(row["timestamp"].as_str().unwrap().starts_with("20") && row["total_duration_ms"].is_i64());
@@ -70,6 +70,7 @@ fn filters_sorting_pages_and_sums() {
             ask(&gateway, &chat_request(model));
         }
         let stream = post("/v1/chat/completions").body(r#"{"model":"s","messages":[],"stream":true}"#);
+        let stream = stream.header("session_id", "s-1").header("x-llm-proxy-tags", "night, batch,night");
         let (_, id) = ask(&gateway, &stream);
         items(&gateway, "/logs", 6);
         // query, models that are found
@@ -88,6 +89,14 @@ fn filters_sorting_pages_and_sums() {
             ("sort_by=status_code&sort_order=desc&page_size=2", &["broken", "bad"]),
             ("sort_by=output_tokens&sort_order=asc&error_only=false&is_streaming=true", &["s"]),
             ("request_id=%00", &[]),
+            ("session=s-1", &["s"]),
+            ("tag=night", &["s"]),
+            ("tag=batch&session=s-1", &["s"]),
+            ("tag=nigh", &[]),
+            ("tag=%25", &[]),
+            ("error=SUCH", &["bad"]),
+            ("error=s_ch", &[]),
+            ("error=%00", &[]),
         ];
         for (query, models) in rows {
             let order = if query.contains("sort_order") { "" } else { "&sort_order=asc" };
@@ -127,6 +136,53 @@ fn filters_sorting_pages_and_sums() {
         );
         let errors = items(&gateway, "/error-logs?error_category=provider_5xx", 1);
         assert_eq!(errors[0]["model_requested"], "broken");
+
+        // The sums by the hour come to the same.
+        let summary = read(&gateway, "/logs/summary");
+        let sums = ["requests", "errors", "input_tokens", "output_tokens"].map(|name| summary[name].as_i64().unwrap());
+        assert_eq!(sums, [6, 2, 3007, 302]);
+        assert_eq!(summary["providers"], json!([{ "name": "chat", "requests": 6, "errors": 2 }]));
+        let hours = summary["hours"].as_array().unwrap();
+        assert_eq!(hours.iter().map(|hour| hour["requests"].as_i64().unwrap()).sum::<i64>(), 6);
+        assert!(summary["duration_ms"]["p99"].is_f64() && summary["ttft_ms"]["p50"].is_f64());
+        assert_eq!(read(&gateway, "/logs/summary?start_time=2999-01-01T00:00:00Z")["requests"], 0);
+    });
+}
+
+#[test]
+fn a_trace_of_each_request() {
+    on_either(|place| {
+        let (broken, good) = (scripted(), scripted());
+        let first = ProviderRow { model_mapping: r#"{"m":"broken"}"#.into(), ..chat(&broken) };
+        let second = ProviderRow { provider_key: "second".into(), weight: 0, ..chat(&good) };
+        let gateway = place.with(vec![first, second]).start();
+        let messages = post("/v1/messages")
+            .body(r#"{"model":"m","max_tokens":5,"top_k":3,"messages":[{"role":"user","content":"Hi"}]}"#);
+        let (response, _) = ask(&gateway, &messages);
+        assert_eq!(response.status, 200, "{}", response.text());
+        let rows = items(&gateway, "/logs", 1);
+        assert_eq!(rows[0].get("trace"), None, "lists are short");
+        let trace = read(&gateway, &format!("/logs/{}", rows[0]["id"]))["trace"].clone();
+        let attempts = trace["attempts"].as_array().unwrap();
+        let seen: Vec<_> = attempts.iter().map(|one| [&one["provider"], &one["model"], &one["status"]]).collect();
+        assert_eq!(
+            seen,
+            [[&json!("chat"), &json!("broken"), &json!(500)], [&json!("second"), &json!("m"), &json!(200)]]
+        );
+        let times = |one: &Value| ["began_ms", "first_byte_ms", "ended_ms"].map(|name| one[name].as_f64().unwrap());
+        for one in attempts {
+            let [began, first, ended] = times(one);
+            assert!(began <= first && first <= ended, "{one}");
+        }
+        assert!(attempts[0]["error"].as_str().unwrap().contains("broken"), "{trace}");
+        assert_eq!(attempts[1].get("error"), None);
+        assert!(trace["dropped"].as_str().unwrap().contains("top_k"), "{trace}");
+        let stages = trace["stages"].as_array().unwrap();
+        assert!(
+            stages.iter().any(|stage| stage["stage"] == "first_byte" && stage["ms"].as_f64() > Some(0.0)),
+            "{trace}"
+        );
+        assert!(trace["request_bytes"].as_i64() > Some(0) && trace["response_bytes"].as_i64() > Some(0), "{trace}");
     });
 }
 

@@ -7,6 +7,7 @@
 mod rate;
 mod row;
 mod shorten;
+mod trace;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

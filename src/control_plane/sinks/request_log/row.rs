@@ -5,8 +5,9 @@ use serde_json::{Map, Value};
 
 use crate::config::snapshot::{Credential, Provider};
 use crate::control_plane::records::drain::Directory;
-use crate::control_plane::sinks::request_log::shorten;
+use crate::control_plane::sinks::request_log::{shorten, trace};
 use crate::control_plane::store::logs::{ErrorRow, RequestRow};
+use crate::route::affinity::SESSION_HEADERS;
 use crate::telemetry::capture::{Attempt, Detail, SharedOrOwned};
 use crate::telemetry::record::{Outcome, Record};
 use llm_wire::Format;
@@ -73,7 +74,8 @@ pub(super) fn request(record: &Record, directory: &Directory, bodies: bool) -> R
     let provider = directory.provider(record.provider);
     let detail = record.detail.as_deref();
     let tokens = record.tokens.unwrap_or_default();
-    let headers = detail.map(|detail| Value::Object(shorten::headers(&detail.head)).to_string());
+    let headers = detail.map(|detail| shorten::headers(&detail.head));
+    let header = |name: &str| headers.as_ref()?.get(name)?.as_str();
     let shown = detail.filter(|_| bodies);
     RequestRow {
         id: 0,
@@ -98,9 +100,21 @@ pub(super) fn request(record: &Record, directory: &Directory, bodies: bool) -> R
         error_message: detail.filter(|_| category(record).is_some()).and_then(message),
         request_body: shown.and_then(|detail| detail.body.as_ref()).map(|body| shorten::body(body).to_string()),
         response_body: shown.and_then(answer).map(|answer| answer.to_string()),
-        request_headers: headers,
         cost: record.cost.map(|cost| i64::try_from(cost).unwrap_or(i64::MAX)),
+        session: SESSION_HEADERS.iter().find_map(|name| header(name)).and_then(name),
+        tags: header("x-llm-proxy-tags").and_then(tags),
+        trace: trace::trace(record, directory),
+        request_headers: headers.map(|headers| Value::Object(headers).to_string()),
     }
+}
+
+/// Returns tags as the column has them: in order, with a comma around each, so that one can be found.
+fn tags(list: &str) -> Option<String> {
+    let mut tags: Vec<_> = list.split(',').map(str::trim).filter(|tag| !tag.is_empty()).collect();
+    tags.sort_unstable();
+    tags.dedup();
+    let tags = clipped(&tags.join(","), NAME)?;
+    Some(format!(",{tags},"))
 }
 
 /// Returns what the client got.

@@ -2,12 +2,14 @@
 //! write to them changes the configuration, and none delays such a change: a store has connections
 //! of its own for these tables.
 
+pub mod hours;
 mod rows;
 pub mod spend;
 mod table;
 
 use crate::control_plane::store::error::Answer;
 
+pub use hours::{Sum, Summary};
 pub use rows::{ErrorRow, PriceRow, RequestRow, Row};
 pub use spend::{Spend, SpendBy, SpendKey, SpendQuery, SpendSums};
 pub use table::{Column, GROUPS, Kind, Table, Value};
@@ -25,6 +27,8 @@ pub struct Filter {
     pub to: Option<i64>,
     /// Of `request_logs`: those with a status from 400 on, or with an error category.
     pub failed: bool,
+    /// Columns and a text that they contain, in upper or lower case.
+    pub containing: Vec<(&'static Column, String)>,
 }
 
 #[derive(Debug, Clone)]
@@ -102,6 +106,9 @@ pub trait Tables: Send + Sync {
     fn remove(&self, table: &'static Table, which: Which) -> Answer<'_, u64>;
 
     fn stats(&self, filter: Filter) -> Answer<'_, Stats>;
+
+    /// Gives the sums since the begin of an hour, in seconds since 1970.
+    fn summary(&self, from: i64) -> Answer<'_, Summary>;
 
     /// Gives at most [`GROUPS`] hours, the newest first.
     fn hours(&self, filter: Filter) -> Answer<'_, Vec<Hour>>;

@@ -119,6 +119,12 @@ table! {
         request_headers: Option<String>, Text;
         /// Billionths of a dollar; none where no price is known.
         cost: Option<i64>, Number;
+        /// The session that the client names.
+        session: Option<String>, Text;
+        /// In alphabetical order, with commas around each: `,a,b,`.
+        tags: Option<String>, Text;
+        /// A JSON object: where the time went, each attempt, what the translation left out.
+        trace: Option<String>, Body;
     }
 }
 

@@ -97,10 +97,10 @@ const OWN: &[(&str, &[&str])] = &[
             "row_version",
         ],
     ),
-    ("request_logs", &["cost"]),
+    ("request_logs", &["cost", "session", "tags", "trace"]),
     ("error_logs", &["model_requested"]),
 ];
-const OWN_TABLES: &[&str] = &["config_removed", "audit_log", "idempotency_keys", "prices"];
+const OWN_TABLES: &[&str] = &["config_removed", "audit_log", "idempotency_keys", "prices", "log_hours"];
 
 const INTEGER: &[&str] = &["int4", "int8"];
 const TEXT: &[&str] = &["varchar", "text"];

@@ -4,11 +4,12 @@
 use tokio_postgres::{Client, Row};
 
 use crate::control_plane::store::error::Answer;
+use crate::control_plane::store::hours_sql;
 use crate::control_plane::store::log_sql as sql;
 use crate::control_plane::store::log_sql::{Dialect, Statement};
 use crate::control_plane::store::logs::{
-    Filter, Hour, Kind, Line, Listing, Query, Spend, SpendKey, SpendQuery, SpendSums, Stats, Table, Tables, Value,
-    Which,
+    Filter, Hour, Kind, Line, Listing, Query, Spend, SpendKey, SpendQuery, SpendSums, Stats, Sum, Summary, Table,
+    Tables, Value, Which,
 };
 use crate::control_plane::store::postgres::connection::{READ_TIMEOUT, with_timeout};
 use crate::control_plane::store::postgres::explain::QueryError;
@@ -31,10 +32,13 @@ fn line(row: &Row, table: &Table) -> Result<Line, tokio_postgres::Error> {
     Ok((row.try_get(0)?, cells))
 }
 
-async fn insert(client: &mut Client, table: &Table, rows: &[Vec<Value>]) -> Result<(), QueryError> {
+async fn insert(client: &mut Client, table: &'static Table, rows: &[Vec<Value>]) -> Result<(), QueryError> {
     let transaction = client.transaction().await?;
     for rows in rows.chunks(AT_ONCE) {
         let statement = sql::insert(Dialect::Postgres, table, rows);
+        transaction.execute_typed(&statement.sql, &values(&statement)).await?;
+    }
+    for statement in hours_sql::add(Dialect::Postgres, table, rows) {
         transaction.execute_typed(&statement.sql, &values(&statement)).await?;
     }
     Ok(transaction.commit().await?)
@@ -50,6 +54,21 @@ async fn list(client: &Client, query: &Query) -> Result<Listing, QueryError> {
     let total = client.query_typed_one(&count.sql, &values(&count)).await?.try_get(0)?;
     let list = sql::list(Dialect::Postgres, query);
     Ok(Listing { total, lines: lines(client, query.table, &list).await? })
+}
+
+async fn summary(client: &Client, from: i64) -> Result<Summary, QueryError> {
+    let mut summary = Summary::default();
+    let totals = hours_sql::totals(Dialect::Postgres, from);
+    for row in client.query_typed(&totals.sql, &values(&totals)).await? {
+        let sum = Sum::of(row.try_get(0)?);
+        summary.totals.extend(sum.map(|sum| row.try_get(1).map(|n| (sum, n))).transpose()?);
+    }
+    let by_hour = hours_sql::by_hour(Dialect::Postgres, from);
+    for row in client.query_typed(&by_hour.sql, &values(&by_hour)).await? {
+        let (hour, sum) = (row.try_get(0)?, Sum::of(row.try_get(1)?));
+        summary.hours.extend(sum.map(|sum| row.try_get(2).map(|n| (hour, sum, n))).transpose()?);
+    }
+    Ok(summary)
 }
 
 async fn groups(client: &Client, filter: &Filter, column: &str) -> Result<Vec<(String, i64)>, QueryError> {
@@ -129,7 +148,13 @@ impl Tables for Postgres {
         Box::pin(async move {
             let mut guarded = self.other(&self.log_writer).await?;
             let remove = sql::remove(Dialect::Postgres, table, &which);
-            let work = async { Ok(guarded.client.execute_typed(&remove.sql, &values(&remove)).await?) };
+            let forget = hours_sql::forget_with(Dialect::Postgres, table, &which);
+            let work = async {
+                if let Some(forget) = &forget {
+                    guarded.client.execute_typed(&forget.sql, &values(forget)).await?;
+                }
+                Ok(guarded.client.execute_typed(&remove.sql, &values(&remove)).await?)
+            };
             let answer = with_timeout(&self.access, READ_TIMEOUT, work).await;
             guarded.settle(answer)
         })
@@ -139,6 +164,14 @@ impl Tables for Postgres {
         Box::pin(async move {
             let mut guarded = self.other(&self.log_reader).await?;
             let answer = with_timeout(&self.access, READ_TIMEOUT, stats(&guarded.client, &filter)).await;
+            guarded.settle(answer)
+        })
+    }
+
+    fn summary(&self, from: i64) -> Answer<'_, Summary> {
+        Box::pin(async move {
+            let mut guarded = self.other(&self.log_reader).await?;
+            let answer = with_timeout(&self.access, READ_TIMEOUT, summary(&guarded.client, from)).await;
             guarded.settle(answer)
         })
     }

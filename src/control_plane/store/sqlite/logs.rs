@@ -4,11 +4,12 @@
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params_from_iter};
 
 use crate::control_plane::store::error::{Answer, Error};
+use crate::control_plane::store::hours_sql;
 use crate::control_plane::store::log_sql as sql;
 use crate::control_plane::store::log_sql::Dialect;
 use crate::control_plane::store::logs::{
-    Column, Filter, Hour, Kind, Line, Listing, Query, Spend, SpendKey, SpendQuery, SpendSums, Stats, Table, Tables,
-    Value, Which,
+    Column, Filter, Hour, Kind, Line, Listing, Query, Spend, SpendKey, SpendQuery, SpendSums, Stats, Sum, Summary,
+    Table, Tables, Value, Which,
 };
 use crate::control_plane::store::sqlite::changes::FileWatch;
 use crate::control_plane::store::sqlite::statement::values;
@@ -27,7 +28,7 @@ fn line(row: &Row<'_>, table: &Table) -> rusqlite::Result<Line> {
     Ok((row.get(0)?, table.columns.iter().enumerate().map(cell).collect::<rusqlite::Result<_>>()?))
 }
 
-fn insert(connection: &mut Connection, table: &Table, rows: &[Vec<Value>]) -> rusqlite::Result<()> {
+fn insert(connection: &mut Connection, table: &'static Table, rows: &[Vec<Value>]) -> rusqlite::Result<()> {
     let Some(first) = rows.first() else { return Ok(()) };
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     {
@@ -37,6 +38,9 @@ fn insert(connection: &mut Connection, table: &Table, rows: &[Vec<Value>]) -> ru
         for row in rows {
             prepared.execute(params_from_iter(row))?;
         }
+    }
+    for statement in hours_sql::add(Dialect::Sqlite, table, rows) {
+        transaction.execute(&statement.sql, values(&statement))?;
     }
     transaction.commit()
 }
@@ -100,6 +104,25 @@ fn hours(connection: &Connection, filter: &Filter) -> rusqlite::Result<Vec<Hour>
     prepared.query_map(values(&hours), read)?.collect()
 }
 
+fn summary(connection: &Connection, from: i64) -> rusqlite::Result<Summary> {
+    let mut summary = Summary::default();
+    let totals = hours_sql::totals(Dialect::Sqlite, from);
+    let mut prepared = connection.prepare(&totals.sql)?;
+    let mut rows = prepared.query(values(&totals))?;
+    while let Some(row) = rows.next()? {
+        let name: String = row.get(0)?;
+        summary.totals.extend(Sum::of(&name).map(|sum| row.get(1).map(|n| (sum, n))).transpose()?);
+    }
+    let by_hour = hours_sql::by_hour(Dialect::Sqlite, from);
+    let mut prepared = connection.prepare(&by_hour.sql)?;
+    let mut rows = prepared.query(values(&by_hour))?;
+    while let Some(row) = rows.next()? {
+        let (hour, name): (i64, String) = (row.get(0)?, row.get(1)?);
+        summary.hours.extend(Sum::of(&name).map(|sum| row.get(2).map(|n| (hour, sum, n))).transpose()?);
+    }
+    Ok(summary)
+}
+
 impl Sqlite {
     /// The thread of this, which is started when it is first wanted.
     fn side(&self) -> Result<&Thread, Error> {
@@ -141,6 +164,9 @@ impl Tables for Sqlite {
     fn remove(&self, table: &'static Table, which: Which) -> Answer<'_, u64> {
         self.on_side(move |connection| {
             let remove = sql::remove(Dialect::Sqlite, table, &which);
+            if let Some(forget) = hours_sql::forget_with(Dialect::Sqlite, table, &which) {
+                connection.execute(&forget.sql, values(&forget))?;
+            }
             connection.execute(&remove.sql, values(&remove)).map(|count| count as u64)
         })
     }
@@ -155,6 +181,10 @@ impl Tables for Sqlite {
 
     fn stats(&self, filter: Filter) -> Answer<'_, Stats> {
         self.on_side(move |connection| stats(connection, &filter))
+    }
+
+    fn summary(&self, from: i64) -> Answer<'_, Summary> {
+        self.on_side(move |connection| summary(connection, from))
     }
 
     fn hours(&self, filter: Filter) -> Answer<'_, Vec<Hour>> {

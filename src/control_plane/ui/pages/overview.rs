@@ -11,7 +11,7 @@ use crate::control_plane::ui::chart::{Bar, Chart, chart};
 use crate::control_plane::ui::html::{
     dollars, empty, failure, framed, grouped, milliseconds, nothing, options, short, state,
 };
-use crate::control_plane::ui::visit::{Fetched, Visit, list, number, text};
+use crate::control_plane::ui::visit::{Fetched, Visit, decimal, list, number, text};
 use crate::rfc3339;
 
 /// A choice of the time that is looked at: name, title, seconds, whether bars are days.
@@ -87,29 +87,25 @@ fn first_steps(visit: &Visit<'_>) -> Markup {
 
 async fn numbers(visit: &Visit<'_>) -> Markup {
     let (_, seconds, by_day) = period(visit);
-    let from = rfc3339::format(now() - seconds);
-    let stats = match visit.get("/logs/stats", &[("start_time", &from)]).await {
-        Ok(stats) => stats,
-        Err(message) => return failure(&message),
-    };
-    let by = if by_day { "day" } else { "hour" };
-    let series = visit.get("/spend", &[("by", by), ("start_time", &from)]).await;
-    html! {
-        (tiles(&stats))
-        (match series { Ok(series) => charts(&series, seconds, by_day), Err(message) => failure(&message) })
+    let step = if by_day { 86_400 } else { 3600 };
+    // The first bar is a whole one.
+    let from = rfc3339::format(now() / step * step - seconds + step);
+    match visit.get("/logs/summary", &[("start_time", &from)]).await {
+        Ok(summary) => html! { (tiles(&summary)) (charts(&summary, seconds, by_day)) },
+        Err(message) => failure(&message),
     }
 }
 
-fn tiles(stats: &Value) -> Markup {
+fn tiles(summary: &Value) -> Markup {
     let percentiles = |name: &str| {
-        let of = |at: &str| milliseconds(&stats[name][at]);
+        let of = |at: &str| milliseconds(&summary[name][at]);
         (of("p50"), format!("90 %: {} · 99 %: {}", of("p90"), of("p99")))
     };
     let (duration, durations) = percentiles("duration_ms");
     let (ttft, ttfts) = percentiles("ttft_ms");
-    let (requests, errors) = (number(stats, "total_requests"), number(stats, "total_errors"));
-    let (input, output) = (number(stats, "total_input_tokens"), number(stats, "total_output_tokens"));
-    let rate = stats["error_rate"].as_f64().unwrap_or_default() * 100.0;
+    let (requests, errors) = (number(summary, "requests"), number(summary, "errors"));
+    let (input, output) = (number(summary, "input_tokens"), number(summary, "output_tokens"));
+    let rate = errors as f64 / requests.max(1) as f64 * 100.0;
     let tile = |name: &str, value: String, more: String| {
         html! { dl.tile { dt { (name) } dd { (value) } dd.more { (more) } } }
     };
@@ -119,29 +115,36 @@ fn tiles(stats: &Value) -> Markup {
             (tile("Duration, median", duration, durations))
             (tile("First token, median", ttft, ttfts))
             (tile("Tokens", short((input + output) as f64), format!("{} in · {} out", short(input as f64), short(output as f64))))
-            (tile("Cost", dollars(stats["total_cost"].as_f64().unwrap_or_default()), "of models with known prices".to_owned()))
+            (tile("Cost", dollars(decimal(summary, "cost")), "of models with known prices".to_owned()))
         }
     }
 }
 
-fn charts(series: &Value, seconds: i64, by_day: bool) -> Markup {
+fn charts(summary: &Value, seconds: i64, by_day: bool) -> Markup {
     let step = if by_day { 86_400 } else { 3600 };
     let last = now() / step * step;
-    let rows: HashMap<i64, &Value> =
-        list(series, "rows").iter().filter_map(|row| Some((rfc3339::parse(text(row, "group"))?, row))).collect();
     let times: Vec<i64> = (0..seconds / step).rev().map(|back| last - back * step).collect();
-    let bars = |parts: &dyn Fn(&Value) -> Vec<f64>| -> Vec<Bar> {
+    let mut rows: HashMap<i64, Vec<&Value>> = HashMap::new();
+    for hour in list(summary, "hours") {
+        let time = rfc3339::parse(text(hour, "time")).unwrap_or_default();
+        rows.entry(time / step * step).or_default().push(hour);
+    }
+    let sum = |time: &i64, name: &str| {
+        let hours = rows.get(time).map(Vec::as_slice).unwrap_or_default();
+        hours.iter().map(|hour| decimal(hour, name)).sum::<f64>()
+    };
+    let bars = |names: &[&str]| -> Vec<Bar> {
         let bar = |time: &i64| {
             let label = rfc3339::format(*time);
             let label = if by_day { label[..10].to_owned() } else { label[5..16].replace('T', " ") };
-            Bar { label, parts: parts(rows.get(time).copied().unwrap_or(&Value::Null)) }
+            Bar { label, parts: names.iter().map(|name| sum(time, name)).collect() }
         };
         times.iter().map(bar).collect()
     };
-    let get = |row: &Value, name: &str| row[name].as_f64().unwrap_or_default();
-    let requests = bars(&|row| vec![get(row, "requests") - get(row, "errors"), get(row, "errors")]);
-    let tokens = bars(&|row| vec![get(row, "input_tokens"), get(row, "output_tokens")]);
-    let cost = bars(&|row| vec![get(row, "cost")]);
+    let (tokens, cost) = (bars(&["input_tokens", "output_tokens"]), bars(&["cost"]));
+    let mut requests = bars(&["requests", "errors"]);
+    // What failed is among the requests.
+    requests.iter_mut().for_each(|bar| bar.parts[0] -= bar.parts[1]);
     html! {
         div.charts {
             (chart(&Chart { title: "Requests", series: &["answered", "failed"], bars: requests, show: short }))
@@ -155,13 +158,14 @@ async fn provider_table(visit: &Visit<'_>, providers: &Value) -> Markup {
     if list(providers, "providers").is_empty() {
         return empty(html! { "No provider yet. " a href="/ui/providers/new" { "Add one" } "." });
     }
+    // This hour and the one before.
     let from = rfc3339::format(now() - 3600);
-    let used = visit.get("/spend", &[("by", "provider"), ("start_time", &from)]).await.unwrap_or_default();
+    let used = visit.get("/logs/summary", &[("start_time", &from)]).await.unwrap_or_default();
     let problems = visit.get("/config/problems", &[]).await.unwrap_or_default();
     let circuits = visit.get("/circuits", &[]).await.unwrap_or_default();
     let row = |provider: &Value| {
         let name = text(provider, "provider_key");
-        let used = list(&used, "rows").iter().find(|row| text(row, "group") == name);
+        let used = list(&used, "providers").iter().find(|row| text(row, "name") == name);
         let (requests, errors) = used.map_or((0, 0), |row| (number(row, "requests"), number(row, "errors")));
         let object = format!("provider {name}");
         let has_problem = list(&problems, "problems").iter().any(|problem| text(problem, "object") == object);
@@ -179,7 +183,7 @@ async fn provider_table(visit: &Visit<'_>, providers: &Value) -> Markup {
     html! {
         div.wide {
             table {
-                thead { tr { th scope="col" { "Name" } th scope="col" { "State" } th scope="col" { "Service" } th.number scope="col" { "Requests, last hour" } th.number scope="col" { "Failed" } th scope="col" { "Address" } } }
+                thead { tr { th scope="col" { "Name" } th scope="col" { "State" } th scope="col" { "Service" } th.number scope="col" { "Requests, this hour and the last" } th.number scope="col" { "Failed" } th scope="col" { "Address" } } }
                 tbody { @for provider in list(providers, "providers") { (row(provider)) } }
             }
         }

@@ -1,24 +1,29 @@
 //! `/logs` and `/error-logs`: finished requests and failures, as the tables of the store have them.
 
+mod numbers;
+mod read;
+mod summary;
+mod view;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::value::RawValue;
-use tokio::time::{Duration, timeout};
 
 use crate::control_plane::admin::body::body;
 use crate::control_plane::admin::context::Context;
-use crate::control_plane::admin::field_values::Micros;
 use crate::control_plane::admin::parameter::{Kind, Parameter};
 use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal, empty, json};
-use crate::control_plane::store::Answer;
-use crate::control_plane::store::logs::{ErrorRow, Filter, Listing, Query, RequestRow, Row, Tables, Value, Which};
-use crate::telemetry::user_agent::UserAgent;
+use crate::control_plane::store::logs::{ErrorRow, Filter, Listing, Query, RequestRow, Row, Value, Which};
 
-/// Longest wait for the store.
-const STORE: Duration = Duration::from_secs(60);
+use numbers::Percentiles;
+
+pub(super) use numbers::dollars;
+pub(super) use read::{answer, tables};
+pub(super) use summary::{LogSummary, SUMMARY, summary};
+pub(super) use view::{ErrorDetail, ErrorEntry, LogDetail, LogEntry};
+
 /// Rows of a page.
 const MAX_PAGE_SIZE: i64 = 200;
 const DEFAULT_PAGE_SIZE: i64 = 50;
@@ -56,6 +61,9 @@ pub(super) const LIST: &[Parameter] = &[
     text("provider_name"),
     Parameter { name: "model", help: "the model as the client named it", kind: Kind::Text },
     text("credential_name"),
+    text("session"),
+    Parameter { name: "tag", help: "only entries with this tag", kind: Kind::Text },
+    Parameter { name: "error", help: "only entries whose error message contains this text", kind: Kind::Text },
     Parameter { name: "status_code", help: "only entries with exactly this value", kind: Kind::Number(100, 599) },
     Parameter { name: "is_streaming", help: "only streams, or only whole responses", kind: Kind::Flag },
     Parameter {
@@ -120,89 +128,6 @@ pub(super) struct Paged<T> {
     total_pages: i64,
 }
 
-/// A finished request
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct LogEntry {
-    id: i64,
-    timestamp: Micros,
-    request_id: String,
-    endpoint: Option<String>,
-    credential_name: Option<String>,
-    model_requested: Option<String>,
-    model_mapped: Option<String>,
-    provider_name: Option<String>,
-    provider_type: Option<String>,
-    client_protocol: Option<String>,
-    provider_protocol: Option<String>,
-    is_streaming: bool,
-    status_code: Option<i64>,
-    input_tokens: i64,
-    output_tokens: i64,
-    total_tokens: i64,
-    total_duration_ms: Option<i64>,
-    ttft_ms: Option<i64>,
-    error_category: Option<String>,
-    error_message: Option<String>,
-    /// The client program, by its User-Agent
-    client: Option<&'static str>,
-    /// Cost in dollars, where prices are known
-    cost: Option<f64>,
-}
-
-/// A finished request with headers and bodies
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct LogDetail {
-    #[serde(flatten)]
-    entry: LogEntry,
-    /// Keys masked, long texts cut
-    request_headers: Option<String>,
-    /// With REQUEST_LOG_BODY_ENABLED
-    request_body: Option<String>,
-    response_body: Option<String>,
-}
-
-impl LogEntry {
-    fn of(row: &RequestRow) -> LogEntry {
-        let row = row.clone();
-        LogEntry {
-            id: row.id,
-            timestamp: Micros(row.timestamp),
-            request_id: row.request_id,
-            endpoint: row.endpoint,
-            credential_name: row.credential_name,
-            model_requested: row.model_requested,
-            model_mapped: row.model_mapped,
-            provider_name: row.provider_name,
-            provider_type: row.provider_type,
-            client_protocol: row.client_protocol,
-            provider_protocol: row.provider_protocol,
-            is_streaming: row.is_streaming,
-            status_code: row.status_code,
-            input_tokens: row.input_tokens,
-            output_tokens: row.output_tokens,
-            total_tokens: row.total_tokens,
-            total_duration_ms: row.total_duration_ms,
-            ttft_ms: row.ttft_ms,
-            error_category: row.error_category,
-            error_message: row.error_message,
-            client: row.request_headers.as_deref().map(program),
-            cost: row.cost.map(dollars),
-        }
-    }
-}
-
-fn program(headers: &str) -> &'static str {
-    let headers: serde_json::Value = serde_json::from_str(headers).unwrap_or_default();
-    // Rows of llm-proxy v1 have the path as the client wrote it.
-    let agent =
-        headers.as_object().and_then(|all| all.iter().find(|(name, _)| name.eq_ignore_ascii_case("user-agent")));
-    UserAgent::of(agent.and_then(|(_, value)| value.as_str()).unwrap_or_default().as_bytes()).name()
-}
-
-pub(super) fn dollars(billionths: i64) -> f64 {
-    billionths as f64 / 1e9
-}
-
 /// Sums over finished requests
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct LogStats {
@@ -225,106 +150,6 @@ pub(super) struct LogStats {
     requests_by_provider: BTreeMap<String, i64>,
     requests_by_model: BTreeMap<String, i64>,
     requests_by_status: BTreeMap<String, i64>,
-}
-
-/// Milliseconds that so many percent of the requests stayed below
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
-pub(super) struct Percentiles {
-    p50: f64,
-    p90: f64,
-    p99: f64,
-}
-
-impl Percentiles {
-    /// Returns a percentile of classes, each with its upper bound and the number of requests in it.
-    fn of(classes: &[(i64, i64)]) -> Option<Percentiles> {
-        let total: i64 = classes.iter().map(|(_, count)| count).sum();
-        let at = |share: f64| {
-            let target = share * total as f64;
-            let mut below = 0.0;
-            for (bound, count) in classes {
-                let count = *count as f64;
-                // Bounds are about 1.4 times the one before; the last class has no bound.
-                let (low, high) = match *bound {
-                    i64::MAX => (655_360.0, 655_360.0),
-                    bound => (bound as f64 / 1.42, bound as f64),
-                };
-                if below + count >= target {
-                    return (low + (high - low) * (target - below) / count).round();
-                }
-                below += count;
-            }
-            0.0
-        };
-        (total > 0).then(|| Percentiles { p50: at(0.5), p90: at(0.9), p99: at(0.99) })
-    }
-}
-
-/// A failed attempt at a provider
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct ErrorEntry {
-    id: i64,
-    timestamp: Micros,
-    request_id: String,
-    error_category: String,
-    error_code: Option<i64>,
-    error_message: Option<String>,
-    provider_name: Option<String>,
-    credential_name: Option<String>,
-    model_requested: Option<String>,
-    model_mapped: Option<String>,
-    endpoint: Option<String>,
-    client_protocol: Option<String>,
-    provider_protocol: Option<String>,
-    is_streaming: bool,
-    /// Time up to the end of this attempt
-    total_duration_ms: Option<i64>,
-    client: Option<String>,
-}
-
-/// A failed attempt at a provider with headers and bodies
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct ErrorDetail {
-    #[serde(flatten)]
-    entry: ErrorEntry,
-    provider_api_base: Option<String>,
-    response_status_code: Option<i64>,
-    /// Keys masked, long texts cut
-    #[schemars(with = "Option<serde_json::Value>")]
-    request_headers: Option<Box<RawValue>>,
-    /// With REQUEST_LOG_BODY_ENABLED, as the other bodies
-    #[schemars(with = "Option<serde_json::Value>")]
-    request_body: Option<Box<RawValue>>,
-    #[schemars(with = "Option<serde_json::Value>")]
-    response_body: Option<Box<RawValue>>,
-    #[schemars(with = "Option<serde_json::Value>")]
-    provider_request_body: Option<Box<RawValue>>,
-    #[schemars(with = "Option<serde_json::Value>")]
-    provider_request_headers: Option<Box<RawValue>>,
-}
-
-impl ErrorEntry {
-    fn of(row: &ErrorRow) -> ErrorEntry {
-        let row = row.clone();
-        ErrorEntry {
-            id: row.id,
-            timestamp: Micros(row.timestamp),
-            request_id: row.request_id,
-            error_category: row.error_category,
-            error_code: row.error_code,
-            error_message: row.error_message,
-            provider_name: row.provider_name,
-            credential_name: row.credential_name,
-            model_requested: row.model_requested,
-            model_mapped: row.mapped_model,
-            endpoint: row.endpoint,
-            client_protocol: row.client_protocol,
-            provider_protocol: row.provider_protocol,
-            is_streaming: row.is_streaming,
-            total_duration_ms: row.total_duration_ms,
-            client: row.client,
-        }
-    }
 }
 
 pub(super) async fn list(context: Arc<Context>, req: AdminRequest) -> Outcome {
@@ -365,30 +190,13 @@ pub(super) async fn stats(context: Arc<Context>, req: AdminRequest) -> Outcome {
 }
 
 pub(super) async fn get(context: Arc<Context>, req: AdminRequest) -> Outcome {
-    let mut row: RequestRow = one(&context, &req).await?;
-    let entry = LogEntry::of(&row);
-    let [request_headers, request_body, response_body] =
-        [&mut row.request_headers, &mut row.request_body, &mut row.response_body].map(Option::take);
-    json(200, &LogDetail { entry, request_headers, request_body, response_body })
+    let row: RequestRow = one(&context, &req).await?;
+    json(200, &LogDetail::of(row))
 }
 
 pub(super) async fn get_error(context: Arc<Context>, req: AdminRequest) -> Outcome {
     let row: ErrorRow = one(&context, &req).await?;
-    let entry = ErrorEntry::of(&row);
-    let raw = |text: Option<String>| text.and_then(|text| RawValue::from_string(text).ok());
-    json(
-        200,
-        &ErrorDetail {
-            entry,
-            provider_api_base: row.provider_api_base,
-            response_status_code: row.response_status_code,
-            request_headers: raw(row.request_headers),
-            request_body: raw(row.request_body),
-            response_body: raw(row.response_body),
-            provider_request_body: raw(row.provider_request_body),
-            provider_request_headers: raw(row.provider_request_headers),
-        },
-    )
+    json(200, &ErrorDetail::of(row))
 }
 
 pub(super) async fn remove(context: Arc<Context>, req: AdminRequest) -> Outcome {
@@ -432,11 +240,13 @@ fn requests_filter(req: &AdminRequest, whole: bool) -> Result<Filter, Refusal> {
     equal::<RequestRow>(&mut filter, "provider_name", req.query("provider_name").map(Value::Text));
     equal::<RequestRow>(&mut filter, "model_requested", req.query("model").map(Value::Text));
     if whole {
-        for name in ["request_id", "credential_name"] {
+        for name in ["request_id", "credential_name", "session"] {
             equal::<RequestRow>(&mut filter, name, req.query(name).map(Value::Text));
         }
         equal::<RequestRow>(&mut filter, "status_code", req.number("status_code", 100, 599)?.map(Value::Number));
         equal::<RequestRow>(&mut filter, "is_streaming", req.flag("is_streaming")?.map(Value::Flag));
+        containing(&mut filter, "tags", req.query("tag").map(|tag| format!(",{tag},")));
+        containing(&mut filter, "error_message", req.query("error"));
         filter.failed = req.flag("error_only")?.unwrap_or(false);
     }
     Ok(filter)
@@ -456,6 +266,12 @@ pub(super) fn equal<R: Row>(filter: &mut Filter, name: &str, value: Option<Value
         other => other,
     });
     filter.equal.extend(R::column(name).zip(value));
+}
+
+/// Selects rows of `request_logs` whose column contains a text.
+fn containing(filter: &mut Filter, name: &str, text: Option<String>) {
+    let text = text.map(|text| text.replace('\0', "\u{fffd}"));
+    filter.containing.extend(RequestRow::column(name).zip(text));
 }
 
 async fn one<R: Row>(context: &Context, req: &AdminRequest) -> Result<R, Refusal> {
@@ -481,36 +297,4 @@ async fn remove_many<R: Row>(context: &Context, req: &AdminRequest) -> Outcome {
 
 fn missing<R: Row>(id: i64) -> Refusal {
     Refusal::missing(&format!("row in {}", R::TABLE.name), id)
-}
-
-pub(super) fn tables(context: &Context) -> Result<&dyn Tables, Refusal> {
-    context.store.tables().ok_or_else(|| {
-        let message =
-            "the configuration is a file, which has no tables for logs and prices; use the embedded store or DB_URL";
-        Refusal::new(409, "no_tables", message)
-    })
-}
-
-pub(super) async fn answer<T>(context: &Context, answer: Answer<'_, T>) -> Result<T, Refusal> {
-    context.check_store().await?;
-    match timeout(STORE, answer).await {
-        Ok(answer) => Ok(answer?),
-        Err(_) => {
-            let message = format!("the store did not answer within {} s; ask for a shorter time", STORE.as_secs());
-            Err(Refusal::new(503, "store_unavailable", message))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn percentiles() {
-        assert_eq!(Percentiles::of(&[]), None);
-        let all = Percentiles::of(&[(10, 50), (100, 49), (i64::MAX, 1)]).unwrap();
-        assert_eq!((all.p50, all.p99), (10.0, 100.0));
-        assert!(all.p90 > 70.0 && all.p90 < 100.0, "{all:?}");
-    }
 }

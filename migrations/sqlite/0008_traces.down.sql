@@ -1,0 +1,16 @@
+DROP TABLE log_hours;
+DROP INDEX IF EXISTS idx_request_logs_failed;
+DROP INDEX IF EXISTS idx_request_logs_error_message;
+DROP INDEX IF EXISTS idx_request_logs_tags;
+DROP INDEX IF EXISTS idx_request_logs_session;
+DROP INDEX IF EXISTS idx_request_logs_provider_name;
+DROP INDEX IF EXISTS idx_request_logs_model_requested;
+DROP INDEX IF EXISTS idx_request_logs_credential_name;
+DROP INDEX IF EXISTS idx_request_logs_status_code;
+CREATE INDEX idx_request_logs_provider_name ON request_logs (provider_name);
+CREATE INDEX idx_request_logs_model_requested ON request_logs (model_requested);
+CREATE INDEX idx_request_logs_credential_name ON request_logs (credential_name);
+CREATE INDEX idx_request_logs_status_code ON request_logs (status_code);
+ALTER TABLE request_logs DROP COLUMN trace;
+ALTER TABLE request_logs DROP COLUMN tags;
+ALTER TABLE request_logs DROP COLUMN session;

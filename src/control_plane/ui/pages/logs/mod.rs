@@ -1,0 +1,94 @@
+//! Finished requests: a list with filters that follows the gateway, and one request.
+
+mod one;
+mod status;
+
+use maud::{Markup, html};
+use serde_json::Value;
+
+use crate::control_plane::ui::html::{dollars, empty, failure, framed, grouped, milliseconds, moment, options, pages};
+use crate::control_plane::ui::visit::{Visit, encode, list, number, text};
+
+use status::status;
+
+pub(super) use one::one;
+
+/// The filters of the list, which are those of the admin interface.
+const FILTERS: &[(&str, &str)] = &[
+    ("credential_name", "Key"),
+    ("model", "Model"),
+    ("provider_name", "Provider"),
+    ("status_code", "Status"),
+    ("request_id", "Request id"),
+    ("session", "Session"),
+    ("tag", "Tag"),
+    ("error", "Text of the error"),
+];
+
+const KINDS: &[(&str, &str)] = &[("", "all"), ("true", "failed only")];
+
+pub(super) async fn all(visit: &Visit<'_>) -> Markup {
+    let mut query: Vec<(&str, String)> = FILTERS.iter().map(|(name, _)| (*name, visit.query(name))).collect();
+    for name in ["error_only", "start_time", "end_time"] {
+        query.push((name, visit.query(name)));
+    }
+    let filters: Vec<(&str, &str)> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let page = visit.query("page");
+    let mut wanted = filters.clone();
+    wanted.extend([("page", page.as_str()), ("page_size", "50")]);
+    let found = visit.get("/logs", &wanted).await;
+    let is_filtered = filters.iter().any(|(_, value)| !value.is_empty());
+    let body = html! {
+        form.bar method="get" action="/ui/logs" role="search" {
+            @for (name, title) in FILTERS { label { (title) input name=(name) value=(visit.query(name)) size="12"; } }
+            label { "Outcome" select name="error_only" { (options(KINDS, &visit.query("error_only"))) } }
+            label { "From (UTC)" input type="datetime-local" name="start_time" value=(visit.query("start_time")); }
+            label { "To (UTC)" input type="datetime-local" name="end_time" value=(visit.query("end_time")); }
+            button.quiet type="submit" { "Filter" }
+            @if is_filtered { a href="/ui/logs" { "All" } }
+            span.grow {}
+            span.check { input #follow type="checkbox"; label for="follow" { "Follow" } }
+        }
+        div #live { (match found { Ok(found) => table(&found, &encode(&filters), is_filtered), Err(message) => failure(&message) }) }
+    };
+    framed(visit, "/logs", "Logs", body)
+}
+
+fn table(found: &Value, query: &str, is_filtered: bool) -> Markup {
+    let items = list(found, "items");
+    if items.is_empty() {
+        return empty(html! {
+            @if is_filtered { "No request fits these filters." }
+            @else { "No request yet. " a href="/ui/playground" { "Send one in the playground" } " or " a href="/ui/connect" { "connect a client" } "." }
+        });
+    }
+    html! {
+        div.wide { table {
+            thead { tr {
+                th scope="col" { "Time (UTC)" } th scope="col" { "Status" } th scope="col" { "Key" } th scope="col" { "Model" }
+                th scope="col" { "Provider" } th.number scope="col" { "Tokens in" } th.number scope="col" { "out" }
+                th.number scope="col" { "First token" } th.number scope="col" { "Duration" } th.number scope="col" { "Cost" }
+            } }
+            tbody { @for item in items { (row(item)) } }
+        } }
+        p.hint { (grouped(number(found, "total"))) " requests" }
+        (pages("/ui/logs", query, number(found, "page"), number(found, "total_pages")))
+    }
+}
+
+fn row(item: &Value) -> Markup {
+    html! {
+        tr {
+            td.time { a href={ "/ui/logs/" (number(item, "id")) } { (moment(text(item, "timestamp"))) } }
+            td { (status(item)) }
+            td.break { (text(item, "credential_name")) }
+            td.break { (text(item, "model_requested")) }
+            td.break { (text(item, "provider_name")) }
+            td.number { (grouped(number(item, "input_tokens"))) }
+            td.number { (grouped(number(item, "output_tokens"))) }
+            td.number { (milliseconds(&item["ttft_ms"])) }
+            td.number { (milliseconds(&item["total_duration_ms"])) }
+            td.number { (item["cost"].as_f64().map_or("–".to_owned(), dollars)) }
+        }
+    }
+}
