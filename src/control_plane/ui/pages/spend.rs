@@ -6,15 +6,28 @@ use serde_json::Value;
 use crate::control_plane::ui::html::{dollars, empty, failure, framed, grouped, moment, options};
 use crate::control_plane::ui::visit::{Visit, encode, list, number, text};
 
-const DIMENSIONS: &[(&str, &str)] =
-    &[("credential", "key"), ("model", "model"), ("provider", "provider"), ("day", "day"), ("hour", "hour")];
-const FILTERS: &[(&str, &str)] = &[("credential_name", "Key"), ("model", "Model"), ("provider_name", "Provider")];
+const DIMENSIONS: &[(&str, &str)] = &[
+    ("credential", "key"),
+    ("group", "group"),
+    ("tag", "tag"),
+    ("model", "model"),
+    ("provider", "provider"),
+    ("day", "day"),
+    ("hour", "hour"),
+];
+const FILTERS: &[(&str, &str)] = &[
+    ("credential_name", "Key"),
+    ("group_name", "Group"),
+    ("tag", "Tag"),
+    ("model", "Model"),
+    ("provider_name", "Provider"),
+];
 
 pub(super) async fn page(visit: &Visit<'_>) -> Markup {
     let by = visit.query("by");
     let by = if by.is_empty() { "credential".to_owned() } else { by };
     let mut query = vec![("by", by.clone())];
-    for name in ["credential_name", "model", "provider_name", "start_time", "end_time"] {
+    for name in FILTERS.iter().map(|(name, _)| *name).chain(["start_time", "end_time"]) {
         query.push((name, visit.query(name)));
     }
     let mut wanted: Vec<(&str, &str)> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -25,7 +38,7 @@ pub(super) async fn page(visit: &Visit<'_>) -> Markup {
             label { "By" select name="by" { (options(DIMENSIONS, &by)) } }
             @for (name, title) in FILTERS { label { (title) input name=(name) value=(visit.query(name)) size="12"; } }
             label { "From (UTC)" input type="date" name="start_time" value=(visit.query("start_time")); }
-            label { "To (UTC)" input type="datetime-local" name="end_time" value=(visit.query("end_time")); }
+            label { "To (UTC)" input type="date" name="end_time" value=(visit.query("end_time")); }
             button.quiet type="submit" { "Show" }
             span.grow {}
             a.button.quiet href={ "/admin/v1/spend?" (encode(&wanted)) } download { "CSV" }
@@ -55,16 +68,22 @@ fn table(found: &Value, by: &str) -> Markup {
                 td.number { (grouped(sum("input_tokens"))) } td.number { (grouped(sum("output_tokens"))) } td.number { (dollars(cost)) } td {}
             } }
         } }
-        p.hint { "Requests of models without a known price cost nothing here. The log keeps requests as long as REQUEST_LOG_RETENTION_DAYS says." }
+        p.hint {
+            @let unpriced = sum("unpriced");
+            @if unpriced > 0 { (grouped(unpriced)) " requests have no known " a href="/ui/prices" { "price" } " and cost nothing here. " }
+            @if by == "tag" { "A request with several tags counts for each of them. " }
+        }
     }
 }
 
 fn line(row: &Value, by: &str, total: f64) -> Markup {
     let group = text(row, "group");
-    let filter = match by {
-        "model" => "model",
-        "provider" => "provider_name",
-        _ => "credential_name",
+    let (address, filter) = match by {
+        "model" => ("/ui/logs", "model"),
+        "provider" => ("/ui/logs", "provider_name"),
+        "tag" => ("/ui/logs", "tag"),
+        "group" => ("/ui/keys", "group"),
+        _ => ("/ui/logs", "credential_name"),
     };
     let cost = row["cost"].as_f64().unwrap_or_default();
     html! {
@@ -72,7 +91,7 @@ fn line(row: &Value, by: &str, total: f64) -> Markup {
             th.break scope="row" {
                 @if group.is_empty() { "(none)" }
                 @else if matches!(by, "day" | "hour") { (moment(group)) }
-                @else { a href={ "/ui/logs?" (encode(&[(filter, group)])) } { (group) } }
+                @else { a href={ (address) "?" (encode(&[(filter, group)])) } { (group) } }
             }
             td.number { (grouped(number(row, "requests"))) }
             td.number { (grouped(number(row, "errors"))) }
