@@ -2,11 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::failure::Failure;
 use super::gateway::Gateway;
 use super::signals::Signals;
-use super::{key, logging, print};
+use super::{demo_data, key, logging, print};
 use crate::config::boot::{Boot, Environment};
 use crate::config::rows::{CredentialRow, ProviderRow};
 use crate::control_plane::store::blocking::Blocking;
@@ -47,6 +48,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let store = Blocking::embedded(&boot.data_dir)?;
     store.add_provider(&provider(format!("{}/v1", upstream.url())))?;
     store.create_credential(&credential(&key))?;
+    demo_data::fill(&store, now())?;
     let gateway = Gateway::start(boot, store.store(), Environment::default())?;
     let mut signals = Signals::watch()?;
     introduce(&gateway.url(), &key, &admin_key)?;
@@ -54,6 +56,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     signals.end_at_the_next();
     gateway.stop();
     Ok(())
+}
+
+/// Seconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or_default()
 }
 
 /// The mock speaks every format, so that nothing of the demo is translated.
@@ -103,6 +111,9 @@ curl -s {url}/v1/messages -H 'x-api-key: {key}' -H 'anthropic-version: 2023-06-0
 # a stream, an event each 50 ms
 curl -sN {url}/v1/chat/completions -H 'Authorization: Bearer {key}' \\
   -d '{{\"model\":\"demo-mock-interval-50\",\"stream\":true,\"messages\":[{{\"role\":\"user\",\"content\":\"Hello\"}}]}}'
+
+# the page of the gateway, with three days of made-up requests to look at
+{url}/ui/sign-in#{admin_key}
 
 Press Ctrl-C to end."
     ))

@@ -10,6 +10,7 @@ pub mod check_config;
 pub mod connect;
 mod convert;
 pub mod demo;
+mod demo_data;
 mod explain;
 mod failure;
 mod first;
