@@ -38,7 +38,8 @@ PAGES = [
     "/settings", "/audit",
 ]  # fmt: skip
 
-# With `i` from 1 on, as both stores write it. Half of the requests are those of ten keys.
+# With `i` from 1 on, as both stores write it; `||` binds before `%` in SQLite, and behind it in
+# PostgreSQL. Half of the requests are those of ten keys.
 KEY_OF = "'key-' || CASE WHEN i % 2 = 0 THEN i / 2 % 10 ELSE i * 7919 % {keys} END"
 MODEL_OF = "CASE i % 8 WHEN 0 THEN 'gpt-4o' WHEN 1 THEN 'claude-opus-4-5' WHEN 2 THEN 'gpt-5' ELSE 'model-' || (i % 40) END"
 COLUMNS = """request_id, endpoint, credential_name, model_requested, model_mapped, provider_name, provider_type, client_protocol,
@@ -109,7 +110,7 @@ class Postgres:
 
     @staticmethod
     def series(count):
-        return f"generate_series(1, {count}) AS n(i)"
+        return f"generate_series(1::bigint, {count}) AS n(i)"
 
     @staticmethod
     def moment(seconds):
