@@ -2,6 +2,7 @@
 
 #![warn(unreachable_pub)]
 
+mod memory;
 mod static_libc;
 
 use std::process::ExitCode;
@@ -14,5 +15,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     static_libc::restrict_name_services();
+    llm_proxy::shared::unused_memory::set_release(memory::release);
     llm_proxy::cli::main()
 }

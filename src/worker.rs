@@ -23,7 +23,6 @@ use crate::net::{self, Canceller};
 use crate::proxy::client::ListenerKind;
 use crate::proxy::core::Core;
 use crate::shared::ProcessState;
-use crate::tls;
 
 /// How often a draining worker checks whether its connections have ended.
 const DRAIN_CHECK: Duration = Duration::from_millis(100);
@@ -209,11 +208,7 @@ impl WorkerPool {
         admin: Option<StdListener>,
     ) -> Result<WorkerPool, String> {
         let boot = &shared.boot;
-        let trust = tls::Trust { insecure: !boot.verify_ssl, extra_roots: boot.ssl_cert_file.as_deref() };
-        let (upstream_tls, warnings) = tls::client_config(&trust)?;
-        for warning in warnings {
-            tracing::warn!("{warning}");
-        }
+        let upstream_tls = shared.upstream_tls.get().cloned().ok_or("the control plane has not started")?;
         let requested = SocketAddr::new(boot.host, boot.port);
         let count = shared.shards.len();
         let listeners = match public.is_empty() {

@@ -12,6 +12,7 @@ use crate::config::rows::ProviderRow;
 use crate::control_plane::store;
 use crate::control_plane::store::blocking::Blocking;
 use crate::net::inherited::Inherited;
+use crate::shared::unused_memory;
 
 #[derive(Debug, Default, clap::Args)]
 #[command(after_help = table::help())]
@@ -100,6 +101,7 @@ pub fn run(start: Start) -> Result<(), Failure> {
     local_key::introduce(gateway.boot(), &gateway.page_address());
     lock.iter_mut().for_each(StoreLock::write_owner);
     handover::report_serving(ready);
+    unused_memory::release();
     let stop = wait_for_stop(&mut signals, &gateway, || {
         handover::start_successor(program.as_ref(), launcher.as_ref(), &gateway, lock.as_ref())
     });

@@ -43,7 +43,7 @@ use tokio::sync::oneshot;
 use tokio::time::Interval;
 
 use crate::config::boot::Environment;
-use crate::shared::ProcessState;
+use crate::shared::{ProcessState, unused_memory};
 use config::sync;
 use discovery::{certificates, dns, model_lists};
 use http::client;
@@ -206,8 +206,9 @@ impl Parts {
     ) -> Result<Parts, String> {
         let boot = &shared.boot;
         let trust = crate::tls::Trust { insecure: !boot.verify_ssl, extra_roots: boot.ssl_cert_file.as_deref() };
-        // The workers log the same warnings.
-        let (upstream_tls, _) = crate::tls::client_config(&trust)?;
+        let (upstream_tls, warnings) = crate::tls::client_config(&trust)?;
+        warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        let _ = shared.upstream_tls.set(upstream_tls.clone());
         let meter = ControlPlaneMetrics::new(&shared);
         let client = client::Client::new(shared.clone(), &upstream_tls);
         let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(access_log::Access)];
@@ -253,7 +254,9 @@ impl Parts {
                 self.leases.adopt(&snapshot);
                 self.budgets.adopt(&snapshot);
                 // Only the first one has a receiver.
-                let _ = ready.try_send(Ok(()));
+                if ready.try_send(Ok(())).is_ok() {
+                    unused_memory::release();
+                }
             }
             match self.next().await {
                 Event::Stop => break,

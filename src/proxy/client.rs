@@ -47,7 +47,8 @@ pub struct Client {
     /// Parses heads, and knows whether one repeats.
     pub heads: HeadCache,
     /// What the last head says.
-    facts: Option<HeadFacts>,
+    /// Boxed, since a connection on which no request has come yet has none.
+    facts: Option<Box<HeadFacts>>,
     /// What the head of the last request to a provider was, for a head that repeats.
     pub upstream_head: RefCell<Option<UpstreamHead>>,
     budget: CoopBudget,
@@ -118,11 +119,11 @@ impl Client {
     /// Returns what the head says that was parsed last. What was found for the one before holds if
     /// it has the same bytes.
     pub fn facts(&mut self, head: &RequestHead, bytes: &[u8]) -> HeadFacts {
-        match self.facts {
-            Some(facts) if self.heads.is_repeated() => facts,
+        match &self.facts {
+            Some(facts) if self.heads.is_repeated() => **facts,
             _ => {
                 *self.upstream_head.borrow_mut() = None;
-                *self.facts.insert(HeadFacts::of(head, bytes))
+                **self.facts.insert(Box::new(HeadFacts::of(head, bytes)))
             }
         }
     }

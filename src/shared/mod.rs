@@ -15,13 +15,14 @@ pub mod placement;
 pub mod reasoning_cache;
 pub mod sessions;
 pub mod store;
+pub mod unused_memory;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use rustls::ServerConfig;
+use rustls::{ClientConfig, ServerConfig};
 
 use crate::breaker::circuit::TICK;
 use crate::config::boot::Boot;
@@ -69,6 +70,9 @@ pub struct ProcessState {
     pub sessions: sessions::Sessions,
     /// What `/ui` serves without a session, written once by the control plane.
     pub page_files: OnceLock<Vec<admin::PageFile>>,
+    /// TLS of connections to providers. Whoever needs it first sets it: to read the system's
+    /// authorities takes ten milliseconds.
+    pub upstream_tls: OnceLock<Arc<ClientConfig>>,
     /// TLS of the listeners, renewed when its files change. `None` is plain TCP.
     pub tls: ArcSwapOption<ServerConfig>,
     /// When the listener's certificate expires, in seconds since 1970. 0 without one.
@@ -141,6 +145,7 @@ impl ProcessState {
             openapi: OnceLock::new(),
             sessions: sessions::Sessions::default(),
             page_files: OnceLock::new(),
+            upstream_tls: OnceLock::new(),
             tls: ArcSwapOption::empty(),
             certificate_ends: AtomicI64::new(0),
             driver: OnceLock::new(),

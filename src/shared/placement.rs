@@ -14,8 +14,8 @@ use std::sync::{Arc, OnceLock};
 
 use crossbeam_queue::ArrayQueue;
 
-/// Connections that wait for a worker to take them. As many as its listener queues.
-const INBOX: usize = 1024;
+/// Connections that wait for a worker to take them.
+const INBOX: usize = 256;
 /// With fewer connections than this for each worker, all have the same number of them. With more,
 /// one may have one more before a connection is moved, since moving takes some microseconds.
 const EXACT: usize = 8;
@@ -214,7 +214,7 @@ mod tests {
         assert!(placement.has_moved(1) && !placement.has_moved(0));
         while placement.receive(1).is_some() {}
         assert_eq!(placement.counts().collect::<Vec<_>>(), [0, 0], "who is dropped is not counted");
-        // No descriptors for a thousand sockets are needed to see the bound.
+        // No descriptors for hundreds of sockets are needed to see the bound.
         assert_eq!(placement.workers[1].inbox.capacity(), INBOX);
     }
 }
