@@ -1,14 +1,14 @@
 //! The client's side of one connection: bytes in, bytes out, and the watch for its disconnect.
 
-use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::core::Core;
 use super::head_facts::HeadFacts;
-use super::upstream_head::UpstreamHead;
+use super::known_head::{self, KnownHead};
 use crate::net::runtime;
 use crate::net::stream::{Reader, Writer};
 use crate::net::timer::Deadline;
@@ -46,11 +46,8 @@ pub struct Client {
     pub send_paused: bool,
     /// Parses heads, and knows whether one repeats.
     pub heads: HeadCache,
-    /// What the last head says.
-    /// Boxed, since a connection on which no request has come yet has none.
-    facts: Option<Box<HeadFacts>>,
-    /// What the head of the last request to a provider was, for a head that repeats.
-    pub upstream_head: RefCell<Option<UpstreamHead>>,
+    /// What the last head says, if it is kept for the next one.
+    pub known: Option<Rc<KnownHead>>,
     budget: CoopBudget,
 }
 
@@ -110,8 +107,7 @@ impl Client {
             head_began: None,
             send_paused: false,
             heads: HeadCache::default(),
-            facts: None,
-            upstream_head: RefCell::new(None),
+            known: None,
             budget: CoopBudget::default(),
         }
     }
@@ -119,13 +115,10 @@ impl Client {
     /// Returns what the head says that was parsed last. What was found for the one before holds if
     /// it has the same bytes.
     pub fn facts(&mut self, head: &RequestHead, bytes: &[u8]) -> HeadFacts {
-        match &self.facts {
-            Some(facts) if self.heads.is_repeated() => **facts,
-            _ => {
-                *self.upstream_head.borrow_mut() = None;
-                **self.facts.insert(Box::new(HeadFacts::of(head, bytes)))
-            }
+        if !self.heads.is_repeated() {
+            self.known = known_head::get(&mut self.heads, || HeadFacts::of(head, bytes));
         }
+        self.known.as_ref().map_or_else(|| HeadFacts::of(head, bytes), |known| known.facts)
     }
 
     /// Awaits `future` until the deadline, and only while the client is connected. On an error the

@@ -22,6 +22,7 @@ pub mod headers;
 pub mod ids;
 pub mod interrupt;
 pub mod issuer;
+pub mod known_head;
 pub mod listing;
 pub mod local;
 pub mod log_limit;

@@ -1,4 +1,4 @@
-//! The head of the last request to a provider, for a client that repeats its own.
+//! The head of a request to a provider, for clients that repeat their own.
 
 use std::rc::Rc;
 

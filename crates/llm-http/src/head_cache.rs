@@ -5,6 +5,7 @@
 //! same head with another length. Any other is parsed.
 
 use std::ops::Range;
+use std::rc::Rc;
 
 use super::framing::Framing;
 use super::head::{HeadScan, Limits, Refusal};
@@ -16,21 +17,52 @@ const MAX_KEPT: usize = 1536;
 /// Longer lengths are parsed, in digits. Each number of so many fits the parser's bound.
 const MAX_DIGITS: usize = 18;
 
+/// A head with its bytes.
+#[derive(Debug)]
+pub struct KeptHead {
+    bytes: Box<[u8]>,
+    head: RequestHead,
+    /// Where the digits of its `content-length` stand, if it has one that is not 0.
+    length: Option<Range<usize>>,
+}
+
+impl KeptHead {
+    fn new(head: &RequestHead, bytes: &[u8]) -> KeptHead {
+        KeptHead { bytes: bytes.into(), head: head.clone(), length: length_digits(head, bytes) }
+    }
+
+    /// Returns the bytes before and behind the digits of the length, and how many digits there are.
+    /// A head that has the same is the same but for the length of its body.
+    pub fn parts(&self) -> (&[u8], &[u8], usize) {
+        let Range { start, end } = self.length.clone().unwrap_or(self.bytes.len()..self.bytes.len());
+        (&self.bytes[..start], &self.bytes[end..], end - start)
+    }
+
+    /// Returns the head at the start of `buf` if it is this one, of whatever length.
+    fn repeated(&self, buf: &[u8]) -> Option<RequestHead> {
+        let Some(at) = self.length.clone() else { return buf.starts_with(&self.bytes).then(|| self.head.clone()) };
+        let behind = buf.get(at.end..self.bytes.len())?;
+        if buf[..at.start] != self.bytes[..at.start] || behind != &self.bytes[at.end..] {
+            return None;
+        }
+        let framing = Framing::Length(number(&buf[at])?);
+        let mut head = self.head.clone();
+        head.framing = framing;
+        Some(head)
+    }
+}
+
 /// Parses the heads of one connection, each with the same limits.
 #[derive(Debug, Default)]
 pub struct HeadCache {
-    /// The bytes of `head`. Empty if there is none.
-    bytes: Vec<u8>,
-    head: Option<RequestHead>,
-    /// Where the digits of its `content-length` stand, if it has one that is not 0.
-    length: Option<Range<usize>>,
+    kept: Option<Rc<KeptHead>>,
     is_repeated: bool,
 }
 
 impl HeadCache {
     /// Does what [`parse_request`] does.
     pub fn parse(&mut self, buf: &[u8], scan: &mut HeadScan, limits: &Limits) -> Result<Option<RequestHead>, Refusal> {
-        if let Some(head) = self.repeated(buf) {
+        if let Some(head) = self.kept.as_ref().and_then(|kept| kept.repeated(buf)) {
             *scan = HeadScan::default();
             self.is_repeated = true;
             return Ok(Some(head));
@@ -38,34 +70,28 @@ impl HeadCache {
         let parsed = parse_request(buf, scan, limits)?;
         if let Some(head) = &parsed {
             self.is_repeated = false;
-            self.bytes.clear();
-            self.head = None;
-            if head.len <= MAX_KEPT {
-                self.bytes.extend_from_slice(&buf[..head.len]);
-                self.head = Some(head.clone());
-                self.length = length_digits(head, &self.bytes);
-            }
+            let keep = head.len <= MAX_KEPT;
+            self.kept = keep.then(|| Rc::new(KeptHead::new(head, &buf[..head.len])));
         }
         Ok(parsed)
-    }
-
-    /// Returns the head at the start of `buf` if it is the one that is kept, of whatever length.
-    fn repeated(&self, buf: &[u8]) -> Option<RequestHead> {
-        let head = self.head.as_ref()?;
-        let Some(at) = self.length.clone() else { return buf.starts_with(&self.bytes).then(|| head.clone()) };
-        let behind = buf.get(at.end..self.bytes.len())?;
-        if buf[..at.start] != self.bytes[..at.start] || behind != &self.bytes[at.end..] {
-            return None;
-        }
-        let framing = Framing::Length(number(&buf[at])?);
-        let mut head = head.clone();
-        head.framing = framing;
-        Some(head)
     }
 
     /// Returns whether the last head is that of the one before, save the length of the body.
     pub fn is_repeated(&self) -> bool {
         self.is_repeated
+    }
+
+    /// Returns the last head, if it is kept for the next one.
+    pub fn kept(&self) -> Option<&Rc<KeptHead>> {
+        self.kept.as_ref()
+    }
+
+    /// Keeps `other` in the place of the last head, if it is the same but for the length of its
+    /// body, so that connections which send the same head share its memory.
+    pub fn share(&mut self, other: &Rc<KeptHead>) {
+        if let Some(kept) = self.kept.as_mut().filter(|kept| kept.parts() == other.parts()) {
+            *kept = other.clone();
+        }
     }
 }
 
@@ -139,6 +165,23 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn equal_heads_are_shared() {
+        let parsed = |head: &str| {
+            let mut cache = HeadCache::default();
+            cache.parse(head.as_bytes(), &mut HeadScan::default(), &Limits::default()).unwrap().unwrap();
+            cache
+        };
+        let (mut first, second, other) = (parsed(HEADS[0]), parsed(HEADS[1]), parsed(HEADS[2]));
+        first.share(second.kept().unwrap());
+        assert!(Rc::ptr_eq(first.kept().unwrap(), second.kept().unwrap()), "they differ in their length");
+        first.share(other.kept().unwrap());
+        assert!(Rc::ptr_eq(first.kept().unwrap(), second.kept().unwrap()), "it has another field");
+        let longer = parsed(&HEADS[0].replace(": 5", ": 55"));
+        first.share(longer.kept().unwrap());
+        assert!(!Rc::ptr_eq(first.kept().unwrap(), longer.kept().unwrap()), "it has another digit");
     }
 
     #[test]

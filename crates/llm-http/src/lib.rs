@@ -38,7 +38,7 @@ pub use body::{BodyDecoder, BodyError, Step};
 pub use field::{Field, Fields, Span};
 pub use framing::{Framing, forbids_body};
 pub use head::{HeadScan, Limits, Method, Refusal, Version};
-pub use head_cache::HeadCache;
+pub use head_cache::{HeadCache, KeptHead};
 pub use request::{RequestHead, parse_request};
 pub use response::{ResponseHead, next_final_response, parse_response};
 

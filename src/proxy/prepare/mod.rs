@@ -182,7 +182,7 @@ struct HeadParts<'a> {
 }
 
 /// Writes the head. Where nothing but the body's length, the request id and the client's head make
-/// it differ from the last one of this connection, and the client's head is the same, it is copied:
+/// it differ from an earlier one, and the client's head is the same, it is copied:
 /// no translation, which has fields of its own, and no trace, which has another span each time.
 fn write_head(
     out: &mut Vec<u8>,
@@ -193,14 +193,12 @@ fn write_head(
     let generation = view.snapshot.generation;
     let trace = req.recorder.trace();
     let may_repeat = matches!(parts.mode, TransferMode::Bypass(_)) && trace.is_none();
-    let mut kept = req.client.upstream_head.borrow_mut();
-    match kept.as_ref().filter(|kept| may_repeat && kept.is_for(generation, parts.provider.id, parts.model)) {
-        Some(kept) => out.extend_from_slice(&kept.bytes),
-        None => {
-            write_fields(out, req, parts, trace)?;
-            let keep = may_repeat && out.len() <= UpstreamHead::MAX_KEPT;
+    let known = req.client.known.as_ref().filter(|_| may_repeat);
+    if !known.is_some_and(|known| known.write_upstream(generation, parts.provider.id, parts.model, out)) {
+        write_fields(out, req, parts, trace)?;
+        if let Some(known) = known.filter(|_| out.len() <= UpstreamHead::MAX_KEPT) {
             let (provider, model) = (parts.provider.id, parts.model.clone());
-            *kept = keep.then(|| UpstreamHead { generation, provider, model, bytes: out.clone() });
+            known.keep_upstream(UpstreamHead { generation, provider, model, bytes: out.clone() });
         }
     }
     write::known_header(out, "x-request-id", req.recorder.request_id_bytes());
