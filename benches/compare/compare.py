@@ -45,7 +45,7 @@ def filled(run: pathlib.Path, name: str, port: int) -> pathlib.Path:
 
 
 def gateway(binary: str, run: pathlib.Path, port: int) -> list[str]:
-    store = run / "store"
+    store = run / f"store-{port}"
     store.mkdir()
     env = {**os.environ, "DATA_DIR": str(store), "PORT": "1"}
     subprocess.run([binary, "import", str(filled(run, "gateway.yaml", port))], env=env, check=True, capture_output=True)
@@ -198,7 +198,7 @@ def machine(options: argparse.Namespace, cpus: list[int], command: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--binary", required=True)
-    parser.add_argument("--peers", default="nginx,haproxy", help="nginx, haproxy, litellm, portkey; ratios are to the first")
+    parser.add_argument("--peers", default="nginx,haproxy", help="nginx, haproxy, litellm, portkey, jsonl (this gateway with a JSONL log); ratios are to the first")
     parser.add_argument("--seconds", type=float, default=5, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rate", type=int, default=5000, help="requests a second of the case at a rate")
@@ -231,6 +231,9 @@ def main() -> None:
                     command = litellm(run, port)
                 case "portkey":
                     command = portkey(run, port)
+                case "jsonl":
+                    command = gateway(options.binary, run, port)
+                    env = {"LOG_LEVEL": "warn", "JSONL_LOG_ENABLED": "true", "JSONL_LOG_PATH": str(run / "requests.jsonl")}
                 case "llm-proxy":
                     command = gateway(options.binary, run, port)
                     env = {"LOG_LEVEL": "warn", **dict(pair.split("=", 1) for pair in options.env)}

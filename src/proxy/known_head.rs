@@ -62,11 +62,11 @@ struct KnownHeads {
 impl KnownHeads {
     fn get(&self, cache: &mut HeadCache, facts: impl FnOnce() -> HeadFacts) -> Option<Rc<KnownHead>> {
         let kept = cache.kept()?.clone();
-        let hash = self.hasher.hash_one(kept.bytes());
+        let hash = self.hasher.hash_one(kept.parts());
         let mut recent = self.recent.borrow_mut();
         let of_hash = recent.iter().filter(|(of, _)| *of == hash);
         let mut known = of_hash.filter_map(|(_, known)| known.upgrade());
-        if let Some(known) = known.find(|known| known.kept.bytes() == kept.bytes()) {
+        if let Some(known) = known.find(|known| known.kept.parts() == kept.parts()) {
             cache.share(&known.kept);
             return Some(known);
         }
@@ -99,7 +99,7 @@ mod tests {
     fn get(heads: &KnownHeads, path: &str) -> Rc<KnownHead> {
         let (mut cache, head, bytes) = head(path);
         let known = heads.get(&mut cache, || HeadFacts::of(&head, &bytes)).unwrap();
-        assert_eq!(known.kept.bytes(), bytes);
+        assert_eq!(known.kept.parts(), (&bytes[..], &b""[..], 0));
         assert!(Rc::ptr_eq(&known.kept, cache.kept().unwrap()));
         known
     }
