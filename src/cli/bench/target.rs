@@ -121,6 +121,22 @@ impl Format {
         }
     }
 
+    /// Returns the headers that each request of the format has.
+    fn headers(self) -> &'static str {
+        match self {
+            Format::Messages => "anthropic-version: 2023-06-01\r\n",
+            Format::Chat | Format::Responses => "",
+        }
+    }
+
+    /// Returns the header in which a key stands.
+    fn key_header(self, key: &str) -> String {
+        match self {
+            Format::Messages => format!("x-api-key: {key}\r\n"),
+            Format::Chat | Format::Responses => format!("authorization: Bearer {key}\r\n"),
+        }
+    }
+
     /// Returns what the last event of a stream holds.
     pub(super) fn end_mark(self) -> &'static str {
         match self {
@@ -180,13 +196,9 @@ pub(super) fn request(url: &Url, content: &Content<'_>) -> Vec<u8> {
         }
     };
     let mut head = format!("POST {} HTTP/1.1\r\nhost: {}\r\n", url.path(content.format), url.authority());
-    if content.format == Format::Messages {
-        head.push_str("anthropic-version: 2023-06-01\r\n");
-    }
-    match (content.key, content.format) {
-        (Some(key), Format::Messages) => head.push_str(&format!("x-api-key: {key}\r\n")),
-        (Some(key), _) => head.push_str(&format!("authorization: Bearer {key}\r\n")),
-        (None, _) => {}
+    head.push_str(content.format.headers());
+    if let Some(key) = content.key {
+        head.push_str(&content.format.key_header(key));
     }
     for Header { name, value } in content.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
