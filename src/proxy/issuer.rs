@@ -11,7 +11,6 @@ use super::request_context::{Issuer, RequestContext};
 use crate::metrics::names::Counter;
 use crate::route::pick::{Candidate, Candidates};
 use crate::shared::issued_ids::{ANY_OWNER, Issued};
-use llm_wire::Format;
 use llm_wire::error::Error;
 use llm_wire::json::RawStr;
 
@@ -41,7 +40,7 @@ pub fn candidate<'c>(
         Issuer::NotNamed => return None,
         Issuer::Unknown(_) => None,
         Issuer::Known(id) => candidates.list.iter().find(|candidate| {
-            candidate.target.format == Format::Responses && view.provider(candidate.provider).id == id
+            candidate.target.format.profile().request.has_state && view.provider(candidate.provider).id == id
         }),
     };
     req.core.metrics.inc(if found.is_some() { Counter::IssuerKnown } else { Counter::IssuerUnknown });
@@ -50,7 +49,9 @@ pub fn candidate<'c>(
 
 /// Returns whether the response of a provider has an id that it may be named by later.
 pub fn issues_ids(req: &RequestContext<'_>) -> bool {
-    req.route.format == Format::Responses && req.route.operation == Operation::Generate && !is_unstored(req.body())
+    req.route.format.profile().request.has_state
+        && req.route.operation == Operation::Generate
+        && !is_unstored(req.body())
 }
 
 /// Remembers which provider has issued a response, and for whom.

@@ -22,7 +22,6 @@ use crate::telemetry::record::Short;
 use crate::telemetry::stages::Stage;
 use crate::tokens;
 use llm_http::{Method, RequestHead};
-use llm_wire::Format;
 use llm_wire::error::{Error, Kind, Methods};
 use llm_wire::passthrough::peek;
 use llm_wire::passthrough::peek::Peek;
@@ -241,7 +240,7 @@ fn read_body_fields(req: &RequestContext<'_>, is_multipart: bool) -> Result<Body
     let stream_options =
         StreamOptions { include_usage: peeked.include_usage, span: peeked.stream_options.map(|(_, span)| span) };
     let issuer = match peeked.previous_response {
-        Some(id) if req.route.format == Format::Responses => {
+        Some(id) if req.route.format.profile().request.has_state => {
             let id = id.unescape();
             issuer::find(req, id.as_bytes(), || no_previous_response(&id))?
         }
