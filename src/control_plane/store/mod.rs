@@ -6,6 +6,7 @@
 
 pub mod blocking;
 mod change;
+mod clock;
 mod error;
 pub mod file;
 pub mod file_text;
@@ -21,16 +22,15 @@ pub mod schema;
 mod schema_status;
 mod spend_sql;
 pub mod sqlite;
-mod time;
 
 use std::sync::Arc;
 
 use crate::config::boot::{Boot, Environment};
 
 pub use change::{Audit, AuditRow, Change, Changes, Delta, IdempotencyKey, SumsKey, Write, Written};
+pub(crate) use clock::now;
 pub use error::{Answer, Error, Fault};
 pub use interface::Store;
-pub(crate) use time::now;
 
 /// Opens the store that `boot` names. Only the embedded one is read from at once; the others connect
 /// when they are first used.

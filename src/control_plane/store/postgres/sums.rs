@@ -5,9 +5,9 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Transaction};
 
 use crate::control_plane::store::change::SumsKey;
+use crate::control_plane::store::clock::SUMS_KEPT_SECS;
 use crate::control_plane::store::postgres::explain::QueryError;
 use crate::control_plane::store::postgres::rows::Value;
-use crate::control_plane::store::time::SUMS_KEPT_SECS;
 use crate::limit::budget::{Claim, Grant, Sums};
 
 pub(super) async fn claim(client: &mut Client, claims: &[(SumsKey, Claim)]) -> Result<Vec<Grant>, QueryError> {

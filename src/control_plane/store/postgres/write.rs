@@ -6,12 +6,12 @@ use tokio_postgres::{Client, Transaction};
 
 use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow};
 use crate::control_plane::store::change::{Audit, AuditRow, Change, IdempotencyKey, Write, Written};
+use crate::control_plane::store::clock::now;
 use crate::control_plane::store::error::{Error, Fault};
 use crate::control_plane::store::postgres::explain::QueryError;
 use crate::control_plane::store::postgres::rows::Value;
 use crate::control_plane::store::postgres::sums;
 use crate::control_plane::store::refusals::{missing, reused, stale, table_of, taken};
-use crate::control_plane::store::time::now;
 
 pub(super) async fn write_all(client: &mut Client, writes: &[Write]) -> Result<Vec<Written>, QueryError> {
     let transaction = client.transaction().await?;

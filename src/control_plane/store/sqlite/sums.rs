@@ -4,7 +4,7 @@
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use crate::control_plane::store::change::SumsKey;
-use crate::control_plane::store::time::SUMS_KEPT_SECS;
+use crate::control_plane::store::clock::SUMS_KEPT_SECS;
 use crate::limit::budget::{Claim, Grant, Sums};
 
 pub(super) fn claim(connection: &mut Connection, claims: &[(SumsKey, Claim)]) -> rusqlite::Result<Vec<Grant>> {

@@ -4,12 +4,12 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehav
 
 use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow};
 use crate::control_plane::store::change::{Audit, Change, IdempotencyKey, Write, Written};
+use crate::control_plane::store::clock::now;
 use crate::control_plane::store::error::Error;
 use crate::control_plane::store::refusals::{missing, reused, stale, table_of, taken};
 use crate::control_plane::store::sqlite::file::{QueryError, is_unique_violation};
 use crate::control_plane::store::sqlite::rows::{text, version};
 use crate::control_plane::store::sqlite::sums;
-use crate::control_plane::store::time::now;
 
 /// Why a change is not made.
 pub(super) enum Refused {
