@@ -255,26 +255,25 @@ pub(super) fn check_string_body(body: &[u8]) -> Result<(), ScanError> {
     }
 }
 
-/// Whether all bytes are ASCII.
+/// Whether all bytes are ASCII, a word at a time.
 #[inline]
 pub(crate) fn is_ascii(bytes: &[u8]) -> bool {
-    no_byte_is(bytes, |byte| byte >= 0x80)
+    let (words, rest) = bytes.as_chunks::<8>();
+    let any = words.iter().fold(0, |any, word| any | u64::from_le_bytes(*word));
+    let last = rest.iter().fold(0, |any, byte| any | byte);
+    any & 0x8080_8080_8080_8080 == 0 && last < 0x80
 }
 
-/// Whether all bytes are ASCII and none is a backslash: each is a character of its own then.
+/// Whether all bytes are ASCII and none is a backslash: each is a character of its own then. Asks
+/// about 16 bytes at once, in a form that compilers turn into vector instructions; the last 16 may be
+/// asked about twice.
 #[inline]
 pub(crate) fn is_ascii_without_escapes(bytes: &[u8]) -> bool {
-    no_byte_is(bytes, |byte| byte >= 0x80 || byte == b'\\')
-}
-
-/// Whether no byte is as `is` says. Asks 16 bytes at once, in a form that compilers turn into vector
-/// instructions; the last 16 may be asked twice.
-#[inline]
-fn no_byte_is(bytes: &[u8], is: impl Fn(u8) -> bool + Copy) -> bool {
-    let is_clean = |block: &[u8; 16]| !block.iter().fold(false, |any, &byte| any | is(byte));
+    let is_other = |byte: u8| byte >= 0x80 || byte == b'\\';
+    let is_clean = |block: &[u8; 16]| !block.iter().fold(false, |any, &byte| any | is_other(byte));
     match bytes.last_chunk::<16>() {
         Some(last) => bytes.as_chunks::<16>().0.iter().all(is_clean) && is_clean(last),
-        None => !bytes.iter().any(|&byte| is(byte)),
+        None => !bytes.iter().any(|&byte| is_other(byte)),
     }
 }
 
@@ -412,7 +411,9 @@ fn skip_number(buf: &[u8], start: usize) -> Result<usize, ScanError> {
 ///
 /// Most bytes of a body stand inside strings, so this is the speed of everything above. Most
 /// strings are short, keys above all, and runs between escapes are too: the first 8 bytes are
-/// looked at as a word, with arithmetic that finds the position. Longer runs: 32 bytes at once.
+/// looked at as a word, with arithmetic that finds the position. Longer runs: a yes-or-no question
+/// about 32 bytes at once, in a form that compilers turn into vector instructions, and then word by
+/// word.
 #[inline]
 pub(crate) fn plain_run(buf: &[u8], pos: usize) -> usize {
     let Some(rest) = buf.get(pos..) else { return buf.len() };
@@ -447,28 +448,24 @@ fn long_run(buf: &[u8], mut pos: usize) -> usize {
         }
         pos += 32;
     }
-    for block in buf[pos..].as_chunks::<16>().0 {
-        match block_marks(block) {
-            0 => pos += 16,
-            marks => return pos + marks.trailing_zeros() as usize / 8,
+    for word in buf[pos..].as_chunks::<8>().0 {
+        let marks = special_marks(u64::from_le_bytes(*word));
+        if marks != 0 {
+            return pos + marks.trailing_zeros() as usize / 8;
         }
+        pos += 8;
     }
-    // The last bytes are fewer than 16: they are looked at with those before them, whose marks are
-    // shifted out.
-    match buf.last_chunk::<16>() {
-        _ if pos == buf.len() => pos,
-        Some(last) => match block_marks(last) >> (8 * (pos + 16 - buf.len())) {
-            0 => buf.len(),
-            marks => pos + marks.trailing_zeros() as usize / 8,
-        },
+    let left = buf.len() - pos;
+    match buf.last_chunk::<8>() {
+        _ if left == 0 => pos,
+        // The bytes before `pos` are shifted out, and zeros, which are control characters, come in
+        // behind the last one.
+        Some(last) => {
+            let marks = special_marks(u64::from_le_bytes(*last) >> (8 * (8 - left)));
+            pos + marks.trailing_zeros() as usize / 8
+        }
         None => buf[pos..].iter().position(|&b| is_special(b)).map_or(buf.len(), |n| pos + n),
     }
-}
-
-/// The top bit of each byte of `block` that [`is_special`]. Compilers make vector instructions of it.
-#[inline]
-fn block_marks(block: &[u8; 16]) -> u128 {
-    u128::from_le_bytes(block.map(|byte| if is_special(byte) { 0x80 } else { 0 }))
 }
 
 #[inline]

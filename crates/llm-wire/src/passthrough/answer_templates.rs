@@ -40,7 +40,7 @@ impl AnswerTemplates {
     /// Returns the facts of an answer whose structure is that of one that was learned.
     pub fn find<'b>(&mut self, body: &'b [u8]) -> Option<AnswerFacts<'b>> {
         let (members, places) = self.0.find(body)?;
-        let value = |spot: Option<Spot>| spot.map(|spot| RawValue::new(&body[spot.in_match(&places)]));
+        let value = |spot: Option<Spot>| spot.map(|spot| RawValue::new(&body[spot.in_match(places)]));
         Some(AnswerFacts { usage: value(members.usage), model: value(members.model), reason: members.reason })
     }
 

@@ -11,7 +11,7 @@
 use std::ops::Range;
 
 use crate::json::scan;
-use crate::json::template::{Places, Spot, Template, Value};
+use crate::json::template::{NOWHERE, Places, Spot, Template, Value};
 
 /// Structures that a list keeps.
 const MAX_TEMPLATES: usize = 4;
@@ -33,34 +33,35 @@ pub(crate) struct DocumentTemplates<T> {
     pause: u32,
     /// Whether the last document was looked for in vain.
     was_unknown: bool,
+    /// Where the parts of the last one are that was found.
+    places: Places,
 }
 
 impl<T> Default for DocumentTemplates<T> {
     fn default() -> DocumentTemplates<T> {
-        DocumentTemplates { known: Vec::new(), misses: 0, pause: 0, was_unknown: false }
+        DocumentTemplates { known: Vec::new(), misses: 0, pause: 0, was_unknown: false, places: NOWHERE }
     }
 }
 
 impl<T> DocumentTemplates<T> {
     /// Returns what was found in a document of the same structure, and where its parts are here. A
     /// document that is found is JSON, in UTF-8.
-    pub(crate) fn find(&mut self, document: &[u8]) -> Option<(&T, Places)> {
+    pub(crate) fn find(&mut self, document: &[u8]) -> Option<(&T, &Places)> {
         self.was_unknown = false;
         if self.pause > 0 {
             self.pause -= 1;
             return None;
         }
-        let mut known = self.known.iter().enumerate();
-        let found = known.find_map(|(n, (template, _))| Some((n, template.match_whole(document)?)));
+        let found = self.known.iter().position(|(template, _)| template.match_whole(document, &mut self.places));
         let is_text = || scan::is_ascii(document) || std::str::from_utf8(document).is_ok();
-        let Some((n, places)) = found.filter(|_| is_text()) else {
+        let Some(n) = found.filter(|_| is_text()) else {
             self.misses = (self.misses + 1).min(MAX_MISSES);
             self.was_unknown = true;
             return None;
         };
         self.misses = 0;
         self.known.swap(0, n);
-        Some((&self.known[0].1, places))
+        Some((&self.known[0].1, &self.places))
     }
 
     /// Learns from a valid document that [`DocumentTemplates::find`] has looked for in vain. `found`
@@ -102,7 +103,7 @@ mod tests {
         learn(&mut list, r#"{"a":"x","b":true}"#);
         let longer = r#"{"a":"longer","b":true}"#;
         let (spot, places) = list.find(longer.as_bytes()).unwrap();
-        assert_eq!(&longer[spot.in_match(&places)], "true");
+        assert_eq!(&longer[spot.in_match(places)], "true");
         assert!(list.find(b"{\"a\":\"\xff\",\"b\":true}").is_none(), "not UTF-8");
     }
 

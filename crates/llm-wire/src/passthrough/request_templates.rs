@@ -28,8 +28,8 @@ impl RequestTemplates {
     /// Returns what [`peek`] returns.
     pub fn peek<'b>(&mut self, body: &'b [u8]) -> Result<Peek<'b>, PeekError> {
         if let Some((fields, places)) = self.0.find(body) {
-            let model_at = fields.model.in_match(&places);
-            let options = fields.stream_options.map(|spot| spot.in_match(&places));
+            let model_at = fields.model.in_match(places);
+            let options = fields.stream_options.map(|spot| spot.in_match(places));
             return Ok(Peek {
                 model: RawStr::new(&body[model_at.start + 1..model_at.end - 1]),
                 model_at,
