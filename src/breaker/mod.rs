@@ -10,6 +10,7 @@ pub mod backoff;
 pub mod budget;
 pub mod cell;
 pub mod circuit;
+pub mod hedging;
 pub mod memory;
 pub mod policy;
 mod word;

@@ -131,6 +131,9 @@ fn print_explanation(explanation: &Explanation) -> Result<(), Failure> {
     if let Some(provider) = &explanation.conversation_at {
         print::line(&format!("the conversation belongs to provider {provider}"))?;
     }
+    if let Some(hedge) = &explanation.hedge {
+        print::line(&format!("hedged: {hedge}"))?;
+    }
     let lines: Vec<_> = (1..).zip(&explanation.candidates).map(|(n, candidate)| cells(n, candidate)).collect();
     if !lines.is_empty() {
         print::table(

@@ -10,6 +10,7 @@ pub mod clients;
 pub mod compile;
 pub mod env;
 pub mod file;
+pub mod hedging;
 pub mod link_local;
 pub mod models;
 pub mod nearest;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::breaker::memory::Memory;
 pub use crate::config::base_url::BaseUrl;
+use crate::config::hedging::Hedging;
 use crate::config::outbound::Outbound;
 use crate::config::retries::Retries;
 use crate::config::secret::HeaderLines;
@@ -184,6 +185,8 @@ pub struct Credential {
     pub previous: Option<Previous>,
     /// The level by which its requests wait for room; 0 goes first.
     pub level: usize,
+    /// Whether and how its slow requests get a second attempt.
+    pub hedging: Option<Hedging>,
     /// The limits and budgets beside those of its own row. `None` if there are none.
     pub scope: Option<Arc<Scope>>,
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
+use super::hedging::Hedging;
 use super::ordered;
 use super::share::Share;
 
@@ -59,11 +60,13 @@ pub struct Options {
     pub on_context_length: bool,
     /// A request that a member's content filter refused goes to another one.
     pub on_content_filter: bool,
+    /// A slow request gets a second attempt beside the first.
+    pub hedge: Option<Hedging>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { on_context_length: true, on_content_filter: false }
+        Options { on_context_length: true, on_content_filter: false, hedge: None }
     }
 }
 
@@ -165,13 +168,22 @@ pub fn options(json: &str, problems: &mut Vec<String>) -> Options {
     for (name, value) in pairs {
         let read = match &*name {
             "fallback_on" => fallback_on(value, &mut options),
-            _ => Err(format!("`{}` is not known; known is fallback_on", name.chars().take(60).collect::<String>())),
+            "hedge" => hedge(value).map(|hedge| options.hedge = hedge),
+            _ => Err(format!(
+                "`{}` is not known; known are fallback_on and hedge",
+                name.chars().take(60).collect::<String>()
+            )),
         };
         if let Err(reason) = read {
             problems.push(format!("options: {reason}"));
         }
     }
     options
+}
+
+fn hedge(value: &RawValue) -> Result<Option<Hedging>, String> {
+    let value: serde_json::Value = serde_json::from_str(value.get()).map_err(|error| format!("hedge: {error}"))?;
+    Hedging::read(&value)
 }
 
 fn fallback_on(value: &RawValue, options: &mut Options) -> Result<(), String> {
@@ -237,10 +249,11 @@ mod tests {
     #[test]
     fn reasons() {
         let read = |json| options(json, &mut Vec::new());
-        assert_eq!(read("{}"), Options { on_context_length: true, on_content_filter: false });
+        assert_eq!(read("{}"), Options::default());
         assert_eq!(
             read(r#"{"fallback_on":["content_filter"]}"#),
-            Options { on_context_length: false, on_content_filter: true }
+            Options { on_context_length: false, on_content_filter: true, hedge: None }
         );
+        assert_eq!(read(r#"{"hedge":{"percent":5}}"#).hedge, Some(Hedging { share: 500, after: None }));
     }
 }

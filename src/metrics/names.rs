@@ -52,6 +52,9 @@ counters! {
     Fallbacks           "llm_proxy_fallbacks_total" "Requests that a member of a virtual model refused, as too long or by its content filter, and that another member may get.";
     AffinityKept        "llm_proxy_affinity_requests_total" "Requests that were sent first to the provider that their conversation belongs to.";
     AffinityPassedOver  "llm_proxy_affinity_passed_over_total" "Requests that were sent to another provider than the one of their conversation, which had more than its share of them.";
+    Hedges              "llm_proxy_hedges_total" "Second attempts that were begun beside one that was slow to begin (`hedge`).";
+    HedgesWon           "llm_proxy_hedges_won_total" "Second attempts that had content first, or whose first attempt failed.";
+    HedgesDenied        "llm_proxy_hedges_denied_total" "Second attempts that were not made because the share of hedged requests was used up.";
     IssuerKnown         "llm_proxy_issuer_known_requests_total" "Requests that named a stored response and were sent to the provider that has issued it.";
     IssuerUnknown       "llm_proxy_issuer_unknown_requests_total" "Requests that named a stored response of which the issuer was not known, so that the providers were asked in turn.";
     IssuerOther         "llm_proxy_issuer_forbidden_requests_total" "Requests that were refused because they named a stored response of another credential.";

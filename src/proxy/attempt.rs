@@ -12,8 +12,9 @@ use super::core::WorkerSnapshot;
 use super::count;
 use super::deadlines::{self, Deadlines};
 use super::endpoint::Operation;
+use super::hedge::Won;
 use super::interrupt::{BufferedResponse, Failure, Interrupt};
-use super::prepare::{self, Bypass, TransferMode, Translated};
+use super::prepare::{self, Bypass, Prepared, TransferMode, Translated};
 use super::refusal;
 use super::relay::{self, Responder, buffered};
 use super::reply::Upstream;
@@ -63,9 +64,44 @@ pub async fn run(
     let model = &attempt.candidate.upstream_model;
     req.deadlines = Deadlines::of(req.core.boot(), provider, attempt.candidate, model, req.body().len());
     req.circuit_guard = Some(CircuitGuard::begin(req.core, attempt.view, attempt.candidate));
-    let mut result = attempt.run(req, retry_without).await;
+    let result = attempt.run(req, retry_without).await;
+    conclude(req, provider, result)
+}
+
+/// Goes on with an attempt that ran beside another one, and has content.
+pub async fn adopt(req: &mut RequestContext<'_>, attempt: &Attempt<'_>, won: Won) -> Result<Next, Interrupt> {
+    let (provider, candidate) = (attempt.provider, attempt.candidate);
+    let Won { mut prepared, response, began_us, first_byte_us, circuit_guard, hold } = won;
+    req.recorder.adopt_attempt(provider.id, began_us);
+    req.attempt_began_us = began_us;
+    req.deadlines = Deadlines::of(req.core.boot(), provider, candidate, &candidate.upstream_model, req.body().len());
+    req.circuit_guard = Some(circuit_guard);
+    req.recorder.release_provider_hold();
+    if let Some(hold) = hold {
+        req.recorder.set_provider_hold(hold);
+    }
+    note_request(req, provider, &prepared);
+    prepared.release_written();
+    req.recorder.first_byte_at(first_byte_us, response.head.status);
+    note_head(req, &response);
+    let result = attempt.relay(req, response, prepared).await;
+    conclude(req, provider, result)
+}
+
+/// Ends an attempt: its outcome goes into the memory of the provider, and into the record.
+fn conclude(
+    req: &mut RequestContext<'_>,
+    provider: &Provider,
+    mut result: Result<Next, Interrupt>,
+) -> Result<Next, Interrupt> {
     let hint = std::mem::take(&mut req.hint);
     if let Err(Interrupt::Failed(failure)) = &mut result {
+        if req.client.is_superseded {
+            req.circuit_guard = None;
+            failure.error = Error::gateway(Kind::UpstreamTimeout, "another attempt had content first");
+            req.recorder.end_superseded_attempt(&provider.key, &failure.error);
+            return result;
+        }
         failure.hint = hint.1;
         failure.status = failure.status.or(hint.0);
         failure.upstream = req.meta.upstream.clone();
@@ -84,6 +120,17 @@ pub async fn run(
     }
     req.recorder.end_attempt(&provider.key, error);
     result
+}
+
+/// Notes the request that a provider gets, for the record and the headers of the response.
+fn note_request(req: &mut RequestContext<'_>, provider: &Provider, prepared: &Prepared) {
+    let (format, model, path) = (prepared.format, &*prepared.model, prepared.path);
+    req.recorder.set_upstream_request(&UpstreamRequest { format, model, path, body: prepared.own_body() });
+    if req.core.boot().show_provider_headers {
+        let attempts = req.recorder.attempts();
+        let (provider, model) = (Short::new(&provider.key), prepared.model.clone());
+        req.meta.upstream = Some(Upstream { provider, model, attempts });
+    }
 }
 
 /// Records in the memory of the provider what became of the attempt.
@@ -117,21 +164,14 @@ fn kind_of_refusal(status: u16) -> Kind {
 
 impl Attempt<'_> {
     async fn run(&self, req: &mut RequestContext<'_>, retry_without: RetryWithout) -> Result<Next, Interrupt> {
-        let Attempt { view, candidate, provider, is_last, is_only, has_failure } = *self;
+        let Attempt { view, candidate, provider, .. } = *self;
         req.recorder.record_mut().provider_format = Some(candidate.target.format);
         if count::is_local(req, candidate.target.format, provider.dialect.host) {
             return count::respond_with_estimate(req).await;
         }
         let mut prepared = prepare::request(req, view, candidate, retry_without).map_err(preparation_failed)?;
         req.recorder.end_stage(Stage::Translate);
-        let (format, model, path) = (prepared.format, &*prepared.model, prepared.path);
-        let request = UpstreamRequest { format, model, path, body: prepared.own_body() };
-        req.recorder.set_upstream_request(&request);
-        if req.core.boot().show_provider_headers {
-            let attempts = req.recorder.attempts();
-            let (provider, model) = (Short::new(&provider.key), prepared.model.clone());
-            req.meta.upstream = Some(Upstream { provider, model, attempts });
-        }
+        note_request(req, provider, &prepared);
         let response = send_request(req, view.origin(candidate.provider), provider, &prepared).await?;
         prepared.release_written();
         let status = response.head.status;
@@ -143,6 +183,18 @@ impl Attempt<'_> {
         if matches!(status, 204 | 205 | 300..400) && req.route.operation == Operation::Generate {
             return Err(without_answer(&response, &provider.key).into());
         }
+        self.relay(req, response, prepared).await
+    }
+
+    /// Moves a response to the client, or fails with it.
+    async fn relay(
+        &self,
+        req: &mut RequestContext<'_>,
+        response: UpstreamResponse,
+        prepared: Prepared,
+    ) -> Result<Next, Interrupt> {
+        let Attempt { candidate, provider, is_last, is_only, has_failure, .. } = *self;
+        let status = response.head.status;
         req.effort_none_added = matches!(prepared.mode, TransferMode::Bypass(Bypass { effort_none_added: true, .. }));
         match prepared.mode {
             TransferMode::Bypass(_) if refusal::needs_text(candidate, is_only, status) => {

@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -48,6 +49,10 @@ pub struct Client {
     pub heads: HeadCache,
     /// What the last head says, if it is kept for the next one.
     pub known: Option<Rc<KnownHead>>,
+    /// Runs beside what is awaited. Its end ends the wait, as the deadline does.
+    pub beside: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    /// Whether it has ended, and so what was awaited is not needed any more.
+    pub is_superseded: bool,
     budget: CoopBudget,
 }
 
@@ -108,6 +113,8 @@ impl Client {
             send_paused: false,
             heads: HeadCache::default(),
             known: None,
+            beside: None,
+            is_superseded: false,
             budget: CoopBudget::default(),
         }
     }
@@ -134,6 +141,13 @@ impl Client {
                 return Poll::Ready(Err(WaitError::ClientDisconnected));
             }
             paused = true;
+            if let Some(beside) = &mut self.beside
+                && beside.as_mut().poll(cx).is_ready()
+            {
+                self.beside = None;
+                self.is_superseded = true;
+                return Poll::Ready(Err(WaitError::DeadlineExpired));
+            }
             self.deadline.poll_expired(cx).map(|()| Err(WaitError::DeadlineExpired))
         })
         .await;

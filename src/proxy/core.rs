@@ -15,6 +15,7 @@ use crate::metrics::names::Counter;
 use crate::metrics::shard::Shard;
 use crate::net::pool::{Origin, Pool};
 use crate::net::timer::Timers;
+use crate::proxy::hedge_memory::Hedges;
 use crate::proxy::log_limit::LogLimits;
 use crate::proxy::reasoning_cache::ReasoningCache;
 use crate::proxy::request_metrics::RequestMetrics;
@@ -106,6 +107,8 @@ pub struct Core {
     pub sampler: Sampler,
     /// Bounds on log lines that clients can cause.
     pub log_limits: LogLimits,
+    /// Budgets and times of hedged requests.
+    pub hedges: RefCell<Hedges>,
     /// By the ids of providers that were retried.
     retry_budgets: RefCell<HashMap<i64, Budget, ahash::RandomState>>,
     /// Prices of models at providers, as they were last found.
@@ -168,6 +171,7 @@ impl Core {
             ring,
             sampler: Sampler::default(),
             log_limits: LogLimits::default(),
+            hedges: RefCell::default(),
             retry_budgets: RefCell::default(),
             prices: RefCell::default(),
             admin_throttle: RefCell::default(),

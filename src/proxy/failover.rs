@@ -13,6 +13,7 @@ use super::affinity;
 use super::attempt::{self, Attempt};
 use super::client::WaitError;
 use super::core::WorkerSnapshot;
+use super::hedge::{self, Hedge, Hedged};
 use super::interrupt::{Failure, Interrupt};
 use super::issuer;
 use super::overload;
@@ -43,6 +44,8 @@ struct Attempts<'c> {
     pinned: Option<&'c Candidate>,
     /// Whether no other than the pinned one can serve the request.
     is_bound: bool,
+    /// The next in service, if it was taken out of the order for an attempt beside another, and not used.
+    reserved: Option<Try<'c>>,
     /// Who may be tried again.
     failed: Vec<Failed<'c>>,
     /// The window that the request did not fit into, in tokens: only those with a longer one are left.
@@ -76,20 +79,21 @@ pub(super) async fn run(
     let (in_conversation, _load) = of_conversation.unzip();
     let pinned = pinned.or(in_conversation);
     let is_bound = issuer.is_some();
-    let mut attempts = Attempts { order, pinned, is_bound, failed: Vec::new(), window_exceeded: None };
+    let mut attempts = Attempts { order, pinned, is_bound, reserved: None, failed: Vec::new(), window_exceeded: None };
     let count = if is_bound { 1 } else { candidates.list.len() };
     let first = pinned.map(|candidate| Ranked { candidate, is_benched: false });
     let first = first.or_else(|| attempts.order.next());
     let mut next = first.map(|ranked| Try { ranked, wait: Duration::ZERO, retries: 0, without: RetryWithout::Nothing });
     let mut failure: Option<Box<Failure>> = None;
-    let mut tried = 0;
-    for n in 1..=most {
+    let (mut tried, mut n) = (0, 0);
+    while n < most {
         let Some(this) = next.take() else { break };
+        n += 1;
         if !this.wait.is_zero() {
             pause(req, this.wait).await?;
         }
         let (provider, mut others) = (|this: &Try<'_>| this.ranked.candidate.provider, || attempts.next_in_service());
-        let this = match overload::enter_provider(req, view, this, provider, &mut others).await {
+        let mut this = match overload::enter_provider(req, view, this, provider, &mut others).await {
             Ok(this) => this,
             Err(Interrupt::Failed(full)) => {
                 failure = Some(match failure {
@@ -112,7 +116,33 @@ pub(super) async fn run(
         let is_last = n == most || (tried >= count && !may_repeat);
         let is_only = most == 1 || count == 1;
         let attempt = Attempt { view, candidate, provider, is_last, is_only, has_failure: failure.is_some() };
-        let new = match attempt::run(req, &attempt, this.without).await {
+        let hedge = if n == 1 { plan_hedge(req, view, candidates, &mut attempts, candidate) } else { None };
+        let mut result = attempt::run(req, &attempt, this.without).await;
+        if req.hedging.is_some() && n == 1 {
+            hedge::record_time(req, provider.id, &candidate.upstream_model);
+        }
+        if let Some((hedge, second)) = hedge {
+            let is_superseded = req.client.is_superseded;
+            match Box::pin(hedge.conclude(req, matches!(result, Err(Interrupt::Failed(_))))).await? {
+                Hedged::Unused => attempts.reserved = Some(second),
+                Hedged::Lost => n += 1,
+                Hedged::Won(won) => {
+                    (n, tried) = (n + 1, tried + 1);
+                    this = second;
+                    let candidate = this.ranked.candidate;
+                    let provider = view.provider(candidate.provider);
+                    let attempt = Attempt { candidate, provider, has_failure: true, ..attempt };
+                    if let Err(Interrupt::Failed(first)) = result
+                        && !is_superseded
+                    {
+                        failure = Some(first);
+                    }
+                    result = Box::pin(attempt::adopt(req, &attempt, *won)).await;
+                }
+            }
+        }
+        let candidate = this.ranked.candidate;
+        let new = match result {
             Err(Interrupt::Failed(new)) => new,
             result => {
                 issuer::confirm(req);
@@ -149,6 +179,25 @@ pub(super) async fn run(
             Error::gateway(Kind::NoUpstream, note).into()
         }
     })
+}
+
+/// Plans an attempt at the next candidate beside the first one, if the request is to have one.
+fn plan_hedge<'c>(
+    req: &mut RequestContext<'_>,
+    view: &Rc<WorkerSnapshot>,
+    candidates: &Candidates,
+    attempts: &mut Attempts<'c>,
+    first: &'c Candidate,
+) -> Option<(Hedge<'c>, Try<'c>)> {
+    let hedging = hedge::applies(req, candidates)?;
+    let second = attempts.next_in_service()?;
+    match hedge::plan(req, view, hedging, candidates, (first, second.ranked.candidate)) {
+        Some(hedge) => Some((hedge, second)),
+        None => {
+            attempts.reserved = Some(second);
+            None
+        }
+    }
 }
 
 /// Returns how many attempts a request may make. Of a stored response of which the issuer is not known
@@ -243,6 +292,9 @@ impl<'c> Attempts<'c> {
         let (pinned, exceeded) = (self.pinned, self.window_exceeded);
         if self.is_bound {
             return None;
+        }
+        if let Some(reserved) = self.reserved.take().filter(|this| is_other(pinned, exceeded, &this.ranked)) {
+            return Some(reserved);
         }
         while self.order.next_if(|ranked| !is_other(pinned, exceeded, ranked)).is_some() {}
         let ranked = self.order.next_if(|ranked| !ranked.is_benched)?;

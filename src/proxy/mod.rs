@@ -19,6 +19,8 @@ pub mod endpoint;
 mod failover;
 pub mod head_facts;
 pub mod headers;
+mod hedge;
+pub mod hedge_memory;
 pub mod ids;
 pub mod interrupt;
 pub mod issuer;

@@ -108,7 +108,8 @@ fn take(req: &RequestContext<'_>, limits: &ProviderLimits) -> Result<Hold, Refus
     limits.admit(req.core.now_ns(), need(req, limits))
 }
 
-fn need(req: &RequestContext<'_>, limits: &ProviderLimits) -> Need {
+/// Returns what a request needs of the limits of a provider.
+pub fn need(req: &RequestContext<'_>, limits: &ProviderLimits) -> Need {
     if !limits.counts_tokens() {
         return Need::default();
     }

@@ -16,6 +16,7 @@ use super::endpoint::{self, ApiRoute};
 use super::head_facts::HeadFacts;
 use super::reply::{self, Cors, ResponseMeta};
 use super::retry_hint::RetryHint;
+use crate::config::hedging::Hedging;
 use crate::limit::Slot;
 use crate::limit::provider::NORMAL_LEVEL;
 use crate::net::buffers;
@@ -73,6 +74,8 @@ pub struct RequestContext<'c> {
     pub owner: u64,
     /// Who has issued the response that it names.
     pub issuer: Issuer,
+    /// Whether and how it may have a second attempt beside a slow first one.
+    pub hedging: Option<Hedging>,
     /// What it asks of a stored response, if it is about one.
     pub stored: Option<Box<StoredRequest>>,
     /// The priority of its credential; 0 goes first.
@@ -165,6 +168,7 @@ impl<'c> RequestContext<'c> {
             hint: Default::default(),
             owner: auth::owner(caller),
             issuer: Issuer::default(),
+            hedging: caller.and_then(|credential| credential.hedging),
             stored: None,
             level: caller.map_or(NORMAL_LEVEL, |credential| credential.level),
             slot: None,

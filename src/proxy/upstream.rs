@@ -151,6 +151,18 @@ async fn exchange(
     }
 }
 
+/// Sends the request on `connection` and reads the head of the response, beside another attempt. The
+/// error is the reason why there is none.
+pub async fn exchange_apart(
+    mut connection: Box<Connection>,
+    origin: &Rc<Origin>,
+    prepared: &Prepared,
+) -> Result<UpstreamResponse, &'static str> {
+    let mut bytes = Vec::new();
+    let head = write_and_read_head(&mut connection, prepared, &mut bytes).await.map_err(|no_head| no_head.reason)?;
+    Ok(UpstreamResponse::new(connection, origin.clone(), head, bytes))
+}
+
 /// Returns how long the head of the response may take: the longest silence, and for a stream the
 /// time to its first content if that is limited.
 fn first_byte_limit(req: &RequestContext<'_>) -> Duration {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::breaker::circuit::TICK;
 use crate::breaker::policy::{Policy, WHOLE};
 use crate::config::boot::CatchAllRouting;
+use crate::config::hedging::Hedging;
 use crate::config::models::Mapping;
 use crate::config::rows::Rows;
 use crate::config::snapshot::{Credential, Provider, Snapshot};
@@ -59,6 +60,9 @@ pub struct Explanation {
     /// The provider that the conversation of the request belongs to, which is asked first; null without
     /// a header that names a session
     pub conversation_at: Option<String>,
+    /// When a stream gets a second attempt beside the first, in words; null is never
+    #[serde(default)]
+    pub hedge: Option<String>,
     /// In the order in which they are tried. Candidates of one tier and rank take turns by their
     /// weights: this is the order of one turn
     pub candidates: Vec<Explained>,
@@ -116,6 +120,18 @@ pub fn credential<'s>(snapshot: &'s Snapshot, name: &str) -> Result<&'s Credenti
     }
 }
 
+/// Describes the second attempts of a request, if it may have any.
+fn hedge(snapshot: &Snapshot, model: &str, credential: Option<&Credential>) -> Option<String> {
+    let of_model = snapshot.virtual_models.get(model).and_then(|model| model.options.hedge);
+    let Hedging { share, after } = of_model.or_else(|| credential?.hedging)?;
+    let after = match after {
+        Some(after) => format!("{} ms", after.as_millis()),
+        None => "the time that 95 of 100 first contents take".to_owned(),
+    };
+    let percent = f64::from(share) / 100.0;
+    Some(format!("a stream without content after {after} is sent to the next candidate too, {percent} % at most"))
+}
+
 /// Explains the candidates of a request.
 pub fn explain(situation: &Situation<'_>, question: &Question<'_>) -> Explanation {
     let Situation { snapshot, policy, now, .. } = *situation;
@@ -127,6 +143,7 @@ pub fn explain(situation: &Situation<'_>, question: &Question<'_>) -> Explanatio
         is_virtual: snapshot.virtual_models.contains_key(model),
         refusal: None,
         conversation_at: None,
+        hedge: hedge(snapshot, model, credential),
         candidates: Vec::new(),
         left_out: left_out(situation, question),
     };

@@ -204,6 +204,13 @@ impl Detail {
         }
     }
 
+    /// Adds an attempt that ran beside the last one.
+    pub fn insert_before_last(&mut self, attempt: Attempt) {
+        if self.attempts.len() < MAX_ATTEMPTS {
+            self.attempts.insert(self.attempts.len().saturating_sub(1), attempt);
+        }
+    }
+
     pub fn last_attempt(&mut self) -> Option<&mut Attempt> {
         self.attempts.last_mut()
     }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::check::check;
-use super::member::{Member, Reason, for_key, member, members_json, overrides_json, reasons};
+use super::member::{Member, Reason, for_key, hedge, member, members_json, overrides_json, reasons};
 use crate::cli::failure::Failure;
 use crate::cli::print;
 use crate::cli::store::{self, StoreArgs, StoreLocation, call, number};
@@ -25,6 +25,9 @@ pub(super) struct Args {
     /// context_length]
     #[arg(long, value_name = "REASON", value_enum)]
     fallback_on: Vec<Reason>,
+    /// Send a stream that is slow to begin to the next candidate too, this many of a hundred at most
+    #[arg(long, value_name = "PERCENT")]
+    hedge: Option<f64>,
 }
 
 const EXAMPLES: &str = "\
@@ -59,6 +62,9 @@ impl Args {
         let mut options = Map::new();
         if !self.fallback_on.is_empty() {
             options.insert("fallback_on".to_owned(), reasons(&self.fallback_on));
+        }
+        if let Some(percent) = self.hedge {
+            options.insert("hedge".to_owned(), hedge(percent));
         }
         ModelRow {
             name: self.name.clone(),

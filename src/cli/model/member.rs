@@ -67,6 +67,11 @@ pub(super) enum Reason {
     None,
 }
 
+/// Returns the option `hedge`, as the admin interface takes it.
+pub(super) fn hedge(percent: f64) -> Value {
+    if percent == 0.0 { json!(false) } else { json!({ "percent": percent }) }
+}
+
 pub(super) fn reasons(reasons: &[Reason]) -> Value {
     let names = reasons.iter().filter_map(|reason| match reason {
         Reason::ContextLength => Some("context_length"),

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::check::check;
 use super::listing::{Listing, Named};
-use super::member::{Member, Reason, for_key, member, members_json, overrides_json, reasons};
+use super::member::{Member, Reason, for_key, hedge, member, members_json, overrides_json, reasons};
 use crate::cli::failure::Failure;
 use crate::cli::store::{self, StoreArgs, StoreLocation, call};
 use crate::config::rows::ModelRow;
@@ -45,6 +45,10 @@ struct Changes {
     /// may be repeated
     #[arg(long, value_name = "REASON", value_enum)]
     fallback_on: Vec<Reason>,
+    /// Send a stream that is slow to begin to the next candidate too, this many of a hundred at most;
+    /// 0 for none
+    #[arg(long, value_name = "PERCENT")]
+    hedge: Option<f64>,
 }
 
 impl Args {
@@ -84,9 +88,14 @@ impl Changes {
         if self.for_nobody || !self.for_key.is_empty() {
             body.insert("overrides".to_owned(), json(overrides_json(&self.for_key)));
         }
-        if !self.fallback_on.is_empty() {
+        if !self.fallback_on.is_empty() || self.hedge.is_some() {
             let mut options: Value = serde_json::from_str(options).unwrap_or_else(|_| json!({}));
-            options["fallback_on"] = reasons(&self.fallback_on);
+            if !self.fallback_on.is_empty() {
+                options["fallback_on"] = reasons(&self.fallback_on);
+            }
+            if let Some(percent) = self.hedge {
+                options["hedge"] = hedge(percent);
+            }
             body.insert("options".to_owned(), options);
         }
         body

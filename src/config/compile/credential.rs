@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::config::hedging::Hedging;
 use crate::config::models::Allowed;
 use crate::config::rows::CredentialRow;
 use crate::config::snapshot::{Credential, KeyHash, Previous, Scope, Snapshot};
@@ -48,7 +49,7 @@ pub(super) fn compile(
 ) -> Option<Arc<Credential>> {
     const REFUSED: &str = "the key is refused";
     let hash = keep(hash(&row.credential_key), REFUSED, problems);
-    let level = level(&row.metadata, problems);
+    let (level, hedging) = (level(&row.metadata, problems), hedging(&row.metadata, problems));
     let columns = LimitColumns {
         rate_limit: row.rate_limit,
         burst: row.burst,
@@ -66,6 +67,7 @@ pub(super) fn compile(
         && known.expires_at == row.expires_at
         && known.previous == previous
         && known.level == level
+        && known.hedging == hedging
         && known.limits.settings() == settings
         && same_scope(known.scope.as_deref(), scope.as_deref())
     {
@@ -73,8 +75,8 @@ pub(super) fn compile(
     }
     let limits = Limits::new(settings, known.map(|known| &known.limits));
     let (name, allowed) = (row.name.as_str().into(), allowed.clone());
-    let expires_at = row.expires_at;
-    Some(Arc::new(Credential { id: row.id, name, hash, allowed, limits, expires_at, previous, level, scope }))
+    let (id, expires_at) = (row.id, row.expires_at);
+    Some(Arc::new(Credential { id, name, hash, allowed, limits, expires_at, previous, level, hedging, scope }))
 }
 
 /// The level of `metadata.priority`, by which requests wait for room. Most rows have none.
@@ -98,6 +100,22 @@ fn level(metadata: &str, problems: &mut Vec<String>) -> usize {
             NORMAL_LEVEL
         }
     }
+}
+
+/// The hedging of `metadata.hedge`. Most rows have none.
+fn hedging(metadata: &str, problems: &mut Vec<String>) -> Option<Hedging> {
+    #[derive(serde::Deserialize)]
+    struct Metadata {
+        hedge: Option<serde_json::Value>,
+    }
+    if !metadata.contains("\"hedge\"") {
+        return None;
+    }
+    let Ok(Metadata { hedge: Some(hedge) }) = serde_json::from_str(metadata) else { return None };
+    Hedging::read(&hedge).unwrap_or_else(|reason| {
+        problems.push(format!("metadata: {reason}; requests of this key are not hedged"));
+        None
+    })
 }
 
 /// Whether both are made of the same parts: those in which nothing has changed were carried over.

@@ -43,6 +43,25 @@ pub(crate) struct MemberFields {
 pub(crate) struct ModelOptions {
     /// Failures of the request itself that lead to another member, `["context_length"]` by default
     fallback_on: Option<Vec<FallbackReason>>,
+    /// Whether a slow stream gets a second attempt beside the first, and how often
+    hedge: Option<Hedge>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Hedge {
+    IsOn(bool),
+    How(HedgeLimits),
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct HedgeLimits {
+    /// The most requests that are hedged, in percent of those that may be; 2 by default
+    percent: Option<f64>,
+    /// When the second attempt begins; by default when content takes longer than for 95 of 100
+    /// requests
+    after_ms: Option<u64>,
 }
 
 #[derive(JsonSchema)]

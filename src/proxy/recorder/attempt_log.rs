@@ -18,6 +18,18 @@ pub struct UpstreamRequest<'a> {
     pub body: Option<&'a [u8]>,
 }
 
+/// An attempt that ran beside another one, which was the answer.
+pub struct LostAttempt<'a> {
+    /// The id and the name of the provider.
+    pub provider: i64,
+    pub name: &'a str,
+    pub format: Format,
+    /// The upstream model.
+    pub model: &'a str,
+    /// Microseconds since the request's start.
+    pub began_us: u64,
+}
+
 /// The attempt that runs, or ran last. Times are microseconds since the request's start.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct AttemptLog {

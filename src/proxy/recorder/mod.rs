@@ -23,10 +23,13 @@ use crate::telemetry::stages::{Stage, Stages};
 use crate::telemetry::trace::{Context, Parent};
 use crate::telemetry::user_agent::UserAgent;
 use attempt_log::AttemptLog;
-pub use attempt_log::UpstreamRequest;
+pub use attempt_log::{LostAttempt, UpstreamRequest};
 use llm_wire::error::{Error, Kind};
 use payload_capture::PayloadCapture;
 use stage_clock::StageClock;
+
+/// The outcome of an attempt beside which another one had content first: a metric label.
+const SUPERSEDED: &str = "superseded";
 
 pub struct RequestRecorder {
     core: Rc<Core>,
@@ -228,6 +231,28 @@ impl RequestRecorder {
         self.attempt = AttemptLog::begin(&mut self.record, provider, began_us);
     }
 
+    /// Begins an attempt that ran beside another one since `began_us`, and goes on alone.
+    pub fn adopt_attempt(&mut self, provider: i64, began_us: u64) {
+        self.attempt = AttemptLog::begin(&mut self.record, provider, began_us);
+    }
+
+    /// Records an attempt that ran beside the last one, and came to nothing.
+    pub fn record_lost_attempt(&mut self, attempt: &LostAttempt<'_>, reason: Box<str>) {
+        self.record.attempts = self.record.attempts.saturating_add(1);
+        let now_us = self.elapsed_us();
+        self.capture.insert_lost_attempt(attempt, now_us, reason);
+        let mut metrics = self.core.request_metrics.borrow_mut();
+        metrics.record_attempt(attempt.provider, attempt.name, SUPERSEDED, 0);
+    }
+
+    /// Ends the attempt, since another one had content first.
+    pub fn end_superseded_attempt(&mut self, provider: &str, reason: &Error) {
+        let (started, now) = (self.started, self.core.timers.recent());
+        self.attempt.end(&self.record, &mut self.capture, || microseconds(started, now), Some(reason));
+        let latency_us = self.attempt.latency_us();
+        self.core.request_metrics.borrow_mut().record_attempt(self.record.provider, provider, SUPERSEDED, latency_us);
+    }
+
     /// Returns when the current attempt began, in microseconds on the request's clock.
     pub fn attempt_began_us(&self) -> u64 {
         self.attempt.began_us
@@ -241,6 +266,17 @@ impl RequestRecorder {
     /// Returns how many attempts were made.
     pub fn attempts(&self) -> u32 {
         u32::from(self.record.attempts)
+    }
+
+    /// Returns the time to the first content of the stream, on the request's clock; 0 without one.
+    pub fn first_content_us(&self) -> u64 {
+        self.record.first_content_us
+    }
+
+    /// Notes when the head of a response came, of an attempt that ran beside another one.
+    pub fn first_byte_at(&mut self, us: u64, status: u16) {
+        self.attempt.set_first_byte(&mut self.record, &mut self.capture, us, status);
+        self.clock.response_began(self.core.timers.recent());
     }
 
     /// Sets the request that goes to the provider.

@@ -241,6 +241,7 @@ impl UpstreamBody {
             Ok(Ok(_)) => BodyEvent::Cut(Cut::Closed),
             Ok(Err(_)) => BodyEvent::Cut(Cut::ConnectionFailed),
             Err(WaitError::ClientDisconnected) => return Err(ClientDisconnected),
+            Err(WaitError::DeadlineExpired) if req.client.is_superseded => BodyEvent::Cut(Cut::ConnectionFailed),
             Err(WaitError::DeadlineExpired) if pace.is_overdue(req, silent_at) => BodyEvent::Cut(Cut::TimedOut),
             Err(WaitError::DeadlineExpired) => BodyEvent::Idle,
         };

@@ -53,6 +53,8 @@ impl StreamWriter {
         if self.head_len > 0 {
             req.provider_succeeded();
         }
+        // The race is over: the other attempt is given up now.
+        req.client.beside = None;
         self.send(req).await
     }
 

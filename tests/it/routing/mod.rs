@@ -5,6 +5,7 @@ mod affinity;
 mod attempts;
 mod choice;
 mod explain;
+mod hedging;
 mod live;
 mod memory;
 mod ranks;

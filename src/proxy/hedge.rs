@@ -1,0 +1,334 @@
+//! A second attempt beside one that is slow to begin (`hedge` of a virtual model or a credential).
+//!
+//! When the first content of a stream takes longer than it does for 95 of 100 requests, the next
+//! candidate gets the request too. Whoever sends content first is the answer, and the other connection
+//! is closed at once. The second attempt is a future of the client's task ([`Client::beside`]): it
+//! needs no task of its own, and is cancelled by being dropped. A budget keeps the extra load
+//! within a share of the requests ([`Hedges`](super::hedge_memory::Hedges)).
+//!
+//! [`Client::beside`]: super::client::Client::beside
+
+use std::cell::{Cell, RefCell};
+use std::future::pending;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::circuit_guard::CircuitGuard;
+use super::client::WaitError;
+use super::core::{Core, WorkerSnapshot};
+use super::deadlines::Deadlines;
+use super::endpoint::Operation;
+use super::interrupt::{Failure, Interrupt};
+use super::overload;
+use super::prepare::{self, Prepared};
+use super::provider_hold::ProviderHold;
+use super::request_context::RequestContext;
+use super::retry_hint::RetryHint;
+use super::upstream::{self, UpstreamResponse};
+use crate::config::hedging::Hedging;
+use crate::limit::Need;
+use crate::limit::provider::ProviderLimits;
+use crate::metrics::names::Counter;
+use crate::net::pool::Origin;
+use crate::proxy::recorder::LostAttempt;
+use crate::route::pick::{Candidate, Candidates};
+use llm_http::{BodyDecoder, Step};
+use llm_wire::error::{Error, Kind};
+use llm_wire::passthrough::tap::{AnyTap, FrameKind};
+use llm_wire::request::retry_without::RetryWithout;
+use llm_wire::sse::Framer;
+
+/// How long a second attempt may take to its first content where no deadline says so.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// What records say of an attempt that was given up because another had content first.
+const LOST: &str = "another attempt had content first";
+
+/// The most bytes of a response that are read before its first content.
+const MAX_READ: usize = 256 << 10;
+
+/// A second attempt that has begun to answer before the first one.
+pub struct Won {
+    pub prepared: Prepared,
+    /// Its bytes reach as far as the first content.
+    pub response: UpstreamResponse,
+    /// On the request's clock, in microseconds.
+    pub began_us: u64,
+    pub first_byte_us: u64,
+    pub circuit_guard: CircuitGuard,
+    /// What it holds of the limits of its provider.
+    pub hold: Option<ProviderHold>,
+}
+
+/// What became of a second attempt.
+pub enum Hedged {
+    /// It was not made.
+    Unused,
+    /// It was given up, or has failed.
+    Lost,
+    Won(Box<Won>),
+}
+
+/// A second attempt that is planned or runs.
+pub struct Hedge<'c> {
+    pub candidate: &'c Candidate,
+    view: Rc<WorkerSnapshot>,
+    race: Rc<Race>,
+}
+
+/// What the future and the one who waits for it both know.
+#[derive(Default)]
+struct Race {
+    /// When the attempt began, on the request's clock.
+    began_us: Cell<Option<u64>>,
+    outcome: RefCell<Option<Result<Box<Won>, Error>>>,
+    /// Whether nothing else is awaited, so that a failure ends the wait too.
+    is_alone: Cell<bool>,
+}
+
+/// What the future owns.
+struct Second {
+    core: Rc<Core>,
+    view: Rc<WorkerSnapshot>,
+    candidate: Candidate,
+    origin: Rc<Origin>,
+    prepared: Prepared,
+    hedging: Hedging,
+    scope: i64,
+    delay: Duration,
+    connect: Option<Duration>,
+    first_content: Duration,
+    limits: Option<(Arc<ProviderLimits>, Need)>,
+    /// The zero of the request's clock, in nanoseconds on the worker's clock.
+    zero_ns: u64,
+}
+
+/// Whose budget a hedge is taken from: the virtual model's, or the credential's.
+pub fn scope(req: &RequestContext<'_>, candidates: &Candidates) -> i64 {
+    match &candidates.virtual_model {
+        Some(virtual_model) if virtual_model.options.hedge.is_some() => virtual_model.id,
+        _ => !req.recorder.credential(),
+    }
+}
+
+/// Returns whether a request may be hedged at all, and counts it.
+pub fn applies(req: &RequestContext<'_>, candidates: &Candidates) -> Option<Hedging> {
+    let hedging = req.hedging?;
+    // What a budget reserves is for one attempt.
+    let applies = req.stream && req.route.operation == Operation::Generate && !req.recorder.has_spending();
+    if applies {
+        req.core.hedges.borrow_mut().deposit(scope(req, candidates), hedging.share);
+    }
+    applies.then_some(hedging)
+}
+
+/// Records how long the first content of a first attempt took, or how long it was awaited if another
+/// attempt had content first.
+pub fn record_time(req: &RequestContext<'_>, provider: i64, model: &str) {
+    let until = match req.recorder.first_content_us() {
+        0 if req.client.is_superseded => req.recorder.elapsed_us(),
+        0 => return,
+        us => us,
+    };
+    req.core.hedges.borrow_mut().record(provider, model, until.saturating_sub(req.attempt_began_us));
+}
+
+/// Plans a second attempt at `second`, beside the first at `first`. `None` if it is not known yet how
+/// long content takes there.
+pub fn plan<'c>(
+    req: &mut RequestContext<'_>,
+    view: &Rc<WorkerSnapshot>,
+    hedging: Hedging,
+    candidates: &Candidates,
+    (first, second): (&Candidate, &'c Candidate),
+) -> Option<Hedge<'c>> {
+    let core = req.core.clone();
+    let p95 = || core.hedges.borrow().p95(view.provider(first.provider).id, &first.upstream_model);
+    let delay = hedging.after.or_else(p95)?;
+    let provider = view.provider(second.provider);
+    let prepared = prepare::request(req, view, second, RetryWithout::Nothing).ok()?;
+    let deadlines = Deadlines::of(core.boot(), provider, second, &second.upstream_model, req.body().len());
+    let limits = provider.limits.as_ref().map(|limits| (limits.clone(), overload::need(req, limits)));
+    let second_attempt = Second {
+        origin: view.origin(second.provider).clone(),
+        view: view.clone(),
+        candidate: second.clone(),
+        prepared,
+        hedging,
+        scope: scope(req, candidates),
+        delay,
+        connect: deadlines.connect,
+        first_content: deadlines.first_content.unwrap_or(LONGEST),
+        limits,
+        zero_ns: core.now_ns().saturating_sub(req.recorder.elapsed_us().saturating_mul(1000)),
+        core,
+    };
+    let race = Rc::new(Race::default());
+    req.client.is_superseded = false;
+    req.client.beside = Some(Box::pin(second_attempt.run(race.clone())));
+    Some(Hedge { candidate: second, view: view.clone(), race })
+}
+
+impl Hedge<'_> {
+    /// Ends the race when the first attempt has ended. If that has failed and the second runs, its
+    /// outcome is awaited.
+    pub async fn conclude(self, req: &mut RequestContext<'_>, has_failed: bool) -> Result<Hedged, Interrupt> {
+        let Hedge { race, candidate, view } = self;
+        let is_running = race.began_us.get().is_some() && race.outcome.borrow().is_none();
+        if has_failed && is_running && req.client.beside.is_some() {
+            race.is_alone.set(true);
+            req.client.deadline.clear();
+            match req.client.wait(pending::<()>()).await {
+                Err(WaitError::ClientDisconnected) => {
+                    req.client.beside = None;
+                    return Err(Interrupt::ClientDisconnected);
+                }
+                Ok(()) | Err(WaitError::DeadlineExpired) => {}
+            }
+        }
+        req.client.beside = None;
+        req.client.is_superseded = false;
+        let Some(began_us) = race.began_us.get() else { return Ok(Hedged::Unused) };
+        let outcome = race.outcome.take();
+        let outcome = match outcome {
+            Some(Ok(won)) if has_failed => {
+                req.core.metrics.inc(Counter::HedgesWon);
+                return Ok(Hedged::Won(won));
+            }
+            Some(Err(error)) => Some(error),
+            _ => None,
+        };
+        let provider = view.provider(candidate.provider);
+        let attempt = LostAttempt {
+            provider: provider.id,
+            name: &provider.key,
+            format: candidate.target.format,
+            model: &candidate.upstream_model,
+            began_us,
+        };
+        let reason = outcome.map_or_else(|| LOST.into(), |error| error.to_string().into());
+        req.recorder.record_lost_attempt(&attempt, reason);
+        Ok(Hedged::Lost)
+    }
+}
+
+impl Second {
+    /// Runs the second attempt once it is due. Ends when it has content, or when it has failed and
+    /// nothing else is awaited.
+    async fn run(self, race: Rc<Race>) {
+        let deadline = self.core.timers.deadline();
+        deadline.set(self.delay);
+        deadline.limit(pending::<()>()).await;
+        if self.core.stopping() || !self.core.hedges.borrow_mut().withdraw(self.scope) {
+            self.core.metrics.inc(Counter::HedgesDenied);
+            return pending().await;
+        }
+        let hold = match &self.limits {
+            None => None,
+            Some((limits, need)) => match limits.admit(self.core.now_ns(), *need) {
+                Ok(hold) => Some(ProviderHold::new(hold, limits.clone(), self.core.now_ns())),
+                Err(_) => return pending().await,
+            },
+        };
+        let began_us = self.now_us();
+        race.began_us.set(Some(began_us));
+        self.core.metrics.inc(Counter::Hedges);
+        self.core.metrics.inc(Counter::Attempts);
+        let mut circuit_guard = CircuitGuard::begin(&self.core, &self.view, &self.candidate);
+        deadline.set(self.first_content);
+        let first_byte_us = Cell::new(0);
+        let outcome = deadline.limit(self.first_content(&mut circuit_guard, &first_byte_us)).await;
+        let outcome = outcome.unwrap_or_else(|| Err(self.failure(Kind::UpstreamTimeout, "sent no content in time")));
+        let outcome = match outcome {
+            Ok(response) => {
+                let first_byte_us = first_byte_us.get();
+                Ok(Box::new(Won { prepared: self.prepared, response, began_us, first_byte_us, circuit_guard, hold }))
+            }
+            Err(failure) => {
+                circuit_guard.fail(failure.fault(), &mut Default::default());
+                self.core.metrics.inc(Counter::AttemptsFailed);
+                Err(failure.error)
+            }
+        };
+        let has_won = outcome.is_ok();
+        *race.outcome.borrow_mut() = Some(outcome);
+        if !has_won && !race.is_alone.get() {
+            pending::<()>().await;
+        }
+    }
+
+    /// Returns the time of the request's clock, in microseconds.
+    fn now_us(&self) -> u64 {
+        self.core.now_ns().saturating_sub(self.zero_ns) / 1000
+    }
+
+    fn failure(&self, kind: Kind, what: &str) -> Box<Failure> {
+        let provider = &self.view.provider(self.candidate.provider).key;
+        Box::new(Failure::from(Error::upstream(kind, format!("provider `{provider}` {what}"))))
+    }
+
+    /// Sends the request, and reads the response as far as its first content.
+    async fn first_content(
+        &self,
+        circuit_guard: &mut CircuitGuard,
+        first_byte_us: &Cell<u64>,
+    ) -> Result<UpstreamResponse, Box<Failure>> {
+        let response = self.exchange().await?;
+        first_byte_us.set(self.now_us());
+        let status = response.head.status;
+        if status != 200 {
+            circuit_guard.wait = RetryHint::of(&response.head, &response.bytes).wait;
+            let kind = if status == 429 { Kind::RateLimit } else { Kind::UpstreamFault };
+            let mut failure = self.failure(kind, &format!("responded with status {status}"));
+            failure.status = Some(status);
+            return Err(failure);
+        }
+        if !response.is_event_stream || response.is_encoded {
+            return Err(self.failure(Kind::UpstreamFault, "sent no stream of events"));
+        }
+        self.read_to_content(response).await
+    }
+
+    /// Sends the request on a connection, and on a new one if the pooled one was closed.
+    async fn exchange(&self) -> Result<UpstreamResponse, Box<Failure>> {
+        if let Some(connection) = self.core.pool.checkout(&self.origin)
+            && let Ok(response) = upstream::exchange_apart(connection, &self.origin, &self.prepared).await
+        {
+            return Ok(response);
+        }
+        let connected = self.core.pool.connect(&self.origin, self.connect).await;
+        let connection = connected.map_err(|_| self.failure(Kind::UpstreamConnect, "could not be reached"))?;
+        let exchanged = upstream::exchange_apart(connection, &self.origin, &self.prepared).await;
+        exchanged.map_err(|reason| self.failure(Kind::UpstreamFault, &format!("sent no valid response: {reason}")))
+    }
+
+    async fn read_to_content(&self, mut response: UpstreamResponse) -> Result<UpstreamResponse, Box<Failure>> {
+        let (mut decoder, mut position) = (BodyDecoder::new(response.head.framing), response.head.len);
+        let (mut framer, mut tap) = (Framer::default(), AnyTap::new(self.prepared.format));
+        let malformed = |_| self.failure(Kind::UpstreamFault, "sent a malformed response");
+        loop {
+            let range = match decoder.next(&response.bytes, &mut position) {
+                Ok(Step::Data(range)) => range,
+                Ok(Step::More) if response.bytes.len() <= MAX_READ => {
+                    match response.connection.reader.read(&mut response.bytes).await {
+                        Ok(n) if n > 0 => continue,
+                        _ => return Err(self.failure(Kind::UpstreamTruncated, "closed the connection too early")),
+                    }
+                }
+                Ok(Step::More) => return Err(self.failure(Kind::UpstreamFault, "sent too much before its content")),
+                Ok(Step::End) => return Err(self.failure(Kind::UpstreamTruncated, "ended its stream too early")),
+                Err(_) => return Err(self.failure(Kind::UpstreamFault, "sent a malformed response")),
+            };
+            let mut data = &response.bytes[range];
+            while let Some(block) = framer.next(&mut data).map_err(malformed)? {
+                let Some(frame) = &block.frame else { continue };
+                match tap.frame(frame) {
+                    FrameKind::Content | FrameKind::Finish | FrameKind::End => return Ok(response),
+                    FrameKind::Error => return Err(self.failure(Kind::UpstreamFault, "reported an error")),
+                    _ => {}
+                }
+            }
+        }
+    }
+}
