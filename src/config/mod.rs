@@ -20,6 +20,7 @@ pub mod outbound;
 mod pattern;
 pub mod prices;
 pub mod publish;
+pub mod rescue;
 pub mod retries;
 pub mod rows;
 pub mod secret;

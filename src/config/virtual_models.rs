@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::hedging::Hedging;
 use super::ordered;
+use super::rescue::Rescue;
 use super::share::Share;
 
 /// The most members of one list.
@@ -62,11 +63,13 @@ pub struct Options {
     pub on_content_filter: bool,
     /// A slow request gets a second attempt beside the first.
     pub hedge: Option<Hedging>,
+    /// Whether another provider goes on with a stream that broke off. `None` is RESCUE_STREAMS.
+    pub rescue: Option<Rescue>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { on_context_length: true, on_content_filter: false, hedge: None }
+        Options { on_context_length: true, on_content_filter: false, hedge: None, rescue: None }
     }
 }
 
@@ -169,8 +172,9 @@ pub fn options(json: &str, problems: &mut Vec<String>) -> Options {
         let read = match &*name {
             "fallback_on" => fallback_on(value, &mut options),
             "hedge" => hedge(value).map(|hedge| options.hedge = hedge),
+            "rescue" => rescue(value).map(|rescue| options.rescue = Some(rescue)),
             _ => Err(format!(
-                "`{}` is not known; known are fallback_on and hedge",
+                "`{}` is not known; known are fallback_on, hedge and rescue",
                 name.chars().take(60).collect::<String>()
             )),
         };
@@ -184,6 +188,12 @@ pub fn options(json: &str, problems: &mut Vec<String>) -> Options {
 fn hedge(value: &RawValue) -> Result<Option<Hedging>, String> {
     let value: serde_json::Value = serde_json::from_str(value.get()).map_err(|error| format!("hedge: {error}"))?;
     Hedging::read(&value)
+}
+
+fn rescue(value: &RawValue) -> Result<Rescue, String> {
+    let word: Option<String> = serde_json::from_str(value.get()).ok();
+    let read = word.and_then(|word| Rescue::read(&word).ok());
+    read.ok_or_else(|| "rescue is none of off, prompt and prefill".to_owned())
 }
 
 fn fallback_on(value: &RawValue, options: &mut Options) -> Result<(), String> {
@@ -252,7 +262,7 @@ mod tests {
         assert_eq!(read("{}"), Options::default());
         assert_eq!(
             read(r#"{"fallback_on":["content_filter"]}"#),
-            Options { on_context_length: false, on_content_filter: true, hedge: None }
+            Options { on_context_length: false, on_content_filter: true, ..Options::default() }
         );
         assert_eq!(read(r#"{"hedge":{"percent":5}}"#).hedge, Some(Hedging { share: 500, after: None }));
     }

@@ -96,6 +96,12 @@ impl Received {
         }
     }
 
+    /// Puts another body in the place of the client's. `held` is what it takes of the memory for bodies.
+    pub fn replace_body(&mut self, body: Vec<u8>, held: HeldMemory) {
+        self.body = BodyStorage::Separate(Rc::new(body));
+        self._held.push(held);
+    }
+
     /// Returns whether the body came with the head, as it is: nothing was waited for.
     pub fn is_inline(&self) -> bool {
         matches!(self.body, BodyStorage::Inline(_))

@@ -21,11 +21,14 @@ use super::request_context::{Next, RequestContext};
 use crate::breaker::attribution::{Fault, RetryRule};
 use crate::breaker::backoff::full_jitter;
 use crate::breaker::circuit::Admission;
+use crate::config::rescue::Rescue;
 use crate::config::retries::RetryLimits;
 use crate::config::snapshot::Provider;
 use crate::metrics::names::Counter;
 use crate::route::pick::{AnyOrder, Candidate, Candidates, Ranked};
+use crate::route::target_format::ThinkingTools;
 use llm_wire::error::{Error, Kind};
+use llm_wire::passthrough::continuation::Continuation;
 use llm_wire::request::retry_without::RetryWithout;
 
 /// A candidate that failed and may be tried again.
@@ -142,7 +145,7 @@ pub(super) async fn run(
             }
         }
         let candidate = this.ranked.candidate;
-        let new = match result {
+        let mut new = match result {
             Err(Interrupt::Failed(new)) => new,
             result => {
                 issuer::confirm(req);
@@ -151,6 +154,9 @@ pub(super) async fn run(
         };
         core.metrics.inc(Counter::AttemptsFailed);
         req.recorder.release_provider_hold();
+        if let Some(continuation) = new.continuation.take() {
+            return Box::pin(rescue(req, view, &mut attempts, most.saturating_sub(n), (new, continuation))).await;
+        }
         if may_repeat && may_retry_at_same_provider(&new) {
             attempts.put_back(req, &this, &new, limits);
         }
@@ -179,6 +185,49 @@ pub(super) async fn run(
             Error::gateway(Kind::NoUpstream, note).into()
         }
     })
+}
+
+/// Lets other providers go on with a stream that broke off, with at most `left` attempts. If none can,
+/// the client learns how the stream broke off: what others say of the request for the rest is not about
+/// its own.
+async fn rescue(
+    req: &mut RequestContext<'_>,
+    view: &Rc<WorkerSnapshot>,
+    attempts: &mut Attempts<'_>,
+    mut left: usize,
+    (broken, continuation): (Box<Failure>, Box<Continuation>),
+) -> Result<Next, Interrupt> {
+    let core = req.core.clone();
+    let is_possible = match req.rescue {
+        Rescue::By(manner) => req.continue_stream(continuation, manner),
+        Rescue::Off => false,
+    };
+    while is_possible && left > 0 && !core.stopping() && !req.is_past_client_limit() {
+        let Some(this) = attempts.next_in_service() else { break };
+        let Candidate { target, provider, .. } = *this.ranked.candidate;
+        // The rest must be in the client's own format.
+        if target.format != req.route.format || target.thinking_tools == ThinkingTools::ViaResponses {
+            continue;
+        }
+        left -= 1;
+        let this = match overload::enter_provider(req, view, this, |_| provider, || None).await {
+            Ok(this) => this,
+            Err(Interrupt::Failed(_)) => continue,
+            Err(gone) => return Err(gone),
+        };
+        core.metrics.inc(Counter::Rescues);
+        let (candidate, provider) = (this.ranked.candidate, &**view.provider(provider));
+        let attempt = Attempt { view, candidate, provider, is_last: false, is_only: false, has_failure: true };
+        match attempt::run(req, &attempt, RetryWithout::Nothing).await {
+            Err(Interrupt::Failed(_)) => {
+                core.metrics.inc(Counter::AttemptsFailed);
+                req.recorder.release_provider_hold();
+            }
+            result => return result,
+        }
+    }
+    core.metrics.inc(Counter::RescuesFailed);
+    Err(Interrupt::Failed(broken))
 }
 
 /// Plans an attempt at the next candidate beside the first one, if the request is to have one.

@@ -6,6 +6,7 @@ use super::retry_hint::RetryHint;
 use crate::breaker::attribution::Fault;
 use llm_http::ResponseHead;
 use llm_wire::error::{Error, Kind, Side};
+use llm_wire::passthrough::continuation::Continuation;
 use llm_wire::request::retry_without::RetryWithout;
 
 /// Ends a stage early. Every stage returns it as its error, and its caller passes it on with `?`.
@@ -16,7 +17,8 @@ pub enum Interrupt {
     Failed(Box<Failure>),
 }
 
-/// A failure of which the client knows nothing yet.
+/// A failure of which the client knows nothing yet. It may have a part of a stream that another provider
+/// can go on with.
 pub struct Failure {
     pub error: Error,
     /// The provider's own error response, if it sent one that could be read.
@@ -28,6 +30,9 @@ pub struct Failure {
     pub lacks_model: bool,
     /// Whether the provider does not keep the response that the request names.
     pub lacks_response: bool,
+    /// How another provider can go on, if the stream broke off behind its first content. The client has
+    /// everything up to there.
+    pub continuation: Option<Box<Continuation>>,
     /// What to leave out when the same provider is tried again.
     pub retry_without: RetryWithout,
     /// Whether the failure may be that of a pooled connection that the server had closed.
@@ -111,6 +116,7 @@ impl From<Error> for Failure {
             response: None,
             lacks_model: false,
             lacks_response: false,
+            continuation: None,
             retry_without: RetryWithout::Nothing,
             stale_connection: false,
             status: None,

@@ -13,6 +13,8 @@ use crate::route::pick::{Candidate, Candidates};
 use crate::shared::issued_ids::{ANY_OWNER, Issued};
 use llm_wire::error::Error;
 use llm_wire::json::RawStr;
+use llm_wire::passthrough::tap;
+use llm_wire::sse::Block;
 
 /// Finds who has issued the response `id`. `forbidden` is the error for a caller that it does not
 /// belong to.
@@ -58,6 +60,17 @@ pub fn issues_ids(req: &RequestContext<'_>) -> bool {
 pub fn remember(core: &Core, id: RawStr<'_>, provider: i64, owner: u64) {
     let issued = &core.shared.issued;
     issued.remember(issued.hash(id.unescape().as_bytes()), Issued { provider, owner });
+}
+
+/// Does the same once an event of a stream names the response. `owner` is taken then.
+pub fn note_event(core: &Core, provider: i64, owner: &mut Option<u64>, block: &Block<'_>) {
+    if let Some(of) = *owner
+        && let Some(frame) = &block.frame
+        && let Some(id) = tap::response_id(frame.data)
+    {
+        remember(core, id, provider, of);
+        *owner = None;
+    }
 }
 
 /// Remembers who has issued the response that a request names, now that this provider has served the

@@ -19,7 +19,7 @@ pub mod endpoint;
 mod failover;
 pub mod head_facts;
 pub mod headers;
-mod hedge;
+pub mod hedge;
 pub mod hedge_memory;
 pub mod ids;
 pub mod interrupt;

@@ -162,6 +162,7 @@ fn admit(
     if let Some(virtual_model) = &candidates.virtual_model {
         req.recorder.record_mut().virtual_model = virtual_model.id;
         req.hedging = virtual_model.options.hedge.or(req.hedging);
+        req.rescue = virtual_model.options.rescue.unwrap_or(req.rescue);
     }
     req.pooled = candidates.pooled();
     req.recorder.end_stage(Stage::Route);

@@ -17,6 +17,7 @@ use super::head_facts::HeadFacts;
 use super::reply::{self, Cors, ResponseMeta};
 use super::retry_hint::RetryHint;
 use crate::config::hedging::Hedging;
+use crate::config::rescue::Rescue;
 use crate::limit::Slot;
 use crate::limit::provider::NORMAL_LEVEL;
 use crate::net::buffers;
@@ -26,6 +27,8 @@ use crate::shared::issued_ids::IdHash;
 use crate::telemetry::record::Short;
 use llm_http::{Method, RequestHead};
 use llm_wire::error::{Error, Kind};
+use llm_wire::passthrough::continuation::{self, Continuation, Manner};
+use llm_wire::passthrough::peek;
 
 /// What follows on a client's connection after a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +79,10 @@ pub struct RequestContext<'c> {
     pub issuer: Issuer,
     /// Whether and how it may have a second attempt beside a slow first one.
     pub hedging: Option<Hedging>,
+    /// Whether another provider goes on with its stream if that breaks off.
+    pub rescue: Rescue,
+    /// How its stream goes on, once one has broken off.
+    pub continuation: Option<Box<Continuation>>,
     /// What it asks of a stored response, if it is about one.
     pub stored: Option<Box<StoredRequest>>,
     /// The priority of its credential; 0 goes first.
@@ -169,6 +176,8 @@ impl<'c> RequestContext<'c> {
             owner: auth::owner(caller),
             issuer: Issuer::default(),
             hedging: caller.and_then(|credential| credential.hedging),
+            rescue: core.boot().rescue,
+            continuation: None,
             stored: None,
             level: caller.map_or(NORMAL_LEVEL, |credential| credential.level),
             slot: None,
@@ -185,6 +194,22 @@ impl RequestContext<'_> {
 
     pub fn bytes(&self) -> &[u8] {
         self.received.bytes()
+    }
+
+    /// Replaces the body by one that asks another provider to go on with the stream. Returns false if
+    /// there is no such body, or no room for it.
+    pub fn continue_stream(&mut self, continuation: Box<Continuation>, manner: Manner) -> bool {
+        let Some(body) = continuation::request(self.body(), &continuation, manner) else { return false };
+        let Ok(peeked) = peek::peek(&body) else { return false };
+        let (value, span) = (peeked.model_at.clone(), peeked.stream_options.map(|(_, span)| span));
+        let mut held = self.core.shared.body_memory.hold();
+        if held.grow_to(body.capacity()).is_err() {
+            return false;
+        }
+        (self.model.value, self.stream_options.span) = (value, span);
+        self.received.replace_body(body, held);
+        self.continuation = Some(continuation);
+        true
     }
 
     pub fn query(&self) -> Option<&[u8]> {

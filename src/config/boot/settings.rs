@@ -12,6 +12,7 @@ use super::observe::Observe;
 use crate::breaker::policy::Policy;
 use crate::config::networks::Networks;
 use crate::config::outbound;
+use crate::config::rescue::Rescue;
 use crate::config::secret::Secret;
 use crate::config::timeouts::FirstContent;
 
@@ -173,6 +174,8 @@ pub struct Boot {
     pub max_attempts: usize,
     pub catch_all_routing: CatchAllRouting,
     pub affinity: Affinity,
+    /// Whether another provider goes on with a stream that broke off.
+    pub rescue: Rescue,
     /// Ids of stored responses of which the issuer is remembered.
     pub stored_response_ids: usize,
     /// Where nodes share their limits; may hold a password.
@@ -265,6 +268,7 @@ impl Default for Boot {
             max_attempts: 3,
             catch_all_routing: CatchAllRouting::Ranked,
             affinity: Affinity::Session,
+            rescue: Rescue::Off,
             stored_response_ids: 65_536,
             limits_url: None,
             budget_status: BudgetStatus::PaymentRequired,

@@ -11,6 +11,7 @@ use tracing::level_filters::LevelFilter;
 use crate::breaker::circuit::TICK;
 use crate::config::compile::budget::{LONGEST_TAG, is_tag};
 use crate::config::networks::Networks;
+use crate::config::rescue::Rescue;
 use crate::config::secret::Secret;
 use crate::config::setting_value::{self, switch};
 use crate::config::timeouts::FirstContent;
@@ -169,6 +170,7 @@ variables! {
     "ADAPTIVE_BASE_OPEN_DURATION_SECS" "30" "How long a provider is out of service at first; it doubles with each time that it fails on trial." => adaptive.base_open, ticks;
     "ADAPTIVE_MAX_OPEN_DURATION_SECS" "300" "The longest time out of service before the next trial." => adaptive.max_open, ticks;
     "AFFINITY" "session" "Which requests of a conversation go to one provider, so that its prompt cache is used: session, those whose client names its session in a header; prefix, also all others, by the beginning of their prompt; or off." => affinity, affinity;
+    "RESCUE_STREAMS" "off" "What becomes of a stream that breaks off behind its first content: off, an error event ends it; prompt, another provider is asked to go on where the text ends; prefill, it gets the text as the beginning of its own message." => rescue, Rescue::read;
     "STORED_RESPONSE_IDS" "65536" "The number of stored responses (`previous_response_id`, `GET /v1/responses/{id}`) of which the provider that has issued them is remembered; 0 remembers none." => stored_response_ids, |text| number(text, 0, 1 << 24);
     "CATCH_ALL_ROUTING" "ranked" "How providers that serve every model are used: ranked, which prefers the provider whose mapping, model list or vendor has the model and uses the others for failover, or equal, which shares the requests by weight alone." => catch_all_routing, catch_all_routing;
     "LIMITS_URL" "" "The redis:// or rediss:// URL of a Redis or Valkey server through which several gateways share their limits." secret => limits_url, |text| store_url(text).map(Some);

@@ -87,6 +87,16 @@ struct ModelOptions {
     fallback_on: Option<Vec<FallbackReason>>,
     /// Whether a slow stream gets a second attempt beside the first, and how often
     hedge: Option<Hedge>,
+    /// How another provider goes on with a stream that breaks off, instead of `RESCUE_STREAMS`
+    rescue: Option<RescueManner>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+enum RescueManner {
+    Off,
+    Prompt,
+    Prefill,
 }
 
 #[derive(JsonSchema)]

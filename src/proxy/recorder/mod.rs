@@ -18,6 +18,7 @@ use crate::proxy::core::Core;
 use crate::proxy::provider_hold::ProviderHold;
 use crate::proxy::request_metrics::Measured;
 use crate::proxy::spending::Spending;
+use crate::telemetry::capture::Attempt;
 use crate::telemetry::record::{Outcome, Record, Short};
 use crate::telemetry::stages::{Stage, Stages};
 use crate::telemetry::trace::{Context, Parent};
@@ -240,9 +241,13 @@ impl RequestRecorder {
     pub fn record_lost_attempt(&mut self, attempt: &LostAttempt<'_>, reason: Box<str>) {
         self.record.attempts = self.record.attempts.saturating_add(1);
         let now_us = self.elapsed_us();
-        self.capture.insert_lost_attempt(attempt, now_us, reason);
+        let LostAttempt { provider, name, format, model, began_us } = *attempt;
+        self.capture.insert_before_last(|| {
+            let lost = Attempt::new(provider, format, Short::new(model), "", began_us);
+            Attempt { ended_us: now_us, failure: Some((Kind::UpstreamTimeout, reason)), ..lost }
+        });
         let mut metrics = self.core.request_metrics.borrow_mut();
-        metrics.record_attempt(attempt.provider, attempt.name, SUPERSEDED, 0);
+        metrics.record_attempt(provider, name, SUPERSEDED, 0);
     }
 
     /// Ends the attempt, since another one had content first.

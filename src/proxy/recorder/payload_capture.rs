@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 
-use super::attempt_log::LostAttempt;
 use crate::telemetry::capture::{Attempt, CaptureConfig, Detail, Piece};
 use crate::telemetry::record::{Record, Short};
 use crate::telemetry::trace::Context;
@@ -122,10 +121,9 @@ impl PayloadCapture {
     }
 
     /// Captures an attempt that ran beside the last one. The last one stays the last.
-    pub(super) fn insert_lost_attempt(&mut self, lost: &LostAttempt<'_>, ended_us: u64, reason: Box<str>) {
+    pub(super) fn insert_before_last(&mut self, attempt: impl FnOnce() -> Attempt) {
         if let Some(detail) = &mut self.detail {
-            let attempt = Attempt::new(lost.provider, lost.format, Short::new(lost.model), "", lost.began_us);
-            detail.insert_before_last(Attempt { ended_us, failure: Some((Kind::UpstreamTimeout, reason)), ..attempt });
+            detail.insert_before_last(attempt());
         }
     }
 

@@ -16,6 +16,7 @@ mod head;
 mod known_events;
 mod pace;
 mod relayed;
+mod rescue;
 mod source;
 mod stream;
 mod stream_writer;
@@ -27,6 +28,7 @@ use super::interrupt::Interrupt;
 use super::prepare::{Bypass, Translated};
 use super::request_context::{Next, RequestContext};
 use super::upstream::UpstreamResponse;
+use llm_wire::error::{Error, Kind};
 use relayed::Relayed;
 pub use relayed::Responder;
 use source::UpstreamBody;
@@ -74,6 +76,11 @@ pub async fn passthrough(
     };
     match relayed {
         Relayed::Done(next) => Ok(next),
+        // What the client has is a stream, and a whole answer can't be fitted to it.
+        Relayed::Other(..) if req.continuation.is_some() => {
+            let note = format!("provider `{provider}` did not continue the stream with a stream");
+            Err(Error::upstream(Kind::UpstreamFault, note).into())
+        }
         Relayed::Other(body, form) => Box::pin(converted::run(req, *body, form, responder)).await,
     }
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use super::super::core::Core;
 use super::super::endpoint::Operation;
-use super::super::interrupt::Interrupt;
+use super::super::interrupt::{Failure, Interrupt};
 use super::super::issuer;
 use super::super::prepare::Bypass;
 use super::super::request_context::{Next, RequestContext};
@@ -26,6 +26,7 @@ use super::head::{self, BodyFraming, HeadParts, HeadTransfer};
 use super::known_events::KnownEvents;
 use super::pace::{self, Pace};
 use super::relayed::Relayed;
+use super::rescue::{self, Rescue};
 use super::source::{BodyEvent, Cut, UpstreamBody, malformed, truncated};
 use super::stream_writer::StreamWriter;
 use crate::metrics::names::Counter;
@@ -38,6 +39,7 @@ use llm_wire::Format;
 use llm_wire::canonical::event::Reason;
 use llm_wire::error::{Error, Kind};
 use llm_wire::formats::errors;
+use llm_wire::passthrough::splice;
 use llm_wire::passthrough::tap;
 use llm_wire::passthrough::tap::{AnyTap, FrameKind};
 use llm_wire::sse::{self, Framer};
@@ -56,6 +58,7 @@ struct Relay<'p> {
     pace: Pace,
     /// Who owns the response, until its id is known. `None` if it is not kept.
     owner: Option<u64>,
+    rescue: Rescue,
     /// Whether the content type says that this is a stream.
     is_labelled: bool,
     /// What the body is, once its first bytes have come.
@@ -119,6 +122,9 @@ impl<'p> Relay<'p> {
         if !bypass.edits() {
             req.recorder.capture.mark_passthrough();
         }
+        let mut stream_writer = StreamWriter::new(req, out, framing);
+        let rescue = Rescue::begin(req);
+        rescue.announce(&mut stream_writer.buf, req.core.boot().show_provider_headers.then_some(provider));
         Relay {
             framer: Framer::default(),
             tap: AnyTap::new(req.route.format),
@@ -126,8 +132,9 @@ impl<'p> Relay<'p> {
             format: req.route.format,
             generates,
             owner: issuer::issues_ids(req).then_some(req.owner),
+            rescue,
             pace: if generates { Pace::Held } else { Pace::Flowing },
-            stream_writer: StreamWriter::new(req, out, framing),
+            stream_writer,
             is_labelled,
             form: None,
             form_reader: FormReader::default(),
@@ -235,7 +242,7 @@ impl<'p> Relay<'p> {
         while let Some(block) = framer.next(&mut data).map_err(|error| malformed(self.provider, error))? {
             let is_known = std::mem::take(&mut was_cut) && self.forward_known(core, recorder, block.raw).is_empty();
             if !is_known {
-                self.note_issuer(core, recorder, &block);
+                issuer::note_event(core, recorder.provider(), &mut self.owner, &block);
                 self.forward_block(recorder, &block)?;
             }
             if !is_known && block.frame.is_some() {
@@ -248,21 +255,10 @@ impl<'p> Relay<'p> {
         Ok(())
     }
 
-    /// Remembers who has issued the response, once an event names it.
-    fn note_issuer(&mut self, core: &Core, recorder: &RequestRecorder, block: &sse::Block<'_>) {
-        if let Some(owner) = self.owner
-            && let Some(frame) = &block.frame
-            && let Some(id) = tap::response_id(frame.data)
-        {
-            issuer::remember(core, id, recorder.provider(), owner);
-            self.owner = None;
-        }
-    }
-
     /// Returns whether an event whose structure is known is forwarded as it is, whatever its text:
-    /// while no model name is replaced, nobody captures events, and no id of the response is awaited.
+    /// while no model name is replaced, nobody captures or keeps events, and no id is awaited.
     fn may_know(&self, recorder: &RequestRecorder) -> bool {
-        self.model.is_none() && self.owner.is_none() && !recorder.capture.is_on()
+        self.model.is_none() && self.owner.is_none() && !self.rescue.is_on() && !recorder.capture.is_on()
     }
 
     /// Forwards the events at the start of `data`, which begins one, whose structure is known, and
@@ -316,8 +312,11 @@ impl<'p> Relay<'p> {
         if self.pace == Pace::Held {
             recorder.set_responding_model(|| tap::model(self.format, frame.data));
         }
-        match self.tap.frame(frame) {
-            FrameKind::Error if self.pace == Pace::Held => return Err(error_of_event(self.format, frame.data)),
+        let kind = self.tap.frame(frame);
+        match kind {
+            FrameKind::Error if self.pace == Pace::Held || self.rescue.can_go_on() => {
+                return Err(error_of_event(self.format, frame.data));
+            }
             // It is not in the vendor's reference, and strict readers fail on it. A comment does
             // what it is for.
             FrameKind::KeepAlive => {
@@ -327,7 +326,16 @@ impl<'p> Relay<'p> {
             FrameKind::Usage if self.bypass.hide_usage => return Ok(()),
             kind => self.note_kind(recorder, kind),
         }
-        match self.model.as_deref().and_then(|model| Some((model, tap::model_range(self.format, frame.data)?))) {
+        let Some(edits) = self.rescue.note(frame, kind, &mut self.stream_writer.buf) else { return Ok(()) };
+        let renamed = self.model.as_deref().and_then(|model| Some((model, tap::model_range(self.format, frame.data)?)));
+        if let Some(mut edits) = edits {
+            if let Some((model, range)) = renamed {
+                edits.replace(range, splice::quoted(model));
+            }
+            rescue::write_edited(&mut self.stream_writer.buf, frame, &edits);
+            return Ok(());
+        }
+        match renamed {
             None => self.stream_writer.buf.extend_from_slice(block.raw),
             Some((model, range)) => write_renamed(&mut self.stream_writer.buf, block, frame, range, model),
         }
@@ -452,6 +460,11 @@ impl<'p> Relay<'p> {
     async fn on_failure(&mut self, req: &mut RequestContext<'_>, error: Error) -> Result<Next, Interrupt> {
         if self.pace == Pace::Held {
             return Err(error.into());
+        }
+        if let Some(continuation) = self.rescue.continuation().filter(|_| !req.core.stopping()) {
+            self.stream_writer.flush(req).await?;
+            req.head_sent = true;
+            return Err(Failure { continuation: Some(continuation), ..Failure::from(error) }.into());
         }
         tracing::warn!(request_id = req.recorder.request_id(), kind = error.kind.row().label, "{}", error.logged());
         // Only complete events were forwarded, so the stream stands between two.

@@ -2,6 +2,7 @@
 
 mod latency;
 mod matrix;
+mod rescue;
 mod scenarios;
 
 use std::net::SocketAddr;

@@ -2,6 +2,7 @@
 //! same format.
 
 pub mod answer_templates;
+pub mod continuation;
 mod document_templates;
 pub mod event_template;
 pub mod event_templates;
