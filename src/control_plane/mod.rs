@@ -228,6 +228,7 @@ impl Parts {
         let sync = sync::Sync::new(shared.clone(), store.clone(), environment.clone(), meter.clone());
         let current = sync.current.clone();
         let budgets = budgets::Budgets::new(shared.clone(), store.clone(), webhook);
+        limits::cooldowns::share(&shared)?;
         Ok(Parts {
             commands,
             sync,

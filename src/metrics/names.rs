@@ -39,7 +39,8 @@ counters! {
     QueueTimeouts       "llm_proxy_queue_timeouts_total" "Requests that waited for QUEUE_MAX_WAIT_SECS in vain.";
     QueueRefused        "llm_proxy_queue_refused_total" "Requests that could not wait for room, because QUEUE_MAX_REQUESTS did already or QUEUE_MAX_WAIT_SECS is 0.";
     LimitLeases         "llm_proxy_limit_leases_total" "Leases of limits that were renewed at the server of LIMITS_URL.";
-    LimitStoreFailures  "llm_proxy_limit_store_failures_total" "Times that the server of LIMITS_URL did not answer, so that each gateway applied its limits by itself.";
+    LimitStoreFailures  "llm_proxy_limit_store_failures_total" "Times that the server of LIMITS_URL did not answer, so that each gateway applied its limits, or knew cooldowns, by itself.";
+    SharedCooldowns     "llm_proxy_shared_cooldowns_total" "Cooldowns of providers' accounts that other gateways have reported through LIMITS_URL.";
     BudgetExceeded      "llm_proxy_budget_exceeded_total" "Requests that were refused because too little of a budget was left.";
     BudgetCapped        "llm_proxy_budget_capped_total" "Requests that were sent with a limit of the response that their budgets allowed.";
     BudgetClaims        "llm_proxy_budget_claims_total" "Claims to the sums of budgets that the store has answered.";

@@ -11,6 +11,7 @@
 //! credential or node has no gap. While the store does not respond, each node enforces the limits
 //! alone, with a warning and a counter.
 
+pub(crate) mod cooldowns;
 mod redis;
 
 use std::collections::HashMap;

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use crate::limit::Bucket;
 
 const SCRIPT: &str = include_str!("renew.lua");
+const COOLDOWN_SCRIPT: &str = include_str!("cooldown.lua");
 
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -37,6 +38,15 @@ pub(crate) struct Grant {
     pub wait: Duration,
 }
 
+/// What a node has to say of the cooldown of an account.
+pub(crate) struct Cooldown {
+    pub key: String,
+    /// Milliseconds that the account rests; 0 if this node knows of none by itself.
+    pub ms: u64,
+    /// Whether one that this node has reported has ended before its time.
+    pub is_over: bool,
+}
+
 /// The store, with its connection if there is one.
 pub(crate) struct Remote {
     client: Client,
@@ -47,6 +57,8 @@ struct Open {
     connection: MultiplexedConnection,
     /// The script's hash, by which the store knows it.
     script: String,
+    /// That of the script of cooldowns.
+    cooldown_script: String,
 }
 
 impl Remote {
@@ -71,12 +83,24 @@ impl Remote {
         Ok(grants)
     }
 
+    /// Reports cooldowns. Returns the milliseconds that each account rests as all nodes know, in order.
+    pub(crate) async fn share_cooldowns(&mut self, cooldowns: &[Cooldown]) -> Result<Vec<u64>, String> {
+        let open = match self.open.take() {
+            Some(open) => open,
+            None => within(CONNECT_TIMEOUT, self.connect()).await?,
+        };
+        let (open, left) = within(ROUND_TIMEOUT, share_cooldowns(open, cooldowns)).await?;
+        self.open = Some(open);
+        Ok(left)
+    }
+
     async fn connect(&self) -> Result<Open, RedisError> {
         // The timeouts are set here.
         let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
         let script = redis::cmd("SCRIPT").arg("LOAD").arg(SCRIPT).query_async(&mut connection).await?;
-        Ok(Open { connection, script })
+        let load = redis::cmd("SCRIPT").arg("LOAD").arg(COOLDOWN_SCRIPT).query_async(&mut connection).await;
+        Ok(Open { connection, script, cooldown_script: load? })
     }
 }
 
@@ -94,6 +118,20 @@ async fn renew(mut open: Open, requests: &[LeaseRequest]) -> Result<(Open, Vec<G
     let answers: Vec<(u64, u64, u64)> = pipeline.query_async(&mut open.connection).await?;
     let grant = |(units, left, wait)| Grant { units, left, wait: Duration::from_micros(wait) };
     Ok((open, answers.into_iter().map(grant).collect()))
+}
+
+async fn share_cooldowns(mut open: Open, cooldowns: &[Cooldown]) -> Result<(Open, Vec<u64>), RedisError> {
+    let mut pipeline = Pipeline::with_capacity(cooldowns.len());
+    for Cooldown { key, ms, is_over } in cooldowns {
+        if *ms > 0 {
+            pipeline.cmd("EVALSHA").arg(&open.cooldown_script).arg(1).arg(key).arg(*ms);
+        } else {
+            pipeline.cmd(if *is_over { "DEL" } else { "PTTL" }).arg(key);
+        }
+    }
+    // PTTL is below zero for a key that is not there.
+    let left: Vec<i64> = pipeline.query_async(&mut open.connection).await?;
+    Ok((open, left.into_iter().map(|left| u64::try_from(left).unwrap_or(0)).collect()))
 }
 
 async fn within<T>(time: Duration, work: impl Future<Output = Result<T, RedisError>>) -> Result<T, String> {

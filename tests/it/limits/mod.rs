@@ -3,6 +3,7 @@
 
 mod at_once;
 mod budgets;
+mod cooldowns;
 mod groups;
 mod load;
 mod regressions;
