@@ -150,7 +150,7 @@ fn a_refusal_of_the_rest_leaves_an_honest_error() {
     client.head();
     let (text, end) = client.rest_text();
     let events = events(&text);
-    assert_eq!((&*events[0], &*events[1], events.len(), end), (opening[0], content[0], 3, End::CappedBytes));
+    assert_eq!((&*events[0], &*events[1], events.len(), end), (opening[0], content[0], 3, End::Truncated));
     assert!(events[2].contains("it broke") && !events[2].contains("prefill"), "{text}");
     assert_eq!(pair.gateway.metric("llm_proxy_rescues_failed_total"), Some(1.0));
 }
@@ -167,7 +167,7 @@ fn what_is_not_continued() {
         let mut client = pair.broken_off(sample::CHAT.path, sample::CHAT.ask_stream, events);
         client.head();
         let (text, end) = client.rest_text();
-        assert!(text.contains("upstream_stream_truncated") && end == End::CappedBytes, "{text}");
+        assert!(text.contains("upstream_stream_truncated") && end == End::Truncated, "{text}");
         assert!(pair.second.try_accept().is_none(), "{rescue}");
     }
     let pair = Pair::new(&sample::CHAT, "prompt");
@@ -180,5 +180,5 @@ fn what_is_not_continued() {
     client.head();
     let (text, end) = client.rest_text();
     assert!(text.contains("\"lo\"") && text.contains("upstream_stream_truncated"), "{text}");
-    assert_eq!(end, End::CappedBytes);
+    assert_eq!(end, End::Truncated);
 }

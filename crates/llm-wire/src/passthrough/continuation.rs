@@ -7,10 +7,10 @@
 
 use std::ops::Range;
 
-use crate::Format;
-use crate::json::{RawKind, RawValue, scan};
+use crate::format::Format;
+use crate::json::{RawKind, RawValue, walk};
+use crate::passthrough::observation::{FrameKind, is_filled};
 use crate::passthrough::splice::Splice;
-use crate::passthrough::tap::{FrameKind, is_filled};
 use crate::sse::Frame;
 
 /// The longest text that is kept, in bytes of its JSON form.
@@ -77,7 +77,7 @@ impl Spoken {
     }
 
     fn chunk(&mut self, data: &[u8]) {
-        for (key, value, _) in scan::members(data) {
+        for (key, value, _) in walk::members(data) {
             match key.as_bytes() {
                 b"id" if self.id.is_empty() => self.id = value.bytes().to_vec(),
                 b"choices" => value.elements().for_each(|(choice, _)| self.choice(choice)),
@@ -146,7 +146,7 @@ const PROMPT: &str = "The connection broke in the middle of your last message. C
 
 /// Returns the body of the request for the rest. `None` if `body` has no list of messages.
 pub fn request(body: &[u8], continuation: &Continuation, manner: Manner) -> Option<Vec<u8>> {
-    let (_, messages, at) = scan::members(body).find(|(key, ..)| key.eq_str("messages"))?;
+    let (_, messages, at) = walk::members(body).find(|(key, ..)| key.eq_str("messages"))?;
     if messages.kind() != RawKind::Array || messages.elements().next().is_none() {
         return None;
     }
@@ -201,7 +201,7 @@ impl Continuation {
 
     /// All chunks of a stream have one id.
     fn fit_chunk(&self, data: &[u8]) -> Fit {
-        let id = scan::members(data).find(|(key, ..)| key.eq_str("id"));
+        let id = walk::members(data).find(|(key, ..)| key.eq_str("id"));
         match id {
             Some((_, id, at)) if !self.id.is_empty() && id.bytes() != self.id => Fit::Edit(vec![(at, self.id.clone())]),
             _ => Fit::Keep,
