@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::check::check;
 use super::listing::Listing;
+use super::priority::Priority;
 use super::secret::{generate, hash};
 use super::time::{DAY, now};
 use crate::cli::failure::Failure;
@@ -37,12 +38,16 @@ pub(super) struct Args {
     /// A model or pattern that the key may use; may be repeated [default: every model]
     #[arg(long, value_name = "MODEL")]
     allow: Vec<String>,
+    /// Who goes first of the requests that wait for room [default: normal]
+    #[arg(long, value_enum)]
+    priority: Option<Priority>,
 }
 
 impl Args {
     pub(super) fn run(self, store: &StoreArgs) -> Result<(), Failure> {
         let key = generate()?;
-        let row = self.row(&key);
+        let metadata = self.priority.unwrap_or(Priority::Normal).written_into("{}")?;
+        let row = self.row(&key, metadata.to_string());
         let place = store.open()?;
         check(&row, &place, "created")?;
         // A name may appear twice in the store, but whoever revokes by name wants to hit one key.
@@ -66,6 +71,7 @@ impl Args {
                     "tokens_per_minute": row.tokens_per_minute,
                     "max_concurrency": row.max_concurrency,
                     "expires_at": row.expires_at,
+                    "metadata": metadata,
                 });
                 let made: serde_json::Value = call(remote, "POST", "/credentials", Some(body.to_string()))?;
                 number(&made, "/credential/id")
@@ -80,7 +86,7 @@ impl Args {
         Ok(())
     }
 
-    fn row(&self, key: &str) -> CredentialRow {
+    fn row(&self, key: &str, metadata: String) -> CredentialRow {
         CredentialRow {
             credential_key: hash(key),
             name: self.name.clone(),
@@ -91,7 +97,7 @@ impl Args {
             tokens_per_minute: self.tokens_per_minute.map(i64::from),
             max_concurrency: self.max_concurrency.map(i64::from),
             expires_at: self.expires_in.map(|days| now() + i64::from(days) * DAY),
-            metadata: "{}".to_owned(),
+            metadata,
             is_enabled: true,
             ..CredentialRow::default()
         }

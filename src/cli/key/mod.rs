@@ -4,6 +4,7 @@ mod check;
 mod create;
 mod list;
 mod listing;
+mod priority;
 mod rotate;
 mod secret;
 pub(super) mod set;

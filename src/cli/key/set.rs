@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::check::check;
 use super::listing::{Listing, Named};
+use super::priority::Priority;
 use super::time::{DAY, now};
 use crate::cli::failure::Failure;
 use crate::cli::store::{self, StoreArgs, StoreLocation, call};
@@ -60,6 +61,9 @@ struct Changes {
     /// Let the key use every model
     #[arg(long)]
     allow_all: bool,
+    /// Who goes first of the requests that wait for room
+    #[arg(long, value_enum)]
+    priority: Option<Priority>,
 }
 
 /// A limit as it was typed: a number, or `none`.
@@ -98,12 +102,13 @@ impl Args {
             StoreLocation::Local(store, _) => {
                 let old = row(store, id, &name)?;
                 let mut new = old.clone();
-                self.changes.apply(&mut new);
+                self.changes.apply(&mut new)?;
                 check(&new, &place, "changed")?;
                 update(store, "credential.update", &old, new)?;
             }
             StoreLocation::Remote(remote) => {
-                let body = Value::Object(self.changes.body()).to_string();
+                let notes = listing.credentials.iter().find(|row| row.id == id).map_or("{}", |row| row.metadata.get());
+                let body = Value::Object(self.changes.body(notes)?).to_string();
                 let _: Value = call(remote, "PATCH", &format!("/credentials/{id}"), Some(body))?;
             }
         }
@@ -117,7 +122,7 @@ impl Changes {
         self.expires_in.map(|Limit(days)| days.map(|days| now() + i64::from(days) * DAY))
     }
 
-    fn apply(&self, row: &mut CredentialRow) {
+    fn apply(&self, row: &mut CredentialRow) -> Result<(), Failure> {
         if let Some(name) = &self.name {
             row.name.clone_from(name);
         }
@@ -143,10 +148,16 @@ impl Changes {
         if self.allow_all || !self.allow.is_empty() {
             row.allowed_models = json!(self.allow).to_string();
         }
+        if let Some(priority) = self.priority {
+            let notes = if row.metadata.is_empty() { "{}" } else { &row.metadata };
+            row.metadata = priority.written_into(notes)?.to_string();
+        }
+        Ok(())
     }
 
-    /// Writes the body for the admin interface: the members that change, and no others.
-    fn body(&self) -> Map<String, Value> {
+    /// Writes the body for the admin interface: the members that change, and no others. Metadata is
+    /// replaced there as a whole, and so comes with the `notes` that are in it.
+    fn body(&self, notes: &str) -> Result<Map<String, Value>, Failure> {
         let mut body = Map::new();
         let mut put = |name: &str, value: Option<Value>| {
             if let Some(value) = value {
@@ -161,7 +172,8 @@ impl Changes {
         put("max_concurrency", self.max_concurrency.map(|limit| json!(limit.0)));
         put("expires_at", self.expires_at().map(|moment| json!(moment)));
         put("allowed_models", (self.allow_all || !self.allow.is_empty()).then(|| json!(self.allow)));
-        body
+        put("metadata", self.priority.map(|priority| priority.written_into(notes)).transpose()?);
+        Ok(body)
     }
 }
 

@@ -143,7 +143,14 @@ fn a_key_is_changed_in_its_place() {
     place.good(&["key", "enable", "crew"]);
     assert!(keys(&place)[0].is_enabled);
 
-    place.good(&["key", "create", "--name", "other"]);
+    place.good(&["key", "set", "crew", "--priority", "high"]);
+    assert_eq!(keys(&place)[0].metadata, r#"{"priority":"high"}"#);
+    place.good(&["key", "set", "crew", "--priority", "normal"]);
+    assert_eq!(keys(&place)[0].metadata, "{}");
+
+    place.good(&["key", "create", "--name", "other", "--priority", "low"]);
+    assert_eq!(keys(&place)[1].metadata, r#"{"priority":"low"}"#);
+    place.bad(&["key", "set", "other", "--priority", "urgent"], 2, "high, normal, low");
     place.bad(&["key", "set", "other", "--name", "crew"], 1, "a key named `crew` exists (id 1)");
     place.bad(&["key", "set", "other", "--burst", "0", "--rate-limit", "1"], 1, "key other is not changed, for it");
     place.bad(&["key", "set", "other", "--rate-limit", "-1"], 2, "give a whole number or none");
