@@ -143,6 +143,58 @@ const MESSAGES: &[(&str, Make)] = &[
         let plain = r#"{"name":"f","input_schema":{"type":"object"}}"#;
         messages("", &format!(r#""mcp_servers":[{servers}],"tools":[{plain},{sets}],"#))
     }),
+    ("turns with reasoning", |n| {
+        let thinking = r#"{"type":"thinking","thinking":"{n}","signature":"s{n}"},{"type":"text","text":"a"}"#;
+        let turn = format!(r#"{{"role":"assistant","content":[{thinking}]}},{{"role":"user","content":"x"}}"#);
+        messages(&format!(",{}", list(n, &turn)), "")
+    }),
+    ("reasoning of one turn", |n| {
+        let blocks = list(n, r#"{"type":"redacted_thinking","data":"d{n}"}"#);
+        messages(
+            &format!(
+                r#",{{"role":"assistant","content":[{blocks},{{"type":"text","text":"a"}}]}},{{"role":"user","content":"x"}}"#
+            ),
+            "",
+        )
+    }),
+    ("calls in as many turns", |n| {
+        let call = r#"{"role":"assistant","content":[{"type":"tool_use","id":"c{n}","name":"f{n}","input":{}}]}"#;
+        let result = r#"{"role":"user","content":[{"type":"tool_result","tool_use_id":"c{n}","content":"r"}]}"#;
+        messages(&format!(",{}", list(n, &format!("{call},{result}"))), "")
+    }),
+    ("parts of results", |n| {
+        let parts = list(n, r#"{"type":"text","text":"{n}"}"#);
+        let result = format!(r#"{{"type":"tool_result","tool_use_id":"c","content":[{parts}]}}"#);
+        let call = r#"{"type":"tool_use","id":"c","name":"f","input":{}}"#;
+        messages(&format!(r#",{{"role":"assistant","content":[{call}]}},{{"role":"user","content":[{result}]}}"#), "")
+    }),
+    ("searches of the server", |n| {
+        let results =
+            list(n, r#"{"type":"web_search_result","url":"https://x/{n}","title":"t","encrypted_content":"e"}"#);
+        let call = r#"{"type":"server_tool_use","id":"s","name":"web_search","input":{"query":"q"}}"#;
+        let result = format!(r#"{{"type":"web_search_tool_result","tool_use_id":"s","content":[{results}]}}"#);
+        messages(&format!(r#",{{"role":"assistant","content":[{call},{result}]}},{{"role":"user","content":"x"}}"#), "")
+    }),
+    ("citations", |n| {
+        let citations = list(
+            n,
+            r#"{"type":"char_location","cited_text":"{n}","document_index":0,"document_title":"t","start_char_index":0,"end_char_index":1}"#,
+        );
+        let text = format!(r#"{{"type":"text","text":"a","citations":[{citations}]}}"#);
+        messages(&format!(r#",{{"role":"assistant","content":[{text}]}},{{"role":"user","content":"x"}}"#), "")
+    }),
+    ("documents", |n| {
+        let document =
+            r#"{"type":"document","source":{"type":"text","media_type":"text/plain","data":"{n}"},"title":"t{n}"}"#;
+        messages(&format!(r#",{{"role":"user","content":[{}]}}"#, list(n, document)), "")
+    }),
+    ("members of metadata", |n| messages("", &format!(r#""metadata":{{{}}},"#, list(n, r#""m{n}":"x""#)))),
+    ("unknown members", |n| messages("", &format!("{},", list(n, r#""u{n}":1"#)))),
+    ("members of an input", |n| {
+        let call = format!(r#"{{"type":"tool_use","id":"c","name":"f","input":{{{}}}}}"#, list(n, r#""m{n}":{n}"#));
+        let result = r#"{"type":"tool_result","tool_use_id":"c","content":"r"}"#;
+        messages(&format!(r#",{{"role":"assistant","content":[{call}]}},{{"role":"user","content":[{result}]}}"#), "")
+    }),
     ("stop_sequences", |n| messages("", &format!(r#""stop_sequences":[{}],"#, list(n, r#""s{n}""#)))),
     ("a schema", |n| {
         let properties = list(n, r#""p{n}":{"type":"string"}"#);
@@ -183,6 +235,75 @@ const RESPONSES: &[(&str, Make)] = &[
         let items = list(n, r#"{"type":"reasoning","summary":[{"type":"summary_text","text":"{n}"}]}"#);
         responses(&format!(r#",{items},{{"role":"assistant","content":"a"}},{{"role":"user","content":"x"}}"#), "")
     }),
+    ("parts of reasoning", |n| {
+        let parts = list(n, r#"{"type":"summary_text","text":"{n}"}"#);
+        let item = format!(r#"{{"type":"reasoning","id":"rs","summary":[{parts}],"encrypted_content":"e"}}"#);
+        responses(&format!(r#",{item},{{"role":"assistant","content":"a"}},{{"role":"user","content":"x"}}"#), "")
+    }),
+    ("content", |n| {
+        let parts = list(n, r#"{"type":"input_text","text":"{n}"}"#);
+        responses(&format!(r#",{{"role":"user","content":[{parts}]}}"#), "")
+    }),
+    ("images", |n| {
+        let parts = list(n, r#"{"type":"input_image","image_url":"data:image/png;base64,iVBORw0KGgo="}"#);
+        responses(&format!(r#",{{"role":"user","content":[{parts}]}}"#), "")
+    }),
+    ("annotations", |n| {
+        let notes =
+            list(n, r#"{"type":"url_citation","url":"https://x/{n}","title":"t","start_index":0,"end_index":1}"#);
+        let text = format!(r#"{{"type":"output_text","text":"a","annotations":[{notes}]}}"#);
+        responses(
+            &format!(r#",{{"type":"message","role":"assistant","content":[{text}]}},{{"role":"user","content":"x"}}"#),
+            "",
+        )
+    }),
+    ("parts of outputs", |n| {
+        let parts = list(n, r#"{"type":"input_text","text":"{n}"}"#);
+        let call = r#"{"type":"function_call","call_id":"c","name":"f","arguments":"{}"}"#;
+        let output = format!(r#"{{"type":"function_call_output","call_id":"c","output":[{parts}]}}"#);
+        responses(&format!(",{call},{output}"), "")
+    }),
+    ("calls of one id", |n| {
+        let calls = list(n, r#"{"type":"function_call","call_id":"c","name":"f","arguments":"{}"}"#);
+        let results = list(n, r#"{"type":"function_call_output","call_id":"c","output":"r"}"#);
+        responses(&format!(",{calls},{results}"), "")
+    }),
+    ("references", |n| responses(&format!(",{}", list(n, r#"{"type":"item_reference","id":"i{n}"}"#)), "")),
+    ("searches", |n| {
+        let item =
+            r#"{"type":"web_search_call","id":"w{n}","status":"completed","action":{"type":"search","query":"q"}}"#;
+        responses(&format!(",{}", list(n, item)), "")
+    }),
+    ("commands of a shell", |n| {
+        let commands = list(n, r#""c{n}""#);
+        let call = format!(
+            r#"{{"type":"local_shell_call","id":"l","call_id":"c","status":"completed","action":{{"type":"exec","command":[{commands}],"env":{{}}}}}}"#
+        );
+        responses(&format!(r#",{call},{{"type":"local_shell_call_output","id":"l","call_id":"c","output":"r"}}"#), "")
+    }),
+    ("tools of MCP servers", |n| {
+        let tools = list(n, r#"{"name":"f{n}","input_schema":{"type":"object"}}"#);
+        responses(&format!(r#",{{"type":"mcp_list_tools","id":"m","server_label":"s","tools":[{tools}]}}"#), "")
+    }),
+    ("allowed tools", |n| {
+        let tools = list(n, r#"{"type":"function","name":"f{n}","parameters":{"type":"object"}}"#);
+        let allowed = list(n, r#"{"type":"function","name":"f{n}"}"#);
+        let choice = format!(r#"{{"type":"allowed_tools","mode":"auto","tools":[{allowed}]}}"#);
+        responses("", &format!(r#""tools":[{tools}],"tool_choice":{choice},"#))
+    }),
+    ("a strict schema", |n| {
+        let properties = list(n, r#""p{n}":{"type":"string"}"#);
+        let required = list(n, r#""p{n}""#);
+        let schema = format!(
+            r#"{{"type":"object","properties":{{{properties}}},"required":[{required}],"additionalProperties":false}}"#
+        );
+        responses(
+            "",
+            &format!(r#""text":{{"format":{{"type":"json_schema","name":"n","strict":true,"schema":{schema}}}}},"#),
+        )
+    }),
+    ("members of metadata", |n| responses("", &format!(r#""metadata":{{{}}},"#, list(n, r#""m{n}":"x""#)))),
+    ("unknown members", |n| responses("", &format!("{},", list(n, r#""u{n}":1"#)))),
     ("include", |n| responses("", &format!(r#""include":[{}],"#, list(n, r#""i{n}""#)))),
 ];
 
