@@ -8,12 +8,14 @@ answer must repeat, and no answer may repeat another one. Clients of all formats
 and streams, of a provider of their own format or of another, by models that one provider has or all
 three. Five of a hundred answers of the providers are faults: errors, limits, closed connections,
 answers that are cut, pages of markup, silence. Meanwhile the configuration changes each second over
-the admin API, and the database of the gateway, a PostgreSQL server that this program starts, is
-killed and started again ten times.
+the admin API. The database of the gateway, a PostgreSQL server that this program starts, is killed
+and started again ten times, and so is the Redis server with the limits of the key, at other times.
 
 Prints the figures, and fails if an answer was wrong, if memory or descriptors have grown after the
 warm-up (the first fifth) by more than GROWTH, or if a counter of what runs is not zero at the end.
-Without a PostgreSQL server on this machine the embedded store is used, and nothing is restarted.
+Without a PostgreSQL server on this machine the embedded store is used, and without a Redis (or
+Valkey) server limits are those of the process; what is not there is not restarted, which the last
+lines say.
 """
 
 import argparse
@@ -38,6 +40,8 @@ KEY, ADMIN = "sk-soak-0123456789abcdef", "admin-soak-0123456789abcdef"
 FAULTS = 0.05
 # Of memory, with 4 MiB, and of descriptors, with 8.
 GROWTH = 0.05
+# Of the key: of all kinds, and larger than what the clients use.
+LIMITS = {"rate_limit": 100_000, "tokens_per_minute": 1_000_000_000, "max_concurrency": 1000}
 NONCE = re.compile(r"nonce-[0-9a-f]{16}")
 FORMATS = ("chat", "messages", "responses")
 ZERO = (
@@ -300,6 +304,50 @@ class Postgres:
         self.run("pg_ctl", "-D", self.data, "-m", "immediate", "stop")
 
 
+class Redis:
+    """A Redis or Valkey server that keeps nothing, so that each start is with an empty one."""
+
+    def __init__(self, directory):
+        self.program = shutil.which("redis-server") or shutil.which("valkey-server")
+        self.directory, self.port, self.process = directory, free_port(), None
+
+    def exists(self):
+        return self.program is not None
+
+    def start(self):
+        words = [self.program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        self.process = subprocess.Popen(words, cwd=self.directory, stdout=subprocess.DEVNULL)
+
+    def kill(self):
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+
+
+class Outages:
+    """Kills a server and starts it again after `LASTING` seconds, `TIMES` times in the whole run."""
+
+    TIMES, LASTING = 10, 3
+
+    def __init__(self, server, seconds, offset):
+        every = seconds / (self.TIMES + 1)
+        self.server, self.done, self.ends = server, 0, None
+        self.begins = [(n + offset) * every for n in range(1, self.TIMES + 1)] if server.exists() else []
+
+    def turn(self, second):
+        if self.ends is not None and second >= self.ends:
+            self.end()
+        elif self.ends is None and self.begins and second >= self.begins[0]:
+            self.begins.pop(0)
+            self.server.kill()
+            self.ends = second + self.LASTING
+
+    def end(self):
+        if self.ends is not None:
+            self.server.start()
+            self.done, self.ends = self.done + 1, None
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -327,7 +375,7 @@ def configure(port, provider_port):
         }
         status, text = call(port, "POST", "/admin/v1/providers", body)
         assert status == 201, text
-    assert call(port, "POST", "/admin/v1/credentials", {"name": "soak", "key": KEY})[0] == 201
+    assert call(port, "POST", "/admin/v1/credentials", {"name": "soak", "key": KEY, **LIMITS})[0] == 201
 
 
 def change(port, second, tally):
@@ -352,6 +400,11 @@ def sample(pid):
     return memory, len(os.listdir(f"/proc/{pid}/fd"))
 
 
+def processor_time(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def growth(samples, slack):
     quarter = max(1, len(samples) // 4)
     mean = lambda part: sum(part) / len(part)
@@ -370,7 +423,7 @@ def main():
     directory = pathlib.Path(tempfile.mkdtemp(prefix="llm-proxy-soak-"))
     provider = Server(("127.0.0.1", 0), Provider)
     threading.Thread(target=provider.serve_forever, daemon=True).start()
-    port, database = free_port(), Postgres(directory)
+    port, database, redis = free_port(), Postgres(directory), Redis(directory)
     settings = {
         "DATA_DIR": str(directory / "data"), "ADMIN_KEY": ADMIN, "MAX_CONCURRENT_REQUESTS": "64",
         "LOG_LEVEL": "off", "SHUTDOWN_DELAY_SECS": "0", "PATH": os.environ["PATH"],
@@ -379,10 +432,13 @@ def main():
         database.make()
         database.start()
         settings["DB_URL"] = f"postgresql://soak@127.0.0.1:{database.port}/postgres?sslmode=disable"
+    if redis.exists():
+        redis.start()
+        settings["LIMITS_URL"] = f"redis://127.0.0.1:{redis.port}"
     arguments = [os.path.abspath(options.program), "serve", "--host", "127.0.0.1", "--port", str(port)]
     gateway = subprocess.Popen(arguments, env=settings, cwd=directory)
     try:
-        failures = soak(options, seconds, gateway, port, provider.server_address[1], database)
+        failures = soak(options, seconds, gateway, port, provider.server_address[1], [database, redis])
     finally:
         gateway.send_signal(signal.SIGTERM)
         try:
@@ -391,13 +447,14 @@ def main():
             gateway.kill()
         if database.exists():
             database.kill()
+        redis.kill()
         shutil.rmtree(directory, ignore_errors=True)
     for failure in failures:
         print(f"FAILED: {failure}", file=sys.stderr)
     sys.exit(bool(failures))
 
 
-def soak(options, seconds, gateway, port, provider_port, database):
+def soak(options, seconds, gateway, port, provider_port, servers):
     for _ in range(600):
         try:
             if call(port, "GET", "/health/ready")[0] == 200:
@@ -411,27 +468,25 @@ def soak(options, seconds, gateway, port, provider_port, database):
     ]
     for thread in clients:
         thread.start()
-    began, samples, restarts, outage = time.monotonic(), [], 0, None
+    began, samples = time.monotonic(), []
+    outages = [Outages(server, seconds, n / len(servers)) for n, server in enumerate(servers)]
     for second in range(int(seconds)):
         time.sleep(max(0.0, began + second + 1 - time.monotonic()))
         change(port, second, tally)
         samples.append(sample(gateway.pid))
-        if database.exists():
-            if outage is None and second >= (restarts + 1) * seconds / 11:
-                database.kill()
-                outage = second + 3
-            elif outage is not None and second >= outage:
-                database.start()
-                restarts, outage = restarts + 1, None
-    if outage is not None:
-        database.start()
+        for outage in outages:
+            outage.turn(second)
+    for outage in outages:
+        outage.end()
     stop.set()
     for thread in clients:
         thread.join()
     failures = list(tally.wrong)
     for what, count in sorted(tally.counts.items()):
         print(f"{what}: {count}")
-    print(f"wrong answers: {len(tally.wrong)}\nrestarts of the database: {restarts}")
+    print(f"wrong answers: {len(tally.wrong)}")
+    for outage in outages:
+        print(f"restarts of {type(outage.server).__name__}: {outage.done}")
     steady = samples[len(samples) // 5:]
     for name, values, slack in (
         ("memory in MiB", [memory for memory, _ in steady], 4), ("descriptors", [fds for _, fds in steady], 8)
@@ -440,6 +495,7 @@ def soak(options, seconds, gateway, port, provider_port, database):
         print(f"{name} behind the warm-up and at the end: {before:.1f} and {after:.1f}, most {max(values):.1f}")
         if not is_flat:
             failures.append(f"{name} have grown from {before:.1f} to {after:.1f}")
+    print(f"processor time of the gateway: {processor_time(gateway.pid):.0f} s of {time.monotonic() - began:.0f} s")
     failures.extend(counters(port))
     return failures
 
@@ -449,10 +505,11 @@ def counters(port):
     for _ in range(100):
         _, text = call(port, "GET", "/metrics")
         lines = [line for line in text.splitlines() if line.startswith(ZERO)]
+        leases = [line for line in text.splitlines() if line.startswith("llm_proxy_limit_")]
         # The scrape itself is a request that runs.
         open_ones = [line for line in lines if not line.endswith(" 0") and '"/metrics"' not in line]
         if not open_ones:
-            print(f"counters back at zero: {len(lines)}")
+            print(*leases, f"counters back at zero: {len(lines)}", sep="\n")
             return []
         time.sleep(0.1)
     return [f"not zero at the end: {line}" for line in open_ones]

@@ -5,6 +5,7 @@
 mod addresses;
 mod admin;
 mod bodies;
+mod crowds;
 mod disconnects;
 mod duplicates;
 mod files;
