@@ -204,7 +204,7 @@ def main() -> None:
     parser.add_argument("--rate", type=int, default=5000, help="requests a second of the case at a rate")
     parser.add_argument("--cases", help="only these, such as json,stream")
     parser.add_argument("--env", action="append", default=[], help="NAME=VALUE for the gateway")
-    parser.add_argument("--write", action="store_true", help="write docs/internals/comparison.md and its pictures")
+    parser.add_argument("--write", action="store_true", help="write comparison.md of docs/internals, and its pictures")
     options = parser.parse_args()
     options.binary = str(pathlib.Path(options.binary).resolve())
     cpus = sorted(os.sched_getaffinity(0))
