@@ -100,6 +100,17 @@ struct Terms {
     /// Whether requests are refused for which too little is left [default: true]
     #[arg(long, value_name = "BOOL")]
     hard: Option<bool>,
+    /// Model, virtual or not, by which requests are served for which too little is left; `none` refuses
+    /// them [default: none]
+    #[arg(long, value_name = "MODEL")]
+    downgrade_to: Option<String>,
+}
+
+impl Terms {
+    /// The model that is named, or what `none` means.
+    fn downgrade(&self) -> Option<Option<String>> {
+        self.downgrade_to.clone().map(|model| Some(model).filter(|model| model != "none"))
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -208,6 +219,7 @@ impl Create {
             time_zone: self.terms.time_zone.clone().unwrap_or_default(),
             is_hard: self.terms.hard.unwrap_or(true),
             warn_at: json!(self.terms.warn_at).to_string(),
+            downgrade_to: self.terms.downgrade().flatten(),
             is_enabled: true,
             ..BudgetRow::default()
         };
@@ -216,7 +228,7 @@ impl Create {
         let id = match &place {
             StoreLocation::Local(store, _) => store.add_budget(&row)?,
             StoreLocation::Remote(remote) => {
-                let body = json!({
+                let mut body = json!({
                     "name": row.name,
                     "scope": row.scope,
                     "subject": row.subject,
@@ -227,6 +239,9 @@ impl Create {
                     "is_hard": row.is_hard,
                     "warn_at": self.terms.warn_at,
                 });
+                if let Some(model) = &row.downgrade_to {
+                    body["downgrade_to"] = json!(model);
+                }
                 let made: Value = call(remote, "POST", "/budgets", Some(body.to_string()))?;
                 number(&made, "/budget/id")
             }
@@ -259,7 +274,7 @@ impl Set {
     }
 
     fn applied(&self, old: &BudgetRow) -> Result<BudgetRow, Failure> {
-        let Terms { unit, period, time_zone, warn_at, hard } = &self.terms;
+        let Terms { unit, period, time_zone, warn_at, hard, downgrade_to: _ } = &self.terms;
         let or = |new: &Option<String>, old: &str| new.clone().unwrap_or_else(|| old.to_owned());
         let unit = or(unit, &old.unit);
         let amount = self.amount.as_ref().map_or(Ok(old.amount), |text| amount_of(&unit, text))?;
@@ -271,19 +286,21 @@ impl Set {
             time_zone: or(time_zone, &old.time_zone),
             is_hard: hard.unwrap_or(old.is_hard),
             warn_at,
+            downgrade_to: self.terms.downgrade().unwrap_or_else(|| old.downgrade_to.clone()),
             ..old.clone()
         })
     }
 
     /// Writes the body for the admin interface: the members that change, and no others.
     fn body(&self) -> Map<String, Value> {
-        let Terms { unit, period, time_zone, warn_at, hard } = &self.terms;
+        let Terms { unit, period, time_zone, warn_at, hard, downgrade_to: _ } = &self.terms;
         let fields = [
             ("unit", unit.clone().map(Value::from)),
             ("period", period.clone().map(Value::from)),
             ("time_zone", time_zone.clone().map(Value::from)),
             ("is_hard", hard.map(Value::from)),
             ("warn_at", (!warn_at.is_empty()).then(|| json!(warn_at))),
+            ("downgrade_to", self.terms.downgrade().map(|model| json!(model))),
             ("amount", self.amount.as_ref().map(|text| json_number(text))),
         ];
         fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()

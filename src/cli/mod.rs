@@ -32,6 +32,7 @@ pub mod prices;
 mod print;
 mod probe;
 pub mod provider;
+pub mod reprice;
 mod sandbox;
 pub mod serve;
 mod signals;
@@ -104,6 +105,8 @@ enum Command {
     ImportBifrost(convert::BifrostArgs),
     /// Write a published list of prices into the store
     ImportPrices(prices::Args),
+    /// Show what the sums of spend would cost at the prices of now, or write that
+    Reprice(reprice::Args),
     /// Have a running gateway replaced by a new process, without a gap
     Upgrade(upgrade::Args),
     /// Measure gateways side by side: rates, latencies, the delay of events
@@ -183,6 +186,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::ImportBifrost(args) => convert::bifrost(&args),
         Command::Connect(args) => connect::run(&args),
         Command::ImportPrices(args) => prices::run(&args),
+        Command::Reprice(args) => reprice::run(&args),
         Command::Upgrade(args) => upgrade::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Health(args) => health::run(&args),

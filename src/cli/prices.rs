@@ -52,22 +52,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         }
     }
     let count = found.prices.len();
-    let rows = found.prices.into_iter().map(|(model, price)| {
-        let row = PriceRow {
-            id: 0,
-            model,
-            input: price.input,
-            output: price.output,
-            cache_read: price.cache_read,
-            cache_write_5m: price.cache_write_5m,
-            cache_write_1h: price.cache_write_1h,
-            reasoning: price.reasoning,
-        };
-        row.values()
-    });
+    let rows = found.prices.into_iter().map(|(model, price)| PriceRow::priced(model, &price).values());
     store.wait(tables.insert(PriceRow::TABLE, rows.collect()))?;
     if found.without > 0 {
-        print::note("note", &format!("{} entries have no price of a token, and are left out", found.without));
+        print::note("note", &format!("{} entries have no price that is known here, and are left out", found.without));
     }
     print::line(&format!("{count} prices written, {gone} removed, in {}", store.place()))
 }

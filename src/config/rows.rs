@@ -146,6 +146,8 @@ pub struct BudgetRow {
     pub is_hard: bool,
     /// JSON array of per cents of the amount at which a warning is logged.
     pub warn_at: String,
+    /// The model by which requests are served for which too little is left; null refuses them.
+    pub downgrade_to: Option<String>,
     pub is_enabled: bool,
     pub stamp: Stamp,
 }

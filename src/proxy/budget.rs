@@ -10,17 +10,19 @@ use std::time::Duration;
 
 use memchr::memmem;
 
-use super::auth::Caller;
+use super::auth::{self, Caller};
 use super::client::WaitError;
 use super::core::{Core, WorkerSnapshot};
 use super::endpoint::Operation;
 use super::interrupt::{Failure, Interrupt};
 use super::reply::BudgetLeft;
-use super::request_context::RequestContext;
+use super::request_context::{Issuer, RequestContext};
 use super::spending::{Held, Plan, PriceOf, Spending};
 use super::tags;
 use crate::config::boot::BudgetStatus;
 use crate::config::budget::words;
+use crate::config::prices::Tier;
+use crate::config::prices::cost::May;
 use crate::limit::Need;
 use crate::limit::budget::{Account, Budget, Of, Reservation, Short, Unit};
 use crate::limit::period::Period;
@@ -43,7 +45,13 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// How often it looks whether there is an answer.
 const LOOK: Duration = Duration::from_millis(2);
 
-fn plan_of(req: &RequestContext<'_>, view: &WorkerSnapshot, candidates: &Candidates, output: peek::Output) -> Plan {
+/// `model` is the name by which the candidates were found.
+fn plan_of(
+    req: &RequestContext<'_>,
+    view: &WorkerSnapshot,
+    (candidates, model): (&Candidates, &str),
+    output: peek::Output,
+) -> Plan {
     let generates = req.route.operation == Operation::Generate;
     let prompt = tokens::prompt(req.body());
     let limit = output.most(req.route.format).filter(|_| generates);
@@ -51,39 +59,92 @@ fn plan_of(req: &RequestContext<'_>, view: &WorkerSnapshot, candidates: &Candida
     let model_most = model_most.filter(|most| *most != UNLIMITED).unwrap_or(ASSUMED_MOST);
     let price = |candidate: &Candidate| {
         let provider = view.provider(candidate.provider);
-        let requested = req.model.name();
         let sent = &*candidate.upstream_model;
-        let price = req.core.price(provider, view.snapshot.generation, requested, sent);
+        let price = req.core.price(provider, view.snapshot.generation, model, sent);
         PriceOf { provider: provider.id, sent: ShortText::new(sent), price }
+    };
+    let prompt_most = prompt.saturating_add(prompt / 2);
+    let names = |word: &[u8]| memmem::find(req.body(), word).is_some();
+    let may = May {
+        tier: Tier::of(req.recorder.tier().as_bytes()),
+        prompt: prompt_most,
+        writes_cache: names(b"cache_control"),
+        has_media: names(b"audio") || names(b"image"),
+        searches: names(b"web_search"),
     };
     Plan {
         // The estimate may be too low, and a provider adds tokens of its own.
-        prompt: prompt.saturating_add(prompt / 2),
+        prompt: prompt_most,
         most: if generates { limit.unwrap_or(model_most) } else { 0 },
         answers: output.answers(req.route.format),
         is_limited: limit.is_some() || !generates,
-        writes_cache: memmem::find(req.body(), b"cache_control").is_some(),
+        may,
         prices: candidates.list.iter().map(price).collect(),
         needs_price: false,
     }
 }
 
 /// Reserves what the request may use from the budgets of its credential, groups and tags. Called when
-/// there are budgets.
+/// there are budgets. Returns the candidates: those of another model if too little is left for the one
+/// that was asked for, and the budget names one that costs less.
 pub async fn reserve(
     req: &mut RequestContext<'_>,
     view: &WorkerSnapshot,
     caller: Caller<'_>,
-    candidates: &Candidates,
+    candidates: Rc<Candidates>,
     output: peek::Output,
-) -> Result<(), Interrupt> {
+) -> Result<Rc<Candidates>, Interrupt> {
+    let requested = req.model.name().to_owned();
+    let (budget, error) = match reserve_own(req, view, caller, (&*candidates, requested.as_str()), output).await? {
+        Ok(()) => return Ok(candidates),
+        Err(short) => short,
+    };
+    if let Some(model) = &budget.terms.downgrade_to
+        && let Some(candidates) = downgraded(req, view, caller, model)
+        && reserve_own(req, view, caller, (&*candidates, &**model), output).await?.is_ok()
+    {
+        req.recorder.record_mut().virtual_model = candidates.virtual_model.as_ref().map_or(0, |model| model.id);
+        req.pooled = candidates.pooled();
+        let left = req.meta.spending.take().map_or_else(|| left_of(req, &budget), |left| (*left).clone());
+        req.meta.spending = Some(Rc::new(BudgetLeft { downgraded_to: Some(Arc::from(&**model)), ..left }));
+        return Ok(candidates);
+    }
+    req.core.metrics.inc(Counter::BudgetExceeded);
+    req.meta.spending = Some(Rc::new(left_of(req, &budget)));
+    Err(error.into())
+}
+
+/// The candidates of the model that a budget names instead of the one that was asked for. `None` if the
+/// caller may not use it, nobody serves it, or the request continues a response that a provider keeps.
+fn downgraded(
+    req: &RequestContext<'_>,
+    view: &WorkerSnapshot,
+    caller: Caller<'_>,
+    model: &str,
+) -> Option<Rc<Candidates>> {
+    auth::allow_model(caller, model).ok().filter(|()| matches!(req.issuer, Issuer::NotNamed))?;
+    let (format, translates) = (req.route.format, req.route.translates());
+    let candidates = view.selector.candidates(&view.snapshot, format, translates, model, caller);
+    (!candidates.list.is_empty()).then_some(candidates)
+}
+
+/// Reserves for candidates that were found by this name. The inner error is the budget of which too
+/// little is left, and what the client gets.
+async fn reserve_own(
+    req: &mut RequestContext<'_>,
+    view: &WorkerSnapshot,
+    caller: Caller<'_>,
+    (candidates, model): (&Candidates, &str),
+    output: peek::Output,
+) -> Result<Result<(), (Arc<Budget>, Error)>, Interrupt> {
+    req.output_cap = None;
     let mut budgets: Vec<Arc<Budget>> = caller.map(|caller| caller.budgets().to_vec()).unwrap_or_default();
     budgets.extend(of_tags(req, view)?);
     let has_provider_budget = candidates.list.iter().any(|of| !view.provider(of.provider).budgets.is_empty());
     if budgets.is_empty() && !has_provider_budget {
-        return Ok(());
+        return Ok(Ok(()));
     }
-    let mut plan = plan_of(req, view, candidates, output);
+    let mut plan = plan_of(req, view, (candidates, model), output);
     plan.needs_price = budgets.iter().any(|budget| budget.terms.unit == Unit::Dollars);
     if plan.needs_price && plan.prices.iter().all(|of| of.price.is_none()) {
         return Err(unpriced(req, &budgets).into());
@@ -97,10 +158,8 @@ pub async fn reserve(
         };
         let affordable = plan.affordable(budget.terms.unit, available);
         if plan.is_limited || affordable >= most || affordable < LEAST_OUTPUT {
-            req.core.metrics.inc(Counter::BudgetExceeded);
-            req.meta.spending = Some(Rc::new(left_of(req, &budget)));
-            let needed = amount(budget.terms.unit);
-            return Err(exceeded(req.core, &budget, needed, available).into());
+            let error = exceeded(req.core, &budget, amount(budget.terms.unit), available);
+            return Ok(Err((budget, error)));
         }
         most = affordable;
     };
@@ -116,7 +175,7 @@ pub async fn reserve(
     let prompt = tokens::prompt(req.body());
     let need = Need { prompt, output: most.saturating_mul(plan.answers) };
     req.recorder.set_spending(Spending { own, provider: Vec::new(), need, plan });
-    Ok(())
+    Ok(Ok(()))
 }
 
 /// Reserves what the request may use from the budgets of the provider that is tried next. The error
@@ -265,6 +324,7 @@ fn left_of(req: &RequestContext<'_>, budget: &Budget) -> BudgetLeft {
         left: account.as_ref().map_or(0, |account| account.available()),
         renews_at: account.map(|account| account.window.ends_at).filter(|_| budget.terms.period != Period::Total),
         cap: None,
+        downgraded_to: None,
     }
 }
 

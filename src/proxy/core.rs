@@ -91,7 +91,7 @@ const MAX_PRICES: usize = 1024;
 struct PriceCache {
     table: Arc<PriceTable>,
     generation: u64,
-    found: HashMap<(i64, Short<96>, Short<96>), Option<Price>, ahash::RandomState>,
+    found: HashMap<(i64, Short<96>, Short<96>), Option<Arc<Price>>, ahash::RandomState>,
 }
 
 pub struct Core {
@@ -208,15 +208,15 @@ impl Core {
     }
 
     /// Returns the price of a model at a provider of the snapshot of this generation.
-    pub fn price(&self, provider: &Provider, generation: u64, requested: &str, sent: &str) -> Option<Price> {
+    pub fn price(&self, provider: &Provider, generation: u64, requested: &str, sent: &str) -> Option<Arc<Price>> {
         let mut cache = self.prices.borrow_mut();
         let table = self.shared.prices.load();
         if !Arc::ptr_eq(&table, &cache.table) || cache.generation != generation || cache.found.len() >= MAX_PRICES {
             *cache = PriceCache { table: table.clone(), generation, found: HashMap::default() };
         }
         let key = (provider.id, Short::new(requested), Short::new(sent));
-        let find = || table.of(provider, requested, sent);
-        *cache.found.entry(key).or_insert_with(find)
+        let find = || table.of(&provider.models, &provider.key, &provider.provider_type, requested, sent);
+        cache.found.entry(key).or_insert_with(find).clone()
     }
 
     pub fn stopping(&self) -> bool {

@@ -57,6 +57,8 @@ pub struct BudgetLeft {
     pub renews_at: Option<i64>,
     /// The limit of the response that was sent to the provider, because no more is affordable.
     pub cap: Option<u64>,
+    /// The model that serves the request, because the one that was asked for is not affordable.
+    pub downgraded_to: Option<Arc<str>>,
 }
 
 /// What a page in a browser may do with a response (Fetch Standard, CORS).
@@ -150,6 +152,9 @@ fn write_budget(out: &mut Vec<u8>, left: &BudgetLeft) {
     field("x-llm-proxy-budget-remaining", &show(left.unit, left.left));
     if let Some(renews_at) = left.renews_at {
         field("x-llm-proxy-budget-reset", &rfc3339::format(renews_at));
+    }
+    if let Some(model) = &left.downgraded_to {
+        field("x-llm-proxy-downgraded-to", model);
     }
     if let Some(cap) = left.cap {
         field("x-llm-proxy-max-tokens", itoa::Buffer::new().format(cap));

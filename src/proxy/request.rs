@@ -14,6 +14,7 @@ use super::relay::buffered;
 use super::request_context::{
     Issuer, Model, Next, RequestContext, StreamOptions, method_name, new_request_id, refuse, response_meta,
 };
+use crate::config::prices::Tier;
 use crate::metrics::names::Counter;
 use crate::proxy::recorder::RequestRecorder;
 use crate::proxy::{admission, body, budget, local, overload, tags};
@@ -82,8 +83,8 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
     let parts = (recorder, meta);
     let mut req = RequestContext::new(core, client, parts, pending.head, received, route, &facts, caller);
     let result = match admit(&mut req, &view, caller, &facts) {
-        Ok((candidates, output)) => match enter(&mut req, &view, caller, &candidates, output).await {
-            Ok(()) => failover::run(&mut req, &view, &candidates).await,
+        Ok((candidates, output)) => match enter(&mut req, &view, caller, candidates, output).await {
+            Ok(candidates) => failover::run(&mut req, &view, &candidates).await,
             Err(interrupt) => Err(interrupt),
         },
         Err(error) => Err(error.into()),
@@ -146,6 +147,7 @@ fn admit(
     if facts.has_tags {
         req.recorder.record_mut().tags = tags::read(req.core, view, &req.head, req.received.bytes())?;
     }
+    req.recorder.record_mut().tier = Tier::asked_for(req.body()).name();
     auth::allow_model(caller, req.model.name())?;
     alternatives.iter().try_for_each(|model| auth::allow_model(caller, strip_prefix(req.core, model)))?;
     if req.route.operation != Operation::Count && caller.is_some_and(|caller| !caller.is_unlimited()) {
@@ -174,27 +176,28 @@ async fn enter(
     req: &mut RequestContext<'_>,
     view: &WorkerSnapshot,
     caller: Caller<'_>,
-    candidates: &Candidates,
+    candidates: Rc<Candidates>,
     output: peek::Output,
-) -> Result<(), Interrupt> {
+) -> Result<Rc<Candidates>, Interrupt> {
     req.slot = overload::enter_process(req).await?;
     reserve_budgets(req, view, caller, candidates, output).await
 }
 
-/// Reserves what the request may cost, if there are budgets. The future is boxed since it is rare.
+/// Reserves what the request may cost, if there are budgets. Returns those who may serve it: other ones
+/// if a budget downgrades it. The future is boxed since it is rare.
 async fn reserve_budgets(
     req: &mut RequestContext<'_>,
     view: &WorkerSnapshot,
     caller: Caller<'_>,
-    candidates: &Candidates,
+    candidates: Rc<Candidates>,
     output: peek::Output,
-) -> Result<(), Interrupt> {
+) -> Result<Rc<Candidates>, Interrupt> {
     if view.snapshot.budgets.is_empty() || req.route.operation == Operation::Count {
-        return Ok(());
+        return Ok(candidates);
     }
-    Box::pin(budget::reserve(req, view, caller, candidates, output)).await?;
+    let candidates = Box::pin(budget::reserve(req, view, caller, candidates, output)).await?;
     req.recorder.end_stage(Stage::Limit);
-    Ok(())
+    Ok(candidates)
 }
 
 /// Takes what the request needs from the limits of its credential.

@@ -1,6 +1,9 @@
 //! What a request holds of its budgets, and how much it may need.
 
-use crate::config::prices::Price;
+use std::sync::Arc;
+
+use crate::config::prices::cost::May;
+use crate::config::prices::{Price, Tier};
 use crate::limit::Need;
 use crate::limit::budget::{Reservation, Unit};
 use crate::shared::budgets::used;
@@ -34,7 +37,7 @@ pub struct Plan {
     pub answers: u64,
     /// Whether the client or the kind of request limits the response.
     pub is_limited: bool,
-    pub writes_cache: bool,
+    pub may: May,
     pub prices: Vec<PriceOf>,
     /// Whether a budget in dollars is among those of the request.
     pub needs_price: bool,
@@ -44,7 +47,7 @@ pub struct Plan {
 pub struct PriceOf {
     pub provider: i64,
     pub sent: Short<96>,
-    pub price: Option<Price>,
+    pub price: Option<Arc<Price>>,
 }
 
 impl Spending {
@@ -52,7 +55,11 @@ impl Spending {
     pub fn settle(self, record: &Record, tokens: impl FnOnce(Need) -> Tokens) {
         let tokens = tokens(self.need);
         let total = i64::try_from(tokens.total()).unwrap_or(i64::MAX);
-        let cost = || self.plan.price(record.provider, &record.sent_model).map(|price| price.cost(&used(&tokens)));
+        let cost = || {
+            self.plan
+                .price(record.provider, &record.sent_model)
+                .map(|price| price.cost(Tier::of(record.tier.as_bytes()), &used(&tokens)))
+        };
         let cost = if total == 0 { Some(0) } else { cost() };
         for Held { unit, reservation } in self.own.into_iter().chain(self.provider) {
             let used = match unit {
@@ -66,10 +73,10 @@ impl Spending {
 }
 
 impl Plan {
-    pub fn price(&self, provider: i64, sent: &Short<96>) -> Option<Price> {
+    pub fn price(&self, provider: i64, sent: &Short<96>) -> Option<&Price> {
         let of_provider = || self.prices.iter().filter(|price| price.provider == provider);
         let exact = of_provider().find(|price| price.sent == *sent);
-        exact.or_else(|| of_provider().next()).and_then(|found| found.price)
+        exact.or_else(|| of_provider().next()).and_then(|found| found.price.as_deref())
     }
 
     /// The most that the request may use with responses of `output` tokens, at any of its providers or
@@ -80,11 +87,11 @@ impl Plan {
             return i64::try_from(self.prompt.saturating_add(output)).unwrap_or(i64::MAX);
         }
         let prices = self.prices.iter().filter(|of| provider.is_none_or(|provider| of.provider == provider));
-        let cost = |price: Price| {
-            let (of_prompt, of_output) = price.most(self.writes_cache);
-            self.prompt as f64 * of_prompt + output as f64 * of_output
+        let cost = |price: &Price| {
+            let (of_prompt, of_output, fees) = price.most(&self.may);
+            self.prompt as f64 * of_prompt + output as f64 * of_output + fees
         };
-        prices.filter_map(|of| of.price).map(cost).fold(0.0, f64::max).ceil() as i64
+        prices.filter_map(|of| of.price.as_deref()).map(cost).fold(0.0, f64::max).ceil() as i64
     }
 
     /// The longest response, in tokens, for which `available` is enough.
@@ -93,8 +100,8 @@ impl Plan {
         let of_output = match unit {
             Unit::Tokens => 1.0,
             Unit::Dollars => {
-                let prices = self.prices.iter().filter_map(|of| of.price);
-                prices.map(|price| price.most(self.writes_cache).1).fold(0.0, f64::max)
+                let prices = self.prices.iter().filter_map(|of| of.price.as_deref());
+                prices.map(|price| price.most(&self.may).1).fold(0.0, f64::max)
             }
         };
         let each = of_output * self.answers as f64;

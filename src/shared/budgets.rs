@@ -16,6 +16,12 @@ pub fn used(tokens: &Tokens) -> Used {
         cache_write_5m: tokens.cache_write_5m,
         cache_write_1h: tokens.cache_write_1h,
         reasoning: tokens.reasoning,
+        audio_input: tokens.audio_input,
+        image_input: tokens.image_input,
+        audio_output: tokens.audio_output,
+        image_output: tokens.image_output,
+        searches: tokens.server_tools,
+        requests: 1,
     }
 }
 

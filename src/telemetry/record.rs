@@ -62,6 +62,12 @@ pub struct Tokens {
     /// Written to a cache for an hour.
     pub cache_write_1h: u64,
     pub reasoning: u64,
+    /// Of the input.
+    pub audio_input: u64,
+    pub image_input: u64,
+    /// Of the output.
+    pub audio_output: u64,
+    pub image_output: u64,
     /// Calls of tools that ran at the provider: a number of requests, not of tokens.
     pub server_tools: u64,
     pub source: Source,
@@ -77,6 +83,10 @@ impl Tokens {
             cache_write_5m: usage.cache_write_5m,
             cache_write_1h: usage.cache_write_1h,
             reasoning: usage.reasoning,
+            audio_input: usage.audio_input,
+            image_input: usage.image_input,
+            audio_output: usage.audio_output,
+            image_output: usage.image_output,
             server_tools: usage.server_tools,
             source: Source::Provider,
         }
@@ -139,6 +149,10 @@ pub struct Record {
     /// All zero with STAGE_CLOCK off, save the time to read the head.
     pub stages: Stages,
     pub detail: Option<Box<Detail>>,
+    /// The tier of service that the request asks for: `batch`, `flex`, `priority`, or empty.
+    pub tier: &'static str,
+    /// The length of a prompt from which the applied prices apply; 0 for every prompt. Set with the cost.
+    pub priced_above: u64,
     /// The tags of the request that are known here, in alphabetical order, with commas.
     pub tags: Option<Box<str>>,
     /// Whether it has no detail because more requests came in its second than are captured
@@ -183,6 +197,8 @@ impl Record {
             first_content_us: 0,
             stages: Stages::default(),
             detail: None,
+            tier: "",
+            priced_above: 0,
             tags: None,
             sampled_out: false,
         }

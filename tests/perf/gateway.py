@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Counts the user-space instructions that the gateway takes for one request, with callgrind.
 
-usage: gateway.py LLM_PROXY [--update] [--by-function] [CASE...]
+usage: gateway.py LLM_PROXY [--update] [--by-function] [--budgets] [CASE...]
 
 The gateway runs with one worker on epoll, without a request log, behind an upstream of this program,
 and gets its requests one after the other on one connection: POST of 1 KB, and 0.6 KB of JSON or 66
@@ -10,7 +10,8 @@ is what one request costs. `worker` is the thread that serves requests, `all` is
 
 The counts of the worker are compared with those in gateway.tsv of the same compiler and the same
 vector extensions, and a case that has grown by more than LIMIT fails. `--update` writes the counts of
-this machine into the file. `--by-function` prints the functions that cost most.
+this machine into the file. With `--budgets` the key has one budget in dollars and one in tokens, and
+nothing is compared or written. `--by-function` prints the functions that cost most.
 """
 
 import collections
@@ -129,15 +130,23 @@ providers:
     provider_type: openai
     api_base: http://127.0.0.1:{port}/v1
     api_key: upstream-key
-    model_mapping: {{ chat: chat }}
+    model_mapping: {{ chat: {{ mapped_model: chat, input_cost_per_token: 1e-6, output_cost_per_token: 2e-6 }} }}
   - provider_key: messages
     provider_type: anthropic
     api_base: http://127.0.0.1:{port}
     api_key: upstream-key
-    model_mapping: {{ messages: messages }}
+    model_mapping: {{ messages: {{ mapped_model: messages, input_cost_per_token: 1e-6, output_cost_per_token: 2e-6 }} }}
 credentials:
   - name: counted
     key: {key}
+"""
+
+
+WITH_BUDGETS = "--budgets" in sys.argv
+BUDGETS = """
+budgets:
+  - {name: money, scope: credential, subject: counted, amount: 9000}
+  - {name: tokens, scope: credential, subject: counted, amount: 1000000000, unit: tokens, period: day}
 """
 
 
@@ -237,7 +246,7 @@ def run(binary: str, upstream_port: int, case: str, times: int, store: pathlib.P
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
         config = pathlib.Path(folder, "gateway.yaml")
-        config.write_text(CONFIG.format(port=upstream_port, key=KEY))
+        config.write_text(CONFIG.format(port=upstream_port, key=KEY) + (BUDGETS if WITH_BUDGETS else ""))
         command = ["valgrind", "--tool=callgrind", "--separate-threads=yes", f"--callgrind-out-file={folder}/out"]
         place = ["--config", str(config)]
         if store:
@@ -282,9 +291,9 @@ def main() -> None:
         if "--by-function" in options:
             for name, n in more.most_common(int(os.environ.get("ROWS", "60"))):
                 print(f"    {n / times:9.0f}  {name}")
-        if before and counted > before * (1 + LIMIT):
+        if before and counted > before * (1 + LIMIT) and not WITH_BUDGETS:
             grown.append(case)
-        if "--update" in options:
+        if "--update" in options and not WITH_BUDGETS:
             known[(env, case)] = counted
     if "--update" in options:
         rows = [f"{env}\t{case}\t{n}\n" for (env, case), n in sorted(known.items())]

@@ -27,8 +27,8 @@ DAYS, REQUESTS, TRIES = 31, 10_000_000, 7
 KEY = "admin-key-of-the-timing"
 REPORTS = ["credential", "group", "tag", "model", "provider", "day"]
 QUERIES = [f"by={by}" for by in REPORTS] + ["by=model&credential_name=key-7", "by=credential&tag=web"]
-# A day of a month that is over.
-FIRST = 1_700_006_400 // 86_400 * 86_400
+# The month ended some days ago: old ones are removed.
+FIRST = (int(time.time()) // 86_400 - 40) * 86_400
 
 
 def fill(shape: argparse.Namespace, run) -> int:
@@ -63,7 +63,8 @@ def free_port() -> int:
 def ask(port: int, query: str) -> float:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     began = time.perf_counter()
-    path = f"/admin/v1/spend?{query}&start_time=2023-11-01&end_time=2023-12-31"
+    days = [time.strftime("%Y-%m-%d", time.gmtime(FIRST + day * 86_400)) for day in (0, DAYS - 1)]
+    path = f"/admin/v1/spend?{query}&start_time={days[0]}&end_time={days[1]}"
     connection.request("GET", path, headers={"authorization": f"Bearer {KEY}"})
     response = connection.getresponse()
     body = response.read()

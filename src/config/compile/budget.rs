@@ -120,6 +120,11 @@ fn terms(row: &BudgetRow, messages: &mut Vec<String>) -> Option<Terms> {
         messages.push(format!("subject `{}` is no name of a {}; {REFUSED}", row.subject, row.scope));
         return None;
     }
+    if of == Some(Of::Provider) && row.downgrade_to.is_some() {
+        messages.push(
+            "downgrade_to has no effect: when a provider's budget is used up, another provider is tried".to_owned(),
+        );
+    }
     let warn_at = warn_at(&row.warn_at).map_err(|message| messages.push(message)).unwrap_or_default();
     Some(Terms {
         of: of?,
@@ -130,6 +135,7 @@ fn terms(row: &BudgetRow, messages: &mut Vec<String>) -> Option<Terms> {
         zone: zone?,
         is_hard: row.is_hard,
         warn_at,
+        downgrade_to: row.downgrade_to.as_deref().map(Box::from),
     })
 }
 

@@ -253,8 +253,19 @@ fn models(node: &Node, file: &mut File, problems: &mut Vec<FileProblem>) {
     }
 }
 
-pub(super) const BUDGET: &[&str] =
-    &["name", "scope", "subject", "unit", "amount", "period", "time_zone", "is_hard", "warn_at", "is_enabled"];
+pub(super) const BUDGET: &[&str] = &[
+    "name",
+    "scope",
+    "subject",
+    "unit",
+    "amount",
+    "period",
+    "time_zone",
+    "is_hard",
+    "warn_at",
+    "downgrade_to",
+    "is_enabled",
+];
 
 fn budgets(node: &Node, file: &mut File, problems: &mut Vec<FileProblem>) {
     let mut seen = HashMap::new();
@@ -284,6 +295,7 @@ fn budgets(node: &Node, file: &mut File, problems: &mut Vec<FileProblem>) {
             time_zone: fields.text("time_zone").unwrap_or_default(),
             is_hard: fields.switch("is_hard", true),
             warn_at: fields.json("warn_at", "[]"),
+            downgrade_to: fields.text("downgrade_to"),
             is_enabled: fields.switch("is_enabled", true),
             ..BudgetRow::default()
         };

@@ -113,6 +113,9 @@ fn budget_row(item: &mut Item<'_>, row: &BudgetRow) {
         item.raw("is_hard", "false");
     }
     item.json("warn_at", &row.warn_at, "[]");
+    if let Some(model) = &row.downgrade_to {
+        item.text("downgrade_to", model);
+    }
     item.enabled(row.is_enabled);
 }
 
@@ -326,6 +329,7 @@ credentials: []
                 period: "week".into(),
                 time_zone: "Europe/Berlin".into(),
                 warn_at: "[80]".into(),
+                downgrade_to: Some("small".into()),
                 ..BudgetRow::default()
             };
             let credential = CredentialRow {

@@ -41,6 +41,7 @@ body! {
         optional time_zone: Text<255> = "time zone of the calendar, such as Europe/Berlin; UTC by default";
         optional is_hard: bool = "whether requests are refused for which too little is left, true by default";
         optional warn_at: Vec<Percent> = "per cents of the amount at which a warning is logged";
+        optional downgrade_to: Name = "the model, virtual or not, by which requests are served for which too little is left; without it they are refused";
         optional is_enabled: bool = "whether it is in force, true by default";
     }
 }
@@ -56,6 +57,7 @@ body! {
         change time_zone: Text<255> = "time zone of the calendar; null is UTC";
         change is_hard: bool = "whether requests are refused for which too little is left";
         change warn_at: Vec<Percent> = "per cents of the amount at which a warning is logged";
+        change downgrade_to: Name = "the model by which requests are served for which too little is left; null refuses them";
         change is_enabled: bool = "whether it is in force";
     }
 }
@@ -161,6 +163,7 @@ pub(super) async fn create(context: Arc<Context>, req: AdminRequest) -> Outcome 
         time_zone: body.time_zone.map(String::from).unwrap_or_default(),
         is_hard: body.is_hard.unwrap_or(true),
         warn_at: percents(body.warn_at.unwrap_or_default()),
+        downgrade_to: body.downgrade_to.map(|name| name.0),
         is_enabled: body.is_enabled.unwrap_or(true),
         ..BudgetRow::default()
     };
@@ -349,6 +352,7 @@ impl BudgetUpdate {
             && self.time_zone.is_absent()
             && self.is_hard.is_absent()
             && self.warn_at.is_absent()
+            && self.downgrade_to.is_absent()
             && self.is_enabled.is_absent()
     }
 
@@ -363,6 +367,11 @@ impl BudgetUpdate {
             Field::Absent => {}
             Field::To(amount) => row.amount = amount_of(&row.unit, amount)?,
             Field::Null => return Err(Refusal::invalid("amount can't be null", Some("amount".to_owned()))),
+        }
+        match &self.downgrade_to {
+            Field::Absent => {}
+            Field::To(name) => row.downgrade_to = Some(name.0.clone()),
+            Field::Null => row.downgrade_to = None,
         }
         self.time_zone.clone().map(String::from).apply_or(&mut row.time_zone, String::new());
         let warn_at: Field<String> = self.warn_at.clone().map(percents);

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::Value;
 
+use crate::config::prices::common;
 use crate::control_plane::admin::context::Context;
 use crate::control_plane::admin::logs::{answer, tables};
 use crate::control_plane::admin::paging::Page;
@@ -26,11 +28,16 @@ pub(super) struct Price {
     cache_write_5m: Option<f64>,
     cache_write_1h: Option<f64>,
     reasoning: Option<f64>,
+    /// Other prices, in dollars and by their names in published lists: for long prompts, by tier of
+    /// service, of audio and pictures, of a request and of a search
+    more: Option<serde_json::Map<String, Value>>,
 }
 
 /// Prices, by model
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct PriceList<'a> {
+    /// `table`, or `program` while the table is empty: the prices that come with the program
+    source: &'static str,
     prices: Vec<&'a Price>,
     #[serde(flatten)]
     page: Page,
@@ -43,10 +50,13 @@ pub(super) async fn list(context: Arc<Context>, req: AdminRequest) -> Outcome {
         Query { table: PriceRow::TABLE, filter: Filter::default(), sort, descending: false, skip: 0, take: MAX_ROWS };
     let listing = answer(&context, tables(&context)?.list(query)).await?;
     let searched = req.query("search").unwrap_or_default().to_lowercase();
-    let prices: Vec<_> = listing
-        .lines
+    let is_empty = listing.lines.is_empty();
+    let rows: Vec<PriceRow> = match is_empty {
+        true => common().into_iter().map(|(model, price)| PriceRow::priced(model, &price)).collect(),
+        false => listing.lines.into_iter().map(|(id, values)| PriceRow::of(id, values)).collect(),
+    };
+    let prices: Vec<_> = rows
         .into_iter()
-        .map(|(id, values)| PriceRow::of(id, values))
         .filter(|row| row.model.to_lowercase().contains(&searched))
         .map(|row| Price {
             id: row.id,
@@ -57,8 +67,10 @@ pub(super) async fn list(context: Arc<Context>, req: AdminRequest) -> Outcome {
             cache_write_5m: row.cache_write_5m,
             cache_write_1h: row.cache_write_1h,
             reasoning: row.reasoning,
+            more: row.more.and_then(|more| serde_json::from_str(&more).ok()),
         })
         .collect();
     let (prices, page) = Page::of(&req, prices.iter())?;
-    json(200, &PriceList { prices, page })
+    let source = if is_empty { "program" } else { "table" };
+    json(200, &PriceList { source, prices, page })
 }

@@ -260,6 +260,8 @@ pub struct BudgetView {
     /// Per cents of the amount at which a warning is logged
     #[schemars(with = "Vec<u8>")]
     pub warn_at: Box<RawValue>,
+    /// The model by which requests are served for which too little is left; null refuses them
+    pub downgrade_to: Option<String>,
     pub is_enabled: bool,
     /// Version of the row, for If-Match
     pub row_version: i64,
@@ -296,6 +298,7 @@ impl BudgetView {
             time_zone: row.time_zone.clone(),
             is_hard: row.is_hard,
             warn_at: column(if row.warn_at.is_empty() { "[]" } else { &row.warn_at }),
+            downgrade_to: row.downgrade_to.clone(),
             is_enabled: row.is_enabled,
             row_version: row.stamp.version,
             created_at: Moment(row.stamp.created_at),

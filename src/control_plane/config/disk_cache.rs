@@ -302,6 +302,8 @@ struct BudgetForm {
     time_zone: String,
     is_hard: bool,
     warn_at: String,
+    #[serde(default)]
+    downgrade_to: Option<String>,
     is_enabled: bool,
     #[serde(with = "StampForm")]
     stamp: Stamp,

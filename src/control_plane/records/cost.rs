@@ -8,11 +8,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::config::prices::{Price, PriceTable};
+use crate::config::prices::{Price, PriceTable, Tier, common, fields};
 use crate::config::snapshot::{Provider, Snapshot};
 use crate::control_plane::metrics::meter::ControlPlaneMetrics;
-use crate::control_plane::store::Store;
 use crate::control_plane::store::logs::{Filter, PriceRow, Query, Row, Tables};
+use crate::control_plane::store::{Answer, Store};
 use crate::metrics::names::Family;
 use crate::shared::ProcessState;
 use crate::shared::budgets::used;
@@ -28,10 +28,13 @@ const MAX_ROWS: i64 = 100_000;
 /// Prices that are cached. Clients choose the names, so there may be any number.
 const MAX_CACHED: usize = 4096;
 
-/// Follows the table `prices` until the receiver is dropped. Without tables the prices stay empty.
+/// Follows the table `prices` until the receiver is dropped. While it has no row, and without tables,
+/// the prices are those that come with the program.
 /// Must be called in a tokio runtime.
 pub(crate) fn follow(store: &Arc<dyn Store>, shared: &Arc<ProcessState>) -> watch::Receiver<Arc<PriceTable>> {
-    let (sender, receiver) = watch::channel(Arc::default());
+    let common = Arc::new(table(&[]));
+    shared.prices.store(common.clone());
+    let (sender, receiver) = watch::channel(common);
     if store.tables().is_some() {
         let (store, shared) = (store.clone(), shared.clone());
         tokio::spawn(async move {
@@ -43,8 +46,7 @@ pub(crate) fn follow(store: &Arc<dyn Store>, shared: &Arc<ProcessState>) -> watc
                 if let Some(rows) = read(tables).await
                     && rows != known
                 {
-                    let prices = PriceTable::new(rows.iter().map(|row| (row.model.clone(), price(row))));
-                    let prices = Arc::new(prices);
+                    let prices = Arc::new(table(&rows));
                     shared.prices.store(prices.clone());
                     sender.send_replace(prices);
                     known = rows;
@@ -58,16 +60,38 @@ pub(crate) fn follow(store: &Arc<dyn Store>, shared: &Arc<ProcessState>) -> watc
     receiver
 }
 
+fn query() -> Option<Query> {
+    let sort = PriceRow::column("model")?;
+    let filter = Filter::default();
+    Some(Query { table: PriceRow::TABLE, filter, sort, descending: false, skip: 0, take: MAX_ROWS })
+}
+
 /// Reads the table. `None` if the store does not respond, which is reported elsewhere.
 async fn read(tables: &dyn Tables) -> Option<Vec<PriceRow>> {
-    let sort = PriceRow::column("model")?;
-    let query =
-        Query { table: PriceRow::TABLE, filter: Filter::default(), sort, descending: false, skip: 0, take: MAX_ROWS };
-    let listing = tables.list(query).await.ok()?;
+    let listing = tables.list(query()?).await.ok()?;
     Some(listing.lines.into_iter().map(|(id, values)| PriceRow::of(id, values)).collect())
 }
 
+/// Reads the table once.
+pub fn table_of(tables: &dyn Tables) -> Answer<'_, PriceTable> {
+    Box::pin(async move {
+        let Some(query) = query() else { return Ok(PriceTable::default()) };
+        let lines = tables.list(query).await?.lines;
+        let rows: Vec<_> = lines.into_iter().map(|(id, values)| PriceRow::of(id, values)).collect();
+        Ok(table(&rows))
+    })
+}
+
+/// The prices of the rows, or without any those that come with the program.
+fn table(rows: &[PriceRow]) -> PriceTable {
+    match rows {
+        [] => PriceTable::new(common().into_iter()),
+        rows => PriceTable::new(rows.iter().map(|row| (row.model.clone(), price(row)))),
+    }
+}
+
 fn price(row: &PriceRow) -> Price {
+    let more = row.more.as_deref().and_then(|more| serde_json::from_str(more).ok());
     Price {
         input: row.input,
         output: row.output,
@@ -75,6 +99,7 @@ fn price(row: &PriceRow) -> Price {
         cache_write_5m: row.cache_write_5m,
         cache_write_1h: row.cache_write_1h,
         reasoning: row.reasoning,
+        ..more.map(|more| fields::read(&more)).unwrap_or_default()
     }
 }
 
@@ -84,7 +109,7 @@ pub(crate) struct Prices {
     table: watch::Receiver<Arc<PriceTable>>,
     /// The generation of the snapshot that `cached` is from.
     generation: u64,
-    cached: HashMap<(i64, Short<96>, Short<96>), Option<Price>, ahash::RandomState>,
+    cached: HashMap<(i64, Short<96>, Short<96>), Option<Arc<Price>>, ahash::RandomState>,
 }
 
 impl Prices {
@@ -101,15 +126,18 @@ impl Prices {
         let Some(tokens) = record.tokens.filter(|tokens| tokens.total() > 0) else { return };
         let Some(provider) = snapshot.provider(record.provider) else { return };
         let Some(price) = self.price(record, provider, snapshot.generation) else { return };
-        let billionths = price.cost(&used(&tokens));
+        let used = used(&tokens);
+        let rates = price.rates(Tier::of(record.tier.as_bytes()), used.input);
+        let billionths = price.cost_at(&rates, &used);
         record.cost = Some(billionths);
+        record.priced_above = rates.above;
         let max_credentials = self.shared.boot.observe.metrics_max_credentials;
         let labels = labels::of(record, snapshot, &self.shared.model_labels, max_credentials);
         let Names { model, provider, credential } = labels;
         self.meter.with(Family::Cost, &[&model, &provider, &credential], |series| series.add(billionths));
     }
 
-    fn price(&mut self, record: &Record, provider: &Provider, generation: u64) -> Option<Price> {
+    fn price(&mut self, record: &Record, provider: &Provider, generation: u64) -> Option<Arc<Price>> {
         let changed = self.table.has_changed().unwrap_or(false) || self.generation != generation;
         if changed || self.cached.len() >= MAX_CACHED {
             self.cached.clear();
@@ -123,7 +151,10 @@ impl Prices {
             (Some(prefix), Some((first, rest))) if first == prefix => rest,
             _ => model,
         };
-        let found = || prices.of(provider, requested, record.sent_model.as_str());
-        *self.cached.entry(key).or_insert_with(found)
+        let found = || {
+            let Provider { models, key, provider_type, .. } = provider;
+            prices.of(models, key, provider_type, requested, record.sent_model.as_str())
+        };
+        self.cached.entry(key).or_insert_with(found).clone()
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::{Duration, Instant, sleep_until, timeout};
 use crate::config::snapshot::Credential;
 use crate::control_plane::metrics::meter::ControlPlaneMetrics;
 use crate::control_plane::records::drain::{Directory, Sink};
-use crate::control_plane::store::logs::spend::{DAY, GROUP_SEPARATOR};
+use crate::control_plane::store::logs::spend::{DAY, GROUP_SEPARATOR, TierOfPrices};
 use crate::control_plane::store::logs::{SpendKey, SpendSums};
 use crate::control_plane::store::{Store, now};
 use crate::shared::ProcessState;
@@ -53,6 +53,8 @@ struct Ids {
     model: Short<96>,
     sent_model: Short<96>,
     tags: Option<Box<str>>,
+    tier: &'static str,
+    priced_above: u64,
 }
 
 pub(crate) struct Spend {
@@ -106,6 +108,8 @@ impl Sink for Spend {
             model: self.model(record),
             sent_model: if record.provider == 0 { Short::EMPTY } else { record.sent_model },
             tags: record.tags.clone(),
+            tier: record.tier,
+            priced_above: record.priced_above,
         };
         if let Some((_, known)) = self.sums.get_mut(&ids) {
             known.add(&sums(record));
@@ -167,7 +171,7 @@ impl Spend {
             model: ids.model.as_str().to_owned(),
             provider,
             upstream_model,
-            tier: String::new(),
+            tier: TierOfPrices { tier: ids.tier, above: ids.priced_above }.to_string(),
         }
     }
 }
@@ -187,9 +191,12 @@ fn sums(record: &Record) -> SpendSums {
         cache_write_5m_tokens: number(tokens.cache_write_5m),
         cache_write_1h_tokens: number(tokens.cache_write_1h),
         reasoning_tokens: number(tokens.reasoning),
+        audio_input_tokens: number(tokens.audio_input),
+        audio_output_tokens: number(tokens.audio_output),
+        image_input_tokens: number(tokens.image_input),
+        image_output_tokens: number(tokens.image_output),
         searches: number(tokens.server_tools),
         cost: number(record.cost.unwrap_or_default()),
-        ..SpendSums::default()
     }
 }
 

@@ -265,7 +265,7 @@ mod tests {
 
         let rows = [PriceRow::default().values(), PriceRow::default().values()];
         let prices = insert(Dialect::Postgres, PriceRow::TABLE, &rows);
-        assert!(prices.sql.contains("VALUES ($1, $2, $3, $4, $5, $6, $7), ($8, "), "{}", prices.sql);
+        assert!(prices.sql.contains("VALUES ($1, $2, $3, $4, $5, $6, $7, $8), ($9, "), "{}", prices.sql);
         assert!(prices.sql.contains(" ON CONFLICT (model) DO UPDATE SET input = excluded.input, "), "{}", prices.sql);
         let removed = remove(Dialect::Sqlite, RequestRow::TABLE, &Which::Ids(vec![3, 4])).sql;
         assert_eq!(removed, "DELETE FROM request_logs WHERE id IN ($1, $2)");

@@ -64,6 +64,18 @@ pub(super) const SQLITE: &[Migration] = &[
         up: include_str!("../../../migrations/sqlite/0008_traces.up.sql"),
         down: include_str!("../../../migrations/sqlite/0008_traces.down.sql"),
     },
+    Migration {
+        version: 9,
+        name: "prices",
+        up: include_str!("../../../migrations/sqlite/0009_prices.up.sql"),
+        down: include_str!("../../../migrations/sqlite/0009_prices.down.sql"),
+    },
+    Migration {
+        version: 10,
+        name: "downgrade",
+        up: include_str!("../../../migrations/sqlite/0010_downgrade.up.sql"),
+        down: include_str!("../../../migrations/sqlite/0010_downgrade.down.sql"),
+    },
 ];
 
 pub(super) const POSTGRES: &[Migration] = &[
@@ -114,6 +126,18 @@ pub(super) const POSTGRES: &[Migration] = &[
         name: "traces",
         up: include_str!("../../../migrations/postgres/0008_traces.up.sql"),
         down: include_str!("../../../migrations/postgres/0008_traces.down.sql"),
+    },
+    Migration {
+        version: 9,
+        name: "prices",
+        up: include_str!("../../../migrations/postgres/0009_prices.up.sql"),
+        down: include_str!("../../../migrations/postgres/0009_prices.down.sql"),
+    },
+    Migration {
+        version: 10,
+        name: "downgrade",
+        up: include_str!("../../../migrations/postgres/0010_downgrade.up.sql"),
+        down: include_str!("../../../migrations/postgres/0010_downgrade.down.sql"),
     },
 ];
 

@@ -1,7 +1,8 @@
 //! The statements for the table `spend_days`, in the dialect of either store.
 
 use crate::control_plane::store::log_sql::{Dialect, Statement};
-use crate::control_plane::store::logs::{Kind, SpendBy, SpendKey, SpendQuery, SpendSums, Value};
+use crate::control_plane::store::logs::spend::LEDGER_PAGE;
+use crate::control_plane::store::logs::{Kind, Recost, SpendBy, SpendKey, SpendQuery, SpendSums, Value};
 
 /// The columns of [`SpendKey::texts`].
 const TEXTS: [&str; 7] = ["credential", "group_path", "tags", "model", "provider", "upstream_model", "tier"];
@@ -79,6 +80,32 @@ fn only(statement: &mut Statement, dialect: Dialect, by: SpendBy, wanted: &str) 
 pub(crate) fn forget(dialect: Dialect, day: i64) -> Statement {
     let mut statement = Statement::new("DELETE FROM spend_days WHERE day < ");
     statement.value(dialect, Kind::Number, Value::Number(day));
+    statement
+}
+
+/// The next rows behind this day and digest: the day, the digest, the texts, then the sums.
+pub(crate) fn ledger(dialect: Dialect, after: (i64, &str), to: i64) -> Statement {
+    let columns: Vec<&str> = ["day", "key"].iter().chain(&TEXTS).chain(SpendSums::COLUMNS).copied().collect();
+    let mut statement = Statement::new(format!("SELECT {} FROM spend_days WHERE (day, key) > (", columns.join(", ")));
+    statement.value(dialect, Kind::Number, Value::Number(after.0));
+    statement.push(", ");
+    statement.value(dialect, Kind::Text, Value::Text(after.1.to_owned()));
+    statement.push(") AND day <= ");
+    statement.value(dialect, Kind::Number, Value::Number(to));
+    statement.push(&format!(" ORDER BY day, key LIMIT {LEDGER_PAGE}"));
+    statement
+}
+
+/// Adds to the cost of a row.
+pub(crate) fn recost(dialect: Dialect, change: &Recost) -> Statement {
+    let mut statement = Statement::new("UPDATE spend_days SET cost = cost + ");
+    statement.value(dialect, Kind::Number, Value::Number(change.cost));
+    statement.push(", unpriced = unpriced + ");
+    statement.value(dialect, Kind::Number, Value::Number(change.unpriced));
+    statement.push(" WHERE day = ");
+    statement.value(dialect, Kind::Number, Value::Number(change.day));
+    statement.push(" AND key = ");
+    statement.value(dialect, Kind::Text, Value::Text(change.key.clone()));
     statement
 }
 

@@ -126,6 +126,11 @@ impl RequestRecorder {
         self.record.tags.as_deref()
     }
 
+    /// Returns the tier of service that the request asks for.
+    pub fn tier(&self) -> &'static str {
+        self.record.tier
+    }
+
     pub fn credential(&self) -> i64 {
         self.record.credential
     }

@@ -60,7 +60,9 @@ fn what_cannot_be_enforced_is_refused() {
         (with("amount", json!("much")), 400, "amount must be a number from 0 on"),
         (with("amount", json!(99_999_999_999_i64)), 400, "amount"),
         (with("warn_at", json!([0])), 400, "warn_at"),
-        (with("scope", json!("tag")), 201, ""),
+        (with("amount", json!(9_300_000)), 400, "amount is not from 0 to 9223372 dollars"),
+        (with("amount", json!(9_000_000)), 201, ""),
+        (json!({ "name": "e", "scope": "tag", "subject": "a", "amount": 1 }), 201, ""),
     ];
     for (body, status, words) in rows {
         let response = admin.call("POST", "/budgets", body.clone());

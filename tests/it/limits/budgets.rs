@@ -1,7 +1,7 @@
 //! Budgets of the real binary: reservations, charges on every way out of a request, refusals and
 //! their errors.
 
-use llm_proxy::config::rows::{BudgetRow, GroupRow, ProviderRow};
+use llm_proxy::config::rows::{BudgetRow, GroupRow, ModelRow, ProviderRow};
 use llm_proxy::control_plane::store::blocking::Blocking;
 use serde_json::{Value, json};
 
@@ -237,6 +237,72 @@ fn every_way_out_settles() {
     settled("the client has left");
     drop(upstream);
     eventually("the prompt is charged", || state(&gateway, "b")["spent"].as_f64().unwrap() > 0.0);
+}
+
+/// A request that is not affordable is served by the model that the budget names, if that is.
+#[test]
+fn a_budget_downgrades_to_a_model_that_costs_less() {
+    let fake = using(10, 20);
+    let mapping = r#"{"m":{"mapped_model":"big","input_cost_per_token":0.001,"output_cost_per_token":0.002},
+                      "cheap":{"mapped_model":"small","input_cost_per_token":0.00001,"output_cost_per_token":0.00002}}"#;
+    let row = BudgetRow { downgrade_to: Some("less".into()), ..budget("b", "credential", KEY, DOLLAR / 10) };
+    let less = ModelRow {
+        name: "less".into(),
+        members: r#"[{"model":"cheap"}]"#.into(),
+        overrides: "{}".into(),
+        options: "{}".into(),
+        is_enabled: true,
+        ..ModelRow::default()
+    };
+    let strict = CredentialRow { allowed_models: r#"["m"]"#.into(), ..credential("sk-strict") };
+    let of_strict = BudgetRow { name: "c".into(), subject: "sk-strict".into(), ..row.clone() };
+    let setup = Setup::new().provider(ProviderRow { model_mapping: mapping.into(), ..priced("p", &fake) });
+    let setup = setup.credential(credential(KEY)).credential(strict).model(less).budget(row).budget(of_strict);
+    let gateway = setup.env("ADMIN_KEY", ADMIN).start();
+    assert_eq!(ask(&gateway, 20).header("x-llm-proxy-downgraded-to"), None);
+    let response = ask(&gateway, 1000);
+    assert_eq!(response.status, 200, "{}", response.text());
+    assert_eq!(response.header("x-llm-proxy-downgraded-to"), Some("less"));
+    assert_eq!(response.header("x-llm-proxy-budget"), Some("b"));
+    let models: Vec<_> = fake.requests().iter().map(|request| request.json()["model"].clone()).collect();
+    assert_eq!(models, [json!("big"), json!("small")]);
+    // 0.05 dollars for the first, and by the price of the member 0.0005 for the second.
+    spent(&gateway, "b", 0.0505);
+    // Nothing is affordable: refused, for the model that was asked for.
+    let refused = ask(&gateway, 1_000_000);
+    assert_eq!(refused.status, 402, "{}", refused.text());
+    assert_eq!(refused.header("x-llm-proxy-downgraded-to"), None);
+    // A key that may not use the other model.
+    let mut client = gateway.client();
+    let body = json!({ "model": "m", "messages": [{ "role": "user", "content": "hi" }], "max_tokens": 1000 });
+    client.send(post(PATH).key("sk-strict").body(body.to_string()).bytes());
+    assert_eq!(client.response().status, 402);
+}
+
+/// A stream that breaks is charged for what came, and nothing stays reserved.
+#[test]
+fn a_stream_that_breaks_settles() {
+    let fake = Fake::start();
+    let gateway = Setup::new().provider(priced("p", &fake)).budget(budget("b", "credential", KEY, 100 * DOLLAR));
+    let gateway = gateway.env("ADMIN_KEY", ADMIN).start();
+    let body = json!({
+        "model": "m", "stream": true, "messages": [{ "role": "user", "content": "hi" }], "max_tokens": 5000,
+    });
+    let mut client = gateway.client();
+    client.send(post(PATH).key(KEY).body(body.to_string()).bytes());
+    let mut upstream = fake.accept();
+    upstream.request();
+    let text = "one two three four five six seven eight nine ten ".repeat(10);
+    let event = json!({ "id": "c", "object": "chat.completion.chunk", "choices": [{ "index": 0, "delta": { "content": text } }] });
+    upstream.send(format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: {event}\n\n"));
+    assert_eq!(client.head().status, 200);
+    client.read_until("ten");
+    upstream.reset();
+    eventually("what came is charged", || state(&gateway, "b")["spent"].as_f64().unwrap() > 0.005);
+    eventually("the rest is free again", || {
+        let state = state(&gateway, "b");
+        state["left"].as_f64().unwrap() > 80.0 && state["spent"].as_f64().unwrap() < 2.0
+    });
 }
 
 /// The sums are in the store: a restart loses nothing.

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use llm_proxy::config::budget::{Unit, show};
 use serde_json::json;
 
 use super::*;
@@ -37,14 +38,18 @@ fn prices_in_a_mapping() {
 
 /// The binary beside a gateway, on the same store.
 fn import(gateway: &Gateway, place: &Place, list: &Value, more: &[&str]) -> (bool, String) {
+    run(gateway, place, &[&["import-prices", "-"], more].concat(), &list.to_string())
+}
+
+fn run(gateway: &Gateway, place: &Place, args: &[&str], input: &str) -> (bool, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_llm-proxy"));
     command.env_clear().env("DATA_DIR", gateway.data_dir()).current_dir(gateway.data_dir());
     if let Some(db) = &place.0 {
         command.env("DB_URL", db.url());
     }
-    command.args(["import-prices", "-"]).args(more);
+    command.args(args);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(list.to_string().as_bytes()).unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     let reported_text = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8(reported_text).unwrap())
@@ -66,7 +71,7 @@ fn a_published_list_of_prices() {
         let (done, reported_text) = import(&gateway, place, &list, &[]);
         assert!(
             done && reported_text.contains("4 prices written, 0 removed")
-                && reported_text.contains("1 entries have no price of a token"),
+                && reported_text.contains("1 entries have no price that is known here"),
             "{reported_text}"
         );
         // It is seen by a gateway that runs.
@@ -94,5 +99,90 @@ fn a_published_list_of_prices() {
         assert_eq!((&prices["total_count"], &prices["prices"][0]["input"]), (&json!(1), &json!(5.0)));
         let (done, reported_text) = import(&gateway, place, &json!([1]), &[]);
         assert!(!done && reported_text.contains("is no list of prices"), "{reported_text}");
+    });
+}
+
+/// Tiers of service, long prompts, fees: as a list names them, through the front door.
+#[test]
+fn special_prices() {
+    let body = r#"{"id":"x","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":300000,"completion_tokens":100,"total_tokens":300100,"prompt_tokens_details":{"audio_tokens":1000}}}"#;
+    let upstream = Fake::answering(move |_| answer::json(200, body));
+    let mapping = json!({ "m": {
+        "mapped_model": "m", "input_cost_per_token": 1e-6, "output_cost_per_token": 1e-5,
+        "input_cost_per_token_above_200k_tokens": 2e-6, "output_cost_per_token_above_200k_tokens": 2e-5,
+        "input_cost_per_token_flex": 5e-7, "output_cost_per_token_flex": 5e-6, "input_cost_per_request": 0.25,
+        "input_cost_per_audio_token": 1e-4,
+    } });
+    let gateway = Place(None).with(vec![ProviderRow { model_mapping: mapping.to_string(), ..chat(&upstream) }]).start();
+    ask(&gateway, &chat_request("m"));
+    let flex = r#"{"model":"m","messages":[],"service_tier":"flex"}"#;
+    ask(&gateway, &post("/v1/chat/completions").body(flex));
+    let micros = |row: &Value| (row["cost"].as_f64().unwrap() * 1e6).round();
+    let costs: Vec<_> = items(&gateway, "/logs", 2).iter().map(micros).collect();
+    // 299,000 tokens at 2e-6, 1000 at 1e-4, 100 at 2e-5, and the fee; then half of it but audio and fee.
+    assert_eq!(costs, [598_000.0 + 100_000.0 + 2000.0 + 250_000.0, 299_000.0 + 100_000.0 + 1000.0 + 250_000.0]);
+}
+
+/// The prices that come with the program apply until a list is imported.
+#[test]
+fn prices_of_the_program() {
+    let upstream = scripted();
+    let place = Place(None);
+    let gateway = place.with(vec![chat(&upstream)]).start();
+    ask(&gateway, &chat_request("gpt-4o-mini-2024-07-18"));
+    // 1000 tokens at 0.15 and 100 at 0.6 dollars for a million.
+    assert_eq!(items(&gateway, "/logs", 1)[0]["cost"], json!(0.00021));
+    let prices = read(&gateway, "/prices?search=gpt-4o-mini");
+    assert_eq!((&prices["source"], &prices["prices"][0]["output"]), (&json!("program"), &json!(0.6)));
+    assert_eq!(prices["prices"][0]["more"]["input_cost_per_token_priority"], json!(2.5e-7));
+    let list = json!({ "other": { "input_cost_per_token": 1e-6, "output_cost_per_token_flex": 1e-6 } });
+    assert!(import(&gateway, &place, &list, &[]).0);
+    eventually("the list counts", || read(&gateway, "/prices")["source"] == "table");
+    eventually("the price of the program does not count", || {
+        let (_, id) = ask(&gateway, &chat_request("gpt-4o-mini"));
+        let mut row = Value::Null;
+        eventually("the row", || {
+            row = read(&gateway, &format!("/logs?request_id={id}"))["items"][0].clone();
+            !row.is_null()
+        });
+        row["cost"].is_null()
+    });
+    let more = &read(&gateway, "/prices")["prices"][0]["more"];
+    assert_eq!(more["output_cost_per_token_flex"], json!(1e-6));
+}
+
+/// A price that is corrected prices what was spent anew, and says the difference.
+#[test]
+fn what_was_spent_is_priced_anew() {
+    on_either(|place| {
+        let upstream = scripted();
+        let gateway = place.with(vec![chat(&upstream)]).start();
+        let priced =
+            |input: f64| json!({ "a": { "input_cost_per_token": input }, "other": { "input_cost_per_token": 1 } });
+        assert!(import(&gateway, place, &priced(1e-6), &[]).0);
+        eventually("the price is known", || {
+            ask(&gateway, &chat_request("a"));
+            charged(&gateway, "a").is_some()
+        });
+        ask(&gateway, &chat_request("b"));
+        let spend = |model: &str| read(&gateway, &format!("/spend?by=model&model={model}"))["rows"][0].clone();
+        eventually("both are summed up", || spend("b")["requests"] == 1 && spend("a")["cost"].as_f64() > Some(0.0));
+        // Requests that came before the price was known have none, and get one.
+        let requests = spend("a")["requests"].as_f64().unwrap();
+        let before = spend("a")["cost"].as_f64().unwrap();
+        assert!(import(&gateway, place, &priced(3e-6), &[]).0);
+        let (done, text) = run(&gateway, place, &["reprice"], "");
+        let after = requests * 0.003;
+        let line = show(Unit::Dollars, (after * 1e9).round() as i64);
+        assert!(done && text.contains(&line) && text.contains("would change; --apply writes them"), "{text}");
+        assert!(text.contains("1 sums stay as they are"), "{text}");
+        assert_eq!(spend("a")["cost"].as_f64(), Some(before), "nothing is written");
+        let (done, text) = run(&gateway, place, &["reprice", "--from", "2020-01-01", "--apply"], "");
+        assert!(done && text.contains("sums written, in"), "{text}");
+        let row = spend("a");
+        assert!((row["cost"].as_f64().unwrap() - after).abs() < 1e-9, "{row}");
+        assert_eq!(row["unpriced"], json!(0));
+        let (_, text) = run(&gateway, place, &["reprice", "--to", "2020-01-01"], "");
+        assert!(text.contains("0 sums would change"), "{text}");
     });
 }

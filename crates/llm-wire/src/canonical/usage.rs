@@ -26,6 +26,14 @@ pub struct Usage {
     pub output_total: u64,
     /// Of `output_total`: reasoning.
     pub reasoning: u64,
+    /// Of `input_total`: audio, where it is counted apart.
+    pub audio_input: u64,
+    /// Of `input_total`: pictures, where they are counted apart.
+    pub image_input: u64,
+    /// Of `output_total`: audio, where it is counted apart.
+    pub audio_output: u64,
+    /// Of `output_total`: pictures, where they are counted apart.
+    pub image_output: u64,
     /// Calls of tools that ran at the provider, such as web searches. Requests, not tokens.
     pub server_tools: u64,
     /// The numbers contradicted one another and were repaired; worth a metric.
@@ -155,6 +163,8 @@ impl Usage {
             let count = || value.as_u64().unwrap_or(0);
             match key.as_bytes() {
                 b"cached_tokens" => self.cache_read = count(),
+                b"audio_tokens" => self.audio_input = count(),
+                b"image_tokens" => self.image_input = count(),
                 // The second is DashScope's, which follows Anthropic's name.
                 b"cache_write_tokens" | b"cache_creation_input_tokens" => self.cache_write_5m = count(),
                 _ => {}
@@ -163,8 +173,14 @@ impl Usage {
     }
 
     fn output_details(&mut self, details: RawValue<'_>) {
-        if let Some(count) = details.find("reasoning_tokens").and_then(RawValue::as_u64) {
-            self.reasoning = count;
+        for (key, value, _) in details.members() {
+            let count = || value.as_u64().unwrap_or(0);
+            match key.as_bytes() {
+                b"reasoning_tokens" => self.reasoning = count(),
+                b"audio_tokens" => self.audio_output = count(),
+                b"image_tokens" => self.image_output = count(),
+                _ => {}
+            }
         }
     }
 }
@@ -206,6 +222,10 @@ mod tests {
             ),
             (r#"{"prompt_tokens":8,"completion_tokens":2,"total_tokens":15}"#, some(8, 0, 7, 5)),
             (r#"{"prompt_tokens":8,"total_tokens":8}"#, some(8, 0, 0, 0)),
+            (
+                r#"{"input_tokens":90,"input_tokens_details":{"image_tokens":50,"audio_tokens":30},"output_tokens":20,"output_tokens_details":{"audio_tokens":8,"image_tokens":7}}"#,
+                Usage { audio_input: 30, image_input: 50, audio_output: 8, image_output: 7, ..some(90, 0, 20, 0) },
+            ),
             (r#"{"total_tokens":3}"#, some(3, 0, 0, 0)),
             (r#"{"prompt_tokens":8,"completion_tokens":2,"total_tokens":3}"#, some(8, 0, 2, 0)),
             (

@@ -11,6 +11,7 @@ use crate::control_plane::store::error::Answer;
 
 pub use hours::{Sum, Summary};
 pub use rows::{ErrorRow, PriceRow, RequestRow, Row};
+pub use spend::{LedgerRow, Recost};
 pub use spend::{Spend, SpendBy, SpendKey, SpendQuery, SpendSums};
 pub use table::{Column, GROUPS, Kind, Table, Value};
 
@@ -118,6 +119,12 @@ pub trait Tables: Send + Sync {
 
     /// Gives sums of days, as [`spend::arrange`] leaves them.
     fn spend(&self, query: SpendQuery) -> Answer<'_, Vec<Spend>>;
+
+    /// Gives the sums of days from one day to another as the table has them.
+    fn ledger(&self, from: i64, to: i64) -> Answer<'_, Vec<LedgerRow>>;
+
+    /// Corrects the cost of sums, all or none.
+    fn recost(&self, changes: Vec<Recost>) -> Answer<'_, ()>;
 
     /// Removes the sums of days before this one. Gives how many rows there were.
     fn forget_spend(&self, day: i64) -> Answer<'_, u64>;

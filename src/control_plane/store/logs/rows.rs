@@ -1,6 +1,7 @@
 //! The rows with their columns' names, which are those of llm-proxy v1, and two of
 //! our own: `cost` and `model_requested`.
 
+use crate::config::prices::{Price, fields};
 use crate::control_plane::store::logs::table::{Column, Kind, Table, Value};
 
 /// A row of one of the tables.
@@ -168,6 +169,24 @@ table! {
         cache_write_5m: Option<f64>, Real;
         cache_write_1h: Option<f64>, Real;
         reasoning: Option<f64>, Real;
+        /// The other prices, as `config::prices::fields` reads them.
+        more: Option<String>, Text;
+    }
+}
+
+impl PriceRow {
+    pub fn priced(model: String, price: &Price) -> PriceRow {
+        PriceRow {
+            id: 0,
+            model,
+            input: price.input,
+            output: price.output,
+            cache_read: price.cache_read,
+            cache_write_5m: price.cache_write_5m,
+            cache_write_1h: price.cache_write_1h,
+            reasoning: price.reasoning,
+            more: fields::write_more(price),
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! What was spent, summed by day in the table `spend_days`, whatever becomes of the rows of single
 //! requests.
 
+use std::fmt;
+
 use sha2::{Digest, Sha256};
 
 use crate::control_plane::store::logs::table::GROUPS;
@@ -49,6 +51,83 @@ impl SpendKey {
         digits.truncate(32);
         digits
     }
+}
+
+/// The texts of a key.
+const TEXTS: usize = 7;
+
+/// The tier of prices that was applied, as [`SpendKey::tier`] has it: `flex`, `>200000`, `flex >200000`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TierOfPrices<'t> {
+    /// The tier of service; empty is the standard one.
+    pub tier: &'t str,
+    /// The length of a prompt from which the prices apply; 0 for every prompt.
+    pub above: u64,
+}
+
+impl fmt::Display for TierOfPrices<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.tier)?;
+        let space = if self.tier.is_empty() { "" } else { " " };
+        if self.above > 0 { write!(f, "{space}>{}", self.above) } else { Ok(()) }
+    }
+}
+
+impl TierOfPrices<'_> {
+    pub fn parse(text: &str) -> TierOfPrices<'_> {
+        let (tier, above) = text.split_once('>').unwrap_or((text, "0"));
+        TierOfPrices { tier: tier.trim_end(), above: above.parse().unwrap_or(0) }
+    }
+}
+
+/// A row of the table.
+#[derive(Debug, Clone)]
+pub struct LedgerRow {
+    pub key: SpendKey,
+    /// What tells it apart from the others of its day.
+    pub digest: String,
+    pub sums: SpendSums,
+}
+
+impl LedgerRow {
+    /// Whether it was made of rows of the request log, so that groups, tags and the kinds of tokens are not
+    /// known.
+    pub fn is_from_log(&self) -> bool {
+        self.digest.starts_with("log-")
+    }
+}
+
+/// What is added to a row whose cost is corrected.
+#[derive(Debug, Clone)]
+pub struct Recost {
+    pub day: i64,
+    /// [`LedgerRow::digest`].
+    pub key: String,
+    pub cost: i64,
+    pub unpriced: i64,
+}
+
+/// Rows that are read at once.
+pub const LEDGER_PAGE: i64 = 5000;
+
+/// Makes a row of what `spend_sql::ledger` selects.
+pub fn ledger_row<E>(
+    day: i64,
+    mut text: impl FnMut(usize) -> Result<String, E>,
+    mut number: impl FnMut(usize) -> Result<i64, E>,
+) -> Result<LedgerRow, E> {
+    let key = SpendKey {
+        day,
+        credential: text(2)?,
+        group_path: text(3)?,
+        tags: text(4)?,
+        model: text(5)?,
+        provider: text(6)?,
+        upstream_model: text(7)?,
+        tier: text(8)?,
+    };
+    let digest = text(1)?;
+    Ok(LedgerRow { key, digest, sums: SpendSums::read(|at| number(at + 2 + TEXTS))? })
 }
 
 macro_rules! sums {
@@ -216,5 +295,15 @@ mod tests {
             rows.iter().map(|row| (row.group.as_deref(), row.day.unwrap(), row.sums.cost, row.sums.requests)).collect();
         let expected = [(Some("a"), DAY, 3, 1), (None, DAY, 1, 1), (Some("b"), 0, 7, 2), (Some("a"), 0, 5, 1)];
         assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn tiers_there_and_back() {
+        for (tier, above, text) in [("", 0, ""), ("flex", 0, "flex"), ("", 200_000, ">200000"), ("flex", 9, "flex >9")]
+        {
+            let of = TierOfPrices { tier, above };
+            assert_eq!(of.to_string(), text);
+            assert_eq!(TierOfPrices::parse(text), of);
+        }
     }
 }

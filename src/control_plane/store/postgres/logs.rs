@@ -8,8 +8,8 @@ use crate::control_plane::store::hours_sql;
 use crate::control_plane::store::log_sql as sql;
 use crate::control_plane::store::log_sql::{Dialect, Statement};
 use crate::control_plane::store::logs::{
-    Filter, Hour, Kind, Line, Listing, Query, Spend, SpendKey, SpendQuery, SpendSums, Stats, Sum, Summary, Table,
-    Tables, Value, Which,
+    Filter, Hour, Kind, LedgerRow, Line, Listing, Query, Recost, Spend, SpendKey, SpendQuery, SpendSums, Stats, Sum,
+    Summary, Table, Tables, Value, Which,
 };
 use crate::control_plane::store::postgres::connection::{READ_TIMEOUT, with_timeout};
 use crate::control_plane::store::postgres::explain::QueryError;
@@ -196,6 +196,22 @@ impl Tables for Postgres {
         Box::pin(async move {
             let mut guarded = self.other(&self.log_reader).await?;
             let answer = with_timeout(&self.access, READ_TIMEOUT, spend::read(&guarded.client, &query)).await;
+            guarded.settle(answer)
+        })
+    }
+
+    fn ledger(&self, from: i64, to: i64) -> Answer<'_, Vec<LedgerRow>> {
+        Box::pin(async move {
+            let mut guarded = self.other(&self.log_reader).await?;
+            let answer = with_timeout(&self.access, READ_TIMEOUT, spend::ledger(&guarded.client, from, to)).await;
+            guarded.settle(answer)
+        })
+    }
+
+    fn recost(&self, changes: Vec<Recost>) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let mut guarded = self.other(&self.log_writer).await?;
+            let answer = with_timeout(&self.access, READ_TIMEOUT, spend::recost(&mut guarded.client, &changes)).await;
             guarded.settle(answer)
         })
     }

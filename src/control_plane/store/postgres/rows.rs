@@ -32,7 +32,7 @@ const MODELS: &str = "SELECT id, name, members::text, overrides::text, options::
 
 const BUDGETS: &str = "SELECT id, name::text, scope::text, subject::text, unit::text, amount, period::text, time_zone::text, \
     is_hard, warn_at::text, is_enabled, row_version, extract(epoch FROM created_at)::float8, \
-    extract(epoch FROM updated_at)::float8 FROM budgets WHERE row_version > $1 ORDER BY id";
+    extract(epoch FROM updated_at)::float8, downgrade_to::text FROM budgets WHERE row_version > $1 ORDER BY id";
 
 /// A version before that of every row.
 pub(super) const BEFORE_ALL: i64 = -1;
@@ -89,6 +89,7 @@ fn budget(row: &Row) -> BudgetRow {
         warn_at: text(row, 9).unwrap_or_default(),
         is_enabled: switch(row, 10),
         stamp: stamp(row, 11),
+        downgrade_to: text(row, 14).filter(|model| !model.is_empty()),
     }
 }
 

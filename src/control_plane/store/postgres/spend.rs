@@ -4,7 +4,7 @@ use tokio_postgres::{Client, Row};
 
 use crate::control_plane::store::log_sql::Dialect;
 use crate::control_plane::store::logs::spend;
-use crate::control_plane::store::logs::{Spend, SpendKey, SpendQuery, SpendSums};
+use crate::control_plane::store::logs::{LedgerRow, Recost, Spend, SpendKey, SpendQuery, SpendSums};
 use crate::control_plane::store::postgres::explain::QueryError;
 use crate::control_plane::store::postgres::statement::{AT_ONCE, values};
 use crate::control_plane::store::spend_sql;
@@ -32,6 +32,31 @@ pub(super) async fn read(client: &Client, query: &SpendQuery) -> Result<Vec<Spen
     };
     let rows = found.iter().map(read).collect::<Result<_, _>>()?;
     Ok(spend::arrange(query, rows))
+}
+
+pub(super) async fn ledger(client: &Client, from: i64, to: i64) -> Result<Vec<LedgerRow>, QueryError> {
+    let mut all: Vec<LedgerRow> = Vec::new();
+    loop {
+        let after =
+            all.last().map_or((from.saturating_sub(1), "~".to_owned()), |row| (row.key.day, row.digest.clone()));
+        let select = spend_sql::ledger(Dialect::Postgres, (after.0, &after.1), to);
+        let found = client.query_typed(&select.sql, &values(&select)).await?;
+        for row in &found {
+            all.push(spend::ledger_row(row.try_get(0)?, |at| row.try_get(at), |at| row.try_get(at))?);
+        }
+        if (found.len() as i64) < spend::LEDGER_PAGE {
+            return Ok(all);
+        }
+    }
+}
+
+pub(super) async fn recost(client: &mut Client, changes: &[Recost]) -> Result<(), QueryError> {
+    let transaction = client.transaction().await?;
+    for change in changes {
+        let statement = spend_sql::recost(Dialect::Postgres, change);
+        transaction.execute_typed(&statement.sql, &values(&statement)).await?;
+    }
+    Ok(transaction.commit().await?)
 }
 
 pub(super) async fn forget(client: &Client, day: i64) -> Result<u64, QueryError> {

@@ -216,10 +216,12 @@ const UPDATE_GROUP: &str = "UPDATE credential_groups SET name = $1, parent = $2,
     max_concurrency = $7, metadata = coalesce(nullif($8, ''), '{}')::jsonb, is_enabled = $9 WHERE id = $10";
 
 const ADD_BUDGET: &str = "INSERT INTO budgets (name, scope, subject, unit, amount, period, time_zone, is_hard, warn_at, \
-    is_enabled) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, coalesce(nullif($9, ''), '[]')::jsonb, $10) RETURNING id";
+    is_enabled, downgrade_to) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, coalesce(nullif($9, ''), '[]')::jsonb, $10, $11) RETURNING id";
 
 const UPDATE_BUDGET: &str = "UPDATE budgets SET name = $1, scope = $2, subject = $3, unit = $4, amount = $5, period = $6, \
-    time_zone = $7, is_hard = $8, warn_at = coalesce(nullif($9, ''), '[]')::jsonb, is_enabled = $10 WHERE id = $11";
+    time_zone = $7, is_hard = $8, warn_at = coalesce(nullif($9, ''), '[]')::jsonb, is_enabled = $10, downgrade_to = $11 \
+    WHERE id = $12";
 
 fn budget(row: &BudgetRow) -> Vec<Value<'_>> {
     vec![
@@ -233,6 +235,7 @@ fn budget(row: &BudgetRow) -> Vec<Value<'_>> {
         (&row.is_hard, Type::BOOL),
         (&row.warn_at, Type::TEXT),
         (&row.is_enabled, Type::BOOL),
+        (&row.downgrade_to, Type::TEXT),
     ]
 }
 

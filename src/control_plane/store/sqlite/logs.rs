@@ -8,8 +8,8 @@ use crate::control_plane::store::hours_sql;
 use crate::control_plane::store::log_sql as sql;
 use crate::control_plane::store::log_sql::Dialect;
 use crate::control_plane::store::logs::{
-    Column, Filter, Hour, Kind, Line, Listing, Query, Spend, SpendKey, SpendQuery, SpendSums, Stats, Sum, Summary,
-    Table, Tables, Value, Which,
+    Column, Filter, Hour, Kind, LedgerRow, Line, Listing, Query, Recost, Spend, SpendKey, SpendQuery, SpendSums, Stats,
+    Sum, Summary, Table, Tables, Value, Which,
 };
 use crate::control_plane::store::sqlite::changes::FileWatch;
 use crate::control_plane::store::sqlite::statement::values;
@@ -197,6 +197,14 @@ impl Tables for Sqlite {
 
     fn spend(&self, query: SpendQuery) -> Answer<'_, Vec<Spend>> {
         self.on_side(move |connection| spend::read(connection, &query))
+    }
+
+    fn ledger(&self, from: i64, to: i64) -> Answer<'_, Vec<LedgerRow>> {
+        self.on_side(move |connection| spend::ledger(connection, from, to))
+    }
+
+    fn recost(&self, changes: Vec<Recost>) -> Answer<'_, ()> {
+        self.on_side(move |connection| spend::recost(connection, &changes))
     }
 
     fn forget_spend(&self, day: i64) -> Answer<'_, u64> {

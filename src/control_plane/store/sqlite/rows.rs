@@ -17,7 +17,7 @@ const CREDENTIALS: &str = "SELECT id, row_version, created_at, updated_at, crede
 const GROUPS: &str = "SELECT id, row_version, created_at, updated_at, name, parent, allowed_models, rate_limit, burst, \
                       tokens_per_minute, max_concurrency, metadata, is_enabled FROM credential_groups";
 const BUDGETS: &str = "SELECT id, row_version, created_at, updated_at, name, scope, subject, unit, amount, period, time_zone, \
-                       is_hard, warn_at, is_enabled FROM budgets";
+                       is_hard, warn_at, is_enabled, downgrade_to FROM budgets";
 
 const MODELS: &str = "SELECT id, row_version, created_at, updated_at, name, members, overrides, options, is_enabled \
                       FROM virtual_models";
@@ -158,6 +158,7 @@ fn budget(row: &Row<'_>) -> rusqlite::Result<BudgetRow> {
         is_hard: row.get(11)?,
         warn_at: text(row, 12)?,
         is_enabled: row.get(13)?,
+        downgrade_to: name(row, 14)?,
     })
 }
 

@@ -4,7 +4,7 @@ use rusqlite::{Connection, Row, TransactionBehavior};
 
 use crate::control_plane::store::log_sql::Dialect;
 use crate::control_plane::store::logs::spend;
-use crate::control_plane::store::logs::{Spend, SpendKey, SpendQuery, SpendSums};
+use crate::control_plane::store::logs::{LedgerRow, Recost, Spend, SpendKey, SpendQuery, SpendSums};
 use crate::control_plane::store::spend_sql;
 use crate::control_plane::store::sqlite::statement::values;
 
@@ -32,6 +32,33 @@ pub(super) fn read(connection: &Connection, query: &SpendQuery) -> rusqlite::Res
     };
     let rows = prepared.query_map(values(&select), read)?.collect::<rusqlite::Result<_>>()?;
     Ok(spend::arrange(query, rows))
+}
+
+pub(super) fn ledger(connection: &Connection, from: i64, to: i64) -> rusqlite::Result<Vec<LedgerRow>> {
+    let mut all: Vec<LedgerRow> = Vec::new();
+    loop {
+        let after =
+            all.last().map_or((from.saturating_sub(1), "~".to_owned()), |row| (row.key.day, row.digest.clone()));
+        let select = spend_sql::ledger(Dialect::Sqlite, (after.0, &after.1), to);
+        let mut prepared = connection.prepare(&select.sql)?;
+        let read = |row: &Row<'_>| spend::ledger_row(row.get(0)?, |at| row.get(at), |at| row.get(at));
+        let before = all.len();
+        for row in prepared.query_map(values(&select), read)? {
+            all.push(row?);
+        }
+        if ((all.len() - before) as i64) < spend::LEDGER_PAGE {
+            return Ok(all);
+        }
+    }
+}
+
+pub(super) fn recost(connection: &mut Connection, changes: &[Recost]) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for change in changes {
+        let statement = spend_sql::recost(Dialect::Sqlite, change);
+        transaction.execute(&statement.sql, values(&statement))?;
+    }
+    transaction.commit()
 }
 
 pub(super) fn forget(connection: &Connection, day: i64) -> rusqlite::Result<u64> {

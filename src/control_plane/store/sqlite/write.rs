@@ -265,8 +265,8 @@ fn update_group(transaction: &Transaction<'_>, row: &GroupRow) -> rusqlite::Resu
 
 fn add_budget(transaction: &Transaction<'_>, row: &BudgetRow) -> rusqlite::Result<i64> {
     transaction.execute(
-        "INSERT INTO budgets (name, scope, subject, unit, amount, period, time_zone, is_hard, warn_at, is_enabled) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        "INSERT INTO budgets (name, scope, subject, unit, amount, period, time_zone, is_hard, warn_at, is_enabled, \
+         downgrade_to) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         params![
             row.name,
             row.scope,
@@ -278,6 +278,7 @@ fn add_budget(transaction: &Transaction<'_>, row: &BudgetRow) -> rusqlite::Resul
             row.is_hard,
             list(&row.warn_at),
             row.is_enabled,
+            row.downgrade_to,
         ],
     )?;
     Ok(transaction.last_insert_rowid())
@@ -286,7 +287,7 @@ fn add_budget(transaction: &Transaction<'_>, row: &BudgetRow) -> rusqlite::Resul
 fn update_budget(transaction: &Transaction<'_>, row: &BudgetRow) -> rusqlite::Result<usize> {
     transaction.execute(
         "UPDATE budgets SET scope = ?2, subject = ?3, unit = ?4, amount = ?5, period = ?6, time_zone = ?7, is_hard = ?8, \
-         warn_at = ?9, is_enabled = ?10 WHERE id = ?1",
+         warn_at = ?9, is_enabled = ?10, downgrade_to = ?11 WHERE id = ?1",
         params![
             row.id,
             row.scope,
@@ -298,6 +299,7 @@ fn update_budget(transaction: &Transaction<'_>, row: &BudgetRow) -> rusqlite::Re
             row.is_hard,
             list(&row.warn_at),
             row.is_enabled,
+            row.downgrade_to,
         ],
     )
 }

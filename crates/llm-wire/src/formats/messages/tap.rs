@@ -228,7 +228,7 @@ impl Counts {
             output_total: self.output.saturating_add(more.output),
             reasoning: self.thinking,
             server_tools: self.server_tools,
-            repaired: false,
+            ..Usage::default()
         }
         .with_cache_outside()
     }

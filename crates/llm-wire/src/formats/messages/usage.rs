@@ -60,7 +60,7 @@ mod tests {
                 output_total: output.max(reasoning),
                 reasoning,
                 server_tools,
-                repaired: false,
+                ..Usage::default()
             }
             .with_cache_outside();
             let mut out = Vec::new();

@@ -1,0 +1,151 @@
+//! What tokens cost.
+
+use super::{Part, Price, Tier};
+
+/// Tokens of a request, by what they cost, and what else is paid for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Used {
+    /// All input, cached or not.
+    pub input: u64,
+    /// All output, reasoning included.
+    pub output: u64,
+    pub cache_read: u64,
+    pub cache_write_5m: u64,
+    pub cache_write_1h: u64,
+    pub reasoning: u64,
+    /// Of the input.
+    pub audio_input: u64,
+    pub image_input: u64,
+    /// Of the output.
+    pub audio_output: u64,
+    pub image_output: u64,
+    /// Searches and other calls of tools at the provider.
+    pub searches: u64,
+    pub requests: u64,
+}
+
+/// The prices that are in force for a request, in dollars per million tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Rates {
+    pub input: f64,
+    pub output: f64,
+    pub cache_read: f64,
+    pub cache_write_5m: f64,
+    pub cache_write_1h: f64,
+    pub reasoning: f64,
+    /// The length of a prompt from which they apply; 0 for every prompt.
+    pub above: u64,
+}
+
+/// A dollar for a million tokens is a thousand billionths for one.
+const PER_TOKEN: f64 = 1e3;
+const BILLIONTHS: f64 = 1e9;
+
+impl Price {
+    /// Returns the prices for a prompt of so many tokens. Tokens without a price of their own cost what
+    /// their kind does: cached tokens cost as input, reasoning tokens as output.
+    pub fn rates(&self, tier: Tier, prompt: u64) -> Rates {
+        let find = |part: Part| self.of_part(part, tier, prompt);
+        let (input, output) = (find(Part::Input).unwrap_or(0.0), find(Part::Output).unwrap_or(0.0));
+        let write_5m = find(Part::CacheWrite5m).unwrap_or(input);
+        Rates {
+            input,
+            output,
+            cache_read: find(Part::CacheRead).unwrap_or(input),
+            cache_write_5m: write_5m,
+            cache_write_1h: find(Part::CacheWrite1h).unwrap_or(write_5m),
+            reasoning: find(Part::Reasoning).unwrap_or(output),
+            above: self.special.iter().map(|special| special.above).filter(|above| *above < prompt).max().unwrap_or(0),
+        }
+    }
+
+    /// Returns the price of a part. A tier that has none of its own for long prompts costs so much more for
+    /// them as the standard one does.
+    fn of_part(&self, part: Part, tier: Tier, prompt: u64) -> Option<f64> {
+        let at = |tier: Tier, long: bool| {
+            let fits = |above: u64| if long { above > 0 && above < prompt } else { above == 0 };
+            let fitting = self.special.iter().filter(|special| special.tier == tier && fits(special.above));
+            let fitting = fitting.filter_map(|special| Some((special.above, special.parts[part as usize]?)));
+            fitting.max_by_key(|(above, _)| *above).map(|(_, dollars)| dollars)
+        };
+        let short = self.part(part);
+        let standard = at(Tier::Standard, true).or(short);
+        if tier == Tier::Standard {
+            return standard;
+        }
+        at(tier, true)
+            .or_else(|| {
+                let own = at(tier, false)?;
+                let factor = match (standard, short) {
+                    (Some(long), Some(short)) if short > 0.0 => long / short,
+                    _ => 1.0,
+                };
+                Some(own * factor)
+            })
+            .or(standard)
+    }
+
+    /// Returns the cost in billionths of a dollar.
+    pub fn cost(&self, tier: Tier, used: &Used) -> u64 {
+        self.cost_at(&self.rates(tier, used.input), used)
+    }
+
+    /// Returns the cost at these prices, in billionths of a dollar.
+    pub fn cost_at(&self, rates: &Rates, used: &Used) -> u64 {
+        let writes = used.cache_write_5m.saturating_add(used.cache_write_1h);
+        let apart = |price: Option<f64>, count: u64| price.map_or((0, 0.0), |dollars| (count, dollars));
+        let (audio_in, audio_in_price) = apart(self.audio_input, used.audio_input);
+        let (image_in, image_in_price) = apart(self.image_input, used.image_input);
+        let (audio_out, audio_out_price) = apart(self.audio_output, used.audio_output.min(used.output));
+        let (image_out, image_out_price) = apart(self.image_output, used.image_output.min(used.output));
+        let others = [used.cache_read, writes, audio_in, image_in];
+        let plain = others.iter().fold(used.input, |rest, other| rest.saturating_sub(*other));
+        let reasoning = used.reasoning.min(used.output);
+        let others = [reasoning, audio_out, image_out];
+        let visible = others.iter().fold(used.output, |rest, other| rest.saturating_sub(*other));
+        let parts = [
+            (plain, rates.input),
+            (used.cache_read, rates.cache_read),
+            (used.cache_write_5m, rates.cache_write_5m),
+            (used.cache_write_1h, rates.cache_write_1h),
+            (audio_in, audio_in_price),
+            (image_in, image_in_price),
+            (visible, rates.output),
+            (reasoning, rates.reasoning),
+            (audio_out, audio_out_price),
+            (image_out, image_out_price),
+        ];
+        let tokens = parts.iter().map(|(count, dollars)| *count as f64 * dollars * PER_TOKEN).sum::<f64>();
+        let fees = [(used.requests, self.per_request), (used.searches, self.per_search)];
+        let fees = fees.iter().map(|(count, dollars)| *count as f64 * dollars.unwrap_or(0.0) * BILLIONTHS).sum::<f64>();
+        (tokens + fees).round() as u64
+    }
+
+    /// Returns the most that a token of a prompt of this length may cost, and the most that one of a
+    /// response may, in billionths of a dollar; and what a request costs apart from its tokens.
+    pub fn most(&self, may: &May) -> (f64, f64, f64) {
+        let rates = self.rates(may.tier, may.prompt);
+        let writes = [rates.cache_write_5m, rates.cache_write_1h].into_iter().filter(|_| may.writes_cache);
+        let audio = [self.audio_input, self.image_input].into_iter().flatten().filter(|_| may.has_media);
+        let input = writes.chain(audio).fold(rates.input, f64::max);
+        let audio = self.audio_output.filter(|_| may.has_media);
+        let output = [audio, self.image_output].into_iter().flatten().fold(rates.output.max(rates.reasoning), f64::max);
+        let search = self.per_search.filter(|_| may.searches).unwrap_or(0.0);
+        let fees = self.per_request.unwrap_or(0.0) + search;
+        (input * PER_TOKEN, output * PER_TOKEN, fees * BILLIONTHS)
+    }
+}
+
+/// What a request may need, for [`Price::most`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct May {
+    pub tier: Tier,
+    /// Tokens of the prompt.
+    pub prompt: u64,
+    /// Whether the prompt may be written to a cache.
+    pub writes_cache: bool,
+    /// Whether it has audio or pictures, or asks for audio.
+    pub has_media: bool,
+    /// Whether the provider may search.
+    pub searches: bool,
+}
