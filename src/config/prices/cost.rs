@@ -1,6 +1,6 @@
 //! What tokens cost.
 
-use super::{Part, Price, Tier};
+use super::price::{Part, Price, Tier};
 
 /// Tokens of a request, by what they cost, and what else is paid for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Part, Price, Special, Tier};
+use super::price::{Part, Price, Special, Tier};
 
 /// A base name, its factor to dollars per million tokens, and what it sets. Of two rows for the same
 /// price the later one counts.
@@ -183,4 +183,13 @@ fn number(value: &Value) -> Option<f64> {
 /// Rounded to a millionth of a dollar: the rest is noise of the factor.
 fn rounded(dollars: f64) -> f64 {
     (dollars * 1e6).round() / 1e6
+}
+
+impl Price {
+    /// Reads the price in `metadata`. `None` if it has no price of a token, a request or a search.
+    pub fn of(metadata: &Value) -> Option<Price> {
+        let price = read(metadata);
+        let is_known = [price.input, price.output, price.per_request, price.per_search, price.image_output];
+        is_known.iter().any(Option::is_some).then_some(price)
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::Price;
+use super::price::Price;
 
 /// Prices of common models with the page that each was read on and the day. They are used while the
 /// table `prices` has no row.

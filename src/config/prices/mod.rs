@@ -3,6 +3,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | [`price`] | the price of a model |
 //! | [`fields`] | the names of such lists, and what each sets |
 //! | [`cost`] | what tokens cost: by kind, by the length of the prompt, by the tier of service |
 //! | [`table`] | prices by names and patterns |
@@ -11,123 +12,13 @@
 pub mod cost;
 pub mod fields;
 pub mod list;
+pub mod price;
 pub mod table;
 
 pub use cost::{Rates, Used};
 pub use list::{Published, common, published};
+pub use price::{Part, Price, Special, Tier};
 pub use table::PriceTable;
-
-use serde_json::Value;
-
-/// The price of a model. Of tokens in dollars per million; `None` is unknown.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Price {
-    pub input: Option<f64>,
-    pub output: Option<f64>,
-    pub cache_read: Option<f64>,
-    /// Tokens written to a cache for five minutes, or for an unknown time.
-    pub cache_write_5m: Option<f64>,
-    /// Tokens written to a cache for an hour.
-    pub cache_write_1h: Option<f64>,
-    pub reasoning: Option<f64>,
-    pub audio_input: Option<f64>,
-    pub audio_output: Option<f64>,
-    pub image_input: Option<f64>,
-    pub image_output: Option<f64>,
-    /// Of a request, in dollars.
-    pub per_request: Option<f64>,
-    /// Of a search at the provider, in dollars.
-    pub per_search: Option<f64>,
-    /// Other prices of tokens for long prompts and for other tiers of service, in no order.
-    pub special: Box<[Special]>,
-}
-
-/// Prices of tokens for prompts of more than `above` tokens, at a tier of service.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Special {
-    pub tier: Tier,
-    /// 0 is every prompt.
-    pub above: u64,
-    /// By [`Part`].
-    pub parts: [Option<f64>; Part::COUNT],
-}
-
-/// A kind of token that may have special prices.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(usize)]
-pub enum Part {
-    Input,
-    Output,
-    CacheRead,
-    CacheWrite5m,
-    CacheWrite1h,
-    Reasoning,
-}
-
-impl Part {
-    pub const COUNT: usize = 6;
-}
-
-/// A tier of service, which requests ask for with `service_tier`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum Tier {
-    #[default]
-    Standard,
-    Batch,
-    Flex,
-    Priority,
-}
-
-impl Tier {
-    const OTHERS: [Tier; 3] = [Tier::Batch, Tier::Flex, Tier::Priority];
-
-    /// Empty for the standard one.
-    pub fn name(self) -> &'static str {
-        match self {
-            Tier::Standard => "",
-            Tier::Batch => "batch",
-            Tier::Flex => "flex",
-            Tier::Priority => "priority",
-        }
-    }
-
-    /// Returns the tier of this name. `auto`, `default` and what is not known are the standard one.
-    pub fn of(name: &[u8]) -> Tier {
-        Tier::OTHERS.into_iter().find(|tier| tier.name().as_bytes() == name).unwrap_or_default()
-    }
-
-    /// Returns the tier that the body of a request asks for. What looks like the member and is a text
-    /// within another one is not told apart, since nothing but the price depends on it.
-    pub fn asked_for(body: &[u8]) -> Tier {
-        const NAME: &[u8] = br#""service_tier""#;
-        let Some(at) = memchr::memmem::find(body, NAME) else { return Tier::Standard };
-        let rest = body[at + NAME.len()..].trim_ascii_start();
-        let Some(rest) = rest.strip_prefix(b":") else { return Tier::Standard };
-        let Some(rest) = rest.trim_ascii_start().strip_prefix(b"\"") else { return Tier::Standard };
-        let end = rest.iter().position(|byte| *byte == b'"').unwrap_or(0);
-        Tier::of(&rest[..end])
-    }
-}
-
-impl Price {
-    /// Reads the price in `metadata`. `None` if it has no price of a token, a request or a search.
-    pub fn of(metadata: &Value) -> Option<Price> {
-        let price = fields::read(metadata);
-        let is_known = [price.input, price.output, price.per_request, price.per_search, price.image_output];
-        is_known.iter().any(Option::is_some).then_some(price)
-    }
-
-    fn part(&self, part: Part) -> Option<f64> {
-        match part {
-            Part::Input => self.input,
-            Part::Output => self.output,
-            Part::CacheRead => self.cache_read,
-            Part::CacheWrite5m => self.cache_write_5m,
-            Part::CacheWrite1h => self.cache_write_1h,
-            Part::Reasoning => self.reasoning,
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Price;
+use super::price::Price;
 use crate::config::models::{Entry, Mapping};
 use crate::config::pattern::Pattern;
 

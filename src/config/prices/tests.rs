@@ -1,6 +1,6 @@
 //! Prices, as lists name them, and what they come to.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::cost::May;
 use super::*;
