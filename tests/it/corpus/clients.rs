@@ -59,10 +59,10 @@ const TABLE: &[(&str, &str, Right)] = &[
     ("POST", "/v1/responses/input_tokens", Right::Relayed(COUNT_RESPONSES, None)),
     // Codex tries this first, and falls back to POST at once only when it reads 426.
     ("GET", "/v1/responses", Right::Error(426, Format::Responses, NO_WEBSOCKET)),
-    ("GET", "/v1/responses/resp_1", Right::Error(404, Format::Responses, NO_STATE)),
-    ("GET", "/v1/responses/resp_1/input_items", Right::Error(404, Format::Responses, NO_STATE)),
-    ("DELETE", "/v1/responses/resp_1", Right::Error(404, Format::Responses, NO_STATE)),
-    ("POST", "/v1/responses/resp_1/cancel", Right::Error(404, Format::Responses, NO_STATE)),
+    ("GET", "/v1/responses/resp_1", Right::Relayed(sample::RESPONSES.answer, None)),
+    ("GET", "/v1/responses/resp_1/input_items", Right::Relayed(sample::RESPONSES.answer, None)),
+    ("DELETE", "/v1/responses/resp_1", Right::Relayed(sample::RESPONSES.answer, None)),
+    ("POST", "/v1/responses/resp_1/cancel", Right::Relayed(sample::RESPONSES.answer, None)),
     ("POST", "/v1/responses/compact", Right::Relayed(sample::RESPONSES.answer, None)),
     ("POST", "/v1/conversations", Right::Error(404, Format::Responses, NO_STATE)),
     ("POST", "/v1/messages/batches", Right::Error(404, Format::Messages, NO_STATE)),
@@ -283,9 +283,13 @@ fn check(request: &Recorded, right: &Right, response: &Response, heard: &[Reques
 /// The request arrived as it was sent, save for what is the gateway's.
 fn check_heard(request: &Recorded, received: &[Request]) -> Checked {
     let [received] = received else { return Err(format!("the provider was asked {} times", received.len())) };
-    if received.target != request.path || received.body != request.body().as_bytes() {
+    if received.method != request.method
+        || received.target != request.path
+        || received.body != request.body().as_bytes()
+    {
         return Err(format!(
-            "the provider was asked {} {:?}",
+            "the provider was asked {} {} {:?}",
+            received.method,
             received.target,
             String::from_utf8_lossy(&received.body)
         ));
