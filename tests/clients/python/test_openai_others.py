@@ -44,10 +44,18 @@ def test_completion_streamed(openai_client):
 
 def test_what_needs_state_is_not_found(openai_client):
     for call in [
-        lambda: openai_client.responses.retrieve("resp_1"),
+        lambda: openai_client.conversations.create(),
         lambda: openai_client.files.list(),
         lambda: openai_client.batches.list(),
     ]:
         with pytest.raises(openai.NotFoundError) as error:
             call()
         assert error.value.code == "not_supported"
+
+
+def test_a_response_that_no_provider_keeps_is_not_found(openai_client):
+    """The mock keeps none: its own refusal reaches the client."""
+    with pytest.raises(openai.NotFoundError):
+        openai_client.responses.retrieve("resp_1")
+    with pytest.raises(openai.NotFoundError):
+        openai_client.responses.delete("resp_1")
