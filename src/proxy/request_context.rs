@@ -27,7 +27,7 @@ use crate::shared::issued_ids::IdHash;
 use crate::telemetry::record::Short;
 use llm_http::{Method, RequestHead};
 use llm_wire::error::{Error, Kind};
-use llm_wire::passthrough::continuation::{self, Continuation, Manner};
+use llm_wire::passthrough::continuation::{self, Continuation, ContinuationMethod};
 use llm_wire::passthrough::peek;
 
 /// What follows on a client's connection after a request.
@@ -198,8 +198,8 @@ impl RequestContext<'_> {
 
     /// Replaces the body by one that asks another provider to go on with the stream. Returns false if
     /// there is no such body, or no room for it.
-    pub fn continue_stream(&mut self, continuation: Box<Continuation>, manner: Manner) -> bool {
-        let Some(body) = continuation::request(self.body(), &continuation, manner) else { return false };
+    pub fn continue_stream(&mut self, continuation: Box<Continuation>, method: ContinuationMethod) -> bool {
+        let Some(body) = continuation::request(self.body(), &continuation, method) else { return false };
         let Ok(peeked) = peek::peek(&body) else { return false };
         let (value, span) = (peeked.model_at.clone(), peeked.stream_options.map(|(_, span)| span));
         let mut held = self.core.shared.body_memory.hold();

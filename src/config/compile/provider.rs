@@ -31,7 +31,7 @@ const MAX_WEIGHT: u32 = 1_000_000;
 /// The meaning of a `provider_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Type {
-    /// Spoken to in this format.
+    /// A provider of this format.
     Speaks(Format),
     /// As `Speaks(Chat)`, with the key in `api-key`.
     Azure,

@@ -4,7 +4,7 @@
 use super::super::endpoint::Operation;
 use super::super::request_context::RequestContext;
 use crate::config::rescue::Rescue as Setting;
-use llm_wire::passthrough::continuation::{Continuation, Fit, Spoken};
+use llm_wire::passthrough::continuation::{Continuation, Fit, StreamedText};
 use llm_wire::passthrough::splice::Splice;
 use llm_wire::passthrough::tap::FrameKind;
 use llm_wire::sse::{self, Frame};
@@ -14,7 +14,7 @@ pub(super) enum Rescue {
     /// It is switched off, the stream can't be continued, or was continued before.
     Off,
     /// The stream may break off yet.
-    Listening(Box<Spoken>),
+    Recording(Box<StreamedText>),
     /// The stream goes on where another one broke off.
     Continuing(Box<Continuation>),
 }
@@ -30,7 +30,7 @@ impl Rescue {
             Setting::Off => Rescue::Off,
             Setting::By(_) if !is_chat || req.route.operation != Operation::Generate => Rescue::Off,
             Setting::By(_) => {
-                Spoken::new(req.route.format).map_or(Rescue::Off, |spoken| Rescue::Listening(spoken.into()))
+                StreamedText::new(req.route.format).map_or(Rescue::Off, |streamed| Rescue::Recording(streamed.into()))
             }
         }
     }
@@ -49,13 +49,13 @@ impl Rescue {
 
     /// Returns whether another provider could go on if the stream broke off now.
     pub(super) fn can_go_on(&self) -> bool {
-        matches!(self, Rescue::Listening(spoken) if spoken.can_be_continued())
+        matches!(self, Rescue::Recording(streamed) if streamed.can_be_continued())
     }
 
     /// Returns what another provider needs to go on.
     pub(super) fn continuation(&self) -> Option<Box<Continuation>> {
         match self {
-            Rescue::Listening(spoken) => spoken.continuation().map(Box::new),
+            Rescue::Recording(streamed) => streamed.continuation().map(Box::new),
             Rescue::Off | Rescue::Continuing(_) => None,
         }
     }
@@ -65,8 +65,8 @@ impl Rescue {
     pub(super) fn note(&mut self, frame: &Frame<'_>, kind: FrameKind, out: &mut Vec<u8>) -> Option<Option<Splice>> {
         match self {
             Rescue::Off => Some(None),
-            Rescue::Listening(spoken) => {
-                spoken.frame(frame);
+            Rescue::Recording(streamed) => {
+                streamed.frame(frame);
                 Some(None)
             }
             Rescue::Continuing(continuation) => match continuation.fit(frame, kind, out) {

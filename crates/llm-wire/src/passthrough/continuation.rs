@@ -1,9 +1,9 @@
 //! Continues a stream that broke off with the stream of another provider, in the Chat and the Messages
 //! format.
 //!
-//! [`Spoken`] listens to the first stream and keeps its text, as long as text is all that it has: a
-//! call of a tool or a thought can't be taken up by another model. [`request`] makes the request for the
-//! rest, and [`Continuation`] fits the events of the second stream to what the client has.
+//! [`StreamedText`] keeps the text of the first stream, as long as text is all that it has: a call of
+//! a tool or a thought can't be taken up by another model. [`request`] makes the request for the rest,
+//! and [`Continuation`] fits the events of the second stream to what the client has.
 
 use std::ops::Range;
 
@@ -16,9 +16,9 @@ use crate::sse::Frame;
 /// The longest text that is kept, in bytes of its JSON form.
 const MAX_TEXT: usize = 256 << 10;
 
-/// How the next provider is asked for the rest.
+/// How the rest is requested from the next provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Manner {
+pub enum ContinuationMethod {
     /// The text so far as a message of the assistant, and a message of the user that asks for what
     /// follows. Every model takes that.
     Prompt,
@@ -26,9 +26,9 @@ pub enum Manner {
     Prefill,
 }
 
-/// What a stream has said so far.
+/// The text that a stream has brought so far.
 #[derive(Debug)]
-pub struct Spoken {
+pub struct StreamedText {
     format: Format,
     /// The text as it stands in JSON strings, without their quotes.
     text: Vec<u8>,
@@ -42,12 +42,12 @@ pub struct Spoken {
     is_open: bool,
 }
 
-impl Spoken {
-    /// Listens to a stream. `None` for a format of which streams are not continued.
-    pub fn new(format: Format) -> Option<Spoken> {
+impl StreamedText {
+    /// Begins with nothing. `None` for a format of which streams are not continued.
+    pub fn new(format: Format) -> Option<StreamedText> {
         let is_supported = matches!(format, Format::Chat | Format::Messages);
         let (text, id) = Default::default();
-        is_supported.then_some(Spoken { format, text, is_unfit: false, id, blocks: 0, is_open: false })
+        is_supported.then_some(StreamedText { format, text, is_unfit: false, id, blocks: 0, is_open: false })
     }
 
     /// Takes an event in.
@@ -145,7 +145,7 @@ const PROMPT: &str = "The connection broke in the middle of your last message. C
                       write only what follows, repeat nothing, and add no introduction.";
 
 /// Returns the body of the request for the rest. `None` if `body` has no list of messages.
-pub fn request(body: &[u8], continuation: &Continuation, manner: Manner) -> Option<Vec<u8>> {
+pub fn request(body: &[u8], continuation: &Continuation, method: ContinuationMethod) -> Option<Vec<u8>> {
     let (_, messages, at) = walk::members(body).find(|(key, ..)| key.eq_str("messages"))?;
     if messages.kind() != RawKind::Array || messages.elements().next().is_none() {
         return None;
@@ -153,7 +153,7 @@ pub fn request(body: &[u8], continuation: &Continuation, manner: Manner) -> Opti
     let mut more = b",{\"role\":\"assistant\",\"content\":\"".to_vec();
     more.extend_from_slice(&continuation.text);
     more.extend_from_slice(b"\"}");
-    if manner == Manner::Prompt {
+    if method == ContinuationMethod::Prompt {
         more.extend_from_slice(b",{\"role\":\"user\",\"content\":\"");
         more.extend_from_slice(PROMPT.as_bytes());
         more.extend_from_slice(b"\"}");
@@ -262,15 +262,15 @@ mod tests {
         }
     }
 
-    fn spoken(format: Format, stream: &str) -> Spoken {
-        let mut spoken = Spoken::new(format).unwrap();
-        frames(stream, |frame| spoken.frame(frame));
-        spoken
+    fn streamed(format: Format, stream: &str) -> StreamedText {
+        let mut streamed = StreamedText::new(format).unwrap();
+        frames(stream, |frame| streamed.frame(frame));
+        streamed
     }
 
     /// What the client has of both streams.
     fn joined(format: Format, first: &str, second: &str) -> String {
-        let mut continuation = spoken(format, first).continuation().unwrap();
+        let mut continuation = streamed(format, first).continuation().unwrap();
         let (mut tap, mut out) = (AnyTap::new(format), first.as_bytes().to_vec());
         frames(second, |frame| {
             let kind = tap.frame(frame);
@@ -365,26 +365,26 @@ mod tests {
             (Format::Messages, [start(0, "text"), text(0, "x"), stop(0), start(1, "tool_use")].concat(), false),
         ];
         for (format, stream, expected) in rows {
-            assert_eq!(spoken(format, &stream).can_be_continued(), expected, "{stream}");
+            assert_eq!(streamed(format, &stream).can_be_continued(), expected, "{stream}");
         }
-        assert!(Spoken::new(Format::Responses).is_none());
+        assert!(StreamedText::new(Format::Responses).is_none());
         let long = text(0, &"x".repeat(MAX_TEXT + 1));
-        assert!(!spoken(Format::Messages, &[start(0, "text"), long].concat()).can_be_continued());
+        assert!(!streamed(Format::Messages, &[start(0, "text"), long].concat()).can_be_continued());
     }
 
     #[test]
     fn the_request_for_the_rest() {
-        let continuation = spoken(Format::Chat, &chunk("a", "\"content\":\"Hel\\n\\u00e9\"")).continuation().unwrap();
+        let continuation = streamed(Format::Chat, &chunk("a", "\"content\":\"Hel\\n\\u00e9\"")).continuation().unwrap();
         let body = br#"{"model":"m","messages":[{"role":"user","content":"hi"} ],"stream":true}"#;
-        let prefill = request(body, &continuation, Manner::Prefill).unwrap();
+        let prefill = request(body, &continuation, ContinuationMethod::Prefill).unwrap();
         let parsed: serde_json::Value = serde_json::from_slice(&prefill).unwrap();
         let said = serde_json::json!({ "role": "assistant", "content": "Hel\n\u{e9}" });
         assert_eq!((&parsed["messages"][1], parsed["messages"].as_array().unwrap().len()), (&said, 2));
-        let prompt = request(body, &continuation, Manner::Prompt).unwrap();
+        let prompt = request(body, &continuation, ContinuationMethod::Prompt).unwrap();
         let parsed: serde_json::Value = serde_json::from_slice(&prompt).unwrap();
         assert_eq!((&parsed["messages"][1], &parsed["messages"][2]["role"]), (&said, &serde_json::json!("user")));
         for body in [&br#"{"messages":[]}"#[..], br#"{"messages":"x"}"#, br#"{"prompt":"x"}"#] {
-            assert_eq!(request(body, &continuation, Manner::Prompt), None);
+            assert_eq!(request(body, &continuation, ContinuationMethod::Prompt), None);
         }
     }
 }
