@@ -230,8 +230,8 @@ impl WorkerPool {
         for (index, listeners) in share(&listeners, count).map_err(shared_out)?.into_iter().enumerate() {
             let pair = || UnixStream::pair().map_err(|error| start_failed(index, boot.driver, &error));
             let ((kept, drained), (kept_accepting, worker_accepting)) = (pair()?, pair()?);
-            let (bell, moved) = pair()?;
-            let is_set = shared.placement.set_bell(index, bell);
+            let (wake_socket, moved) = pair()?;
+            let is_set = shared.placement.set_wake_socket(index, wake_socket);
             is_set.map_err(|error| start_failed(index, boot.driver, &error))?;
             running.push(kept);
             accepting.push(kept_accepting);

@@ -22,22 +22,22 @@ pub fn attach(stream: StdStream) -> io::Result<TcpStream> {
     TcpStream::from_std(stream)
 }
 
-/// The socket that a worker is woken by.
-pub struct Bell {
+/// The socket whose bytes wake a worker, to take the connections that others have passed to it.
+pub struct WakeSocket {
     socket: UnixStream,
     buf: Vec<u8>,
 }
 
-/// Bytes of a read, each of which is one ring.
-const RINGS: usize = 64;
+/// Most bytes that one read takes, each of which is one call to wake.
+const READ_SIZE: usize = 64;
 
-impl Bell {
-    pub fn new(socket: StdUnixStream) -> io::Result<Bell> {
+impl WakeSocket {
+    pub fn new(socket: StdUnixStream) -> io::Result<WakeSocket> {
         socket.set_nonblocking(is_legacy())?;
-        Ok(Bell { socket: UnixStream::from_std(socket)?, buf: vec![0; RINGS] })
+        Ok(WakeSocket { socket: UnixStream::from_std(socket)?, buf: vec![0; READ_SIZE] })
     }
 
-    /// Waits until the bell has rung. The error is that nobody can ring it any more.
+    /// Waits for bytes. The error says that no one can write any more.
     pub async fn wait(&mut self) -> io::Result<()> {
         let (read, buf) = self.socket.read(std::mem::take(&mut self.buf)).await;
         self.buf = buf;

@@ -33,7 +33,7 @@ struct Worker {
     /// Connections that it serves or is about to.
     count: AtomicUsize,
     inbox: ArrayQueue<Moved>,
-    bell: OnceLock<UnixStream>,
+    wake_socket: OnceLock<UnixStream>,
 }
 
 /// A connection on its way to another worker, as a socket that belongs to no runtime.
@@ -64,14 +64,15 @@ impl Drop for Share {
 
 impl Placement {
     pub fn new(workers: usize) -> Arc<Placement> {
-        let worker = |_| Worker { count: AtomicUsize::new(0), inbox: ArrayQueue::new(INBOX), bell: OnceLock::new() };
+        let worker =
+            |_| Worker { count: AtomicUsize::new(0), inbox: ArrayQueue::new(INBOX), wake_socket: OnceLock::new() };
         Arc::new(Placement { workers: (0..workers).map(worker).collect() })
     }
 
     /// Sets the socket by which a worker learns of connections. The first one counts.
-    pub fn set_bell(&self, worker: usize, bell: UnixStream) -> io::Result<()> {
-        bell.set_nonblocking(true)?;
-        let _ = self.workers[worker].bell.set(bell);
+    pub fn set_wake_socket(&self, worker: usize, wake_socket: UnixStream) -> io::Result<()> {
+        wake_socket.set_nonblocking(true)?;
+        let _ = self.workers[worker].wake_socket.set(wake_socket);
         Ok(())
     }
 
@@ -114,9 +115,9 @@ impl Placement {
     pub fn send(&self, moved: Moved) -> Result<(), Moved> {
         let worker = &self.workers[moved.share.worker];
         worker.inbox.push(moved)?;
-        if let Some(mut bell) = worker.bell.get() {
+        if let Some(mut wake_socket) = worker.wake_socket.get() {
             // A socket that is full has woken the worker already.
-            let _ = bell.write(&[1]);
+            let _ = wake_socket.write(&[1]);
         }
         Ok(())
     }
@@ -202,8 +203,8 @@ mod tests {
     #[test]
     fn an_inbox_has_a_bound() {
         let placement = Placement::new(2);
-        let (bell, mut heard) = UnixStream::pair().unwrap();
-        placement.set_bell(1, bell).unwrap();
+        let (wake_socket, mut heard) = UnixStream::pair().unwrap();
+        placement.set_wake_socket(1, wake_socket).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let peer = listener.local_addr().unwrap();
         let stream = TcpStream::connect(peer).unwrap();

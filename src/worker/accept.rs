@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::metrics::names::Counter;
-use crate::net::handoff::{self, Bell};
+use crate::net::handoff::{self, WakeSocket};
 use crate::net::{self, CancelHandle, TcpListener, TcpStream, listen, proxy_protocol};
 use crate::proxy::client::ListenerKind;
 use crate::proxy::conn;
@@ -105,14 +105,14 @@ fn keep(core: &Rc<Core>, stream: TcpStream, peer: SocketAddr, kind: ListenerKind
     admit(core, stream, peer, kind, share);
 }
 
-/// Serves the connections that other workers have accepted for this one. `bell` gets a byte for
+/// Serves the connections that other workers have accepted for this one. `wake` gets a byte for
 /// each.
-pub(super) async fn receive(core: Rc<Core>, bell: UnixStream) {
-    let mut bell = match Bell::new(bell) {
-        Ok(bell) => bell,
+pub(super) async fn receive(core: Rc<Core>, wake: UnixStream) {
+    let mut wake = match WakeSocket::new(wake) {
+        Ok(wake) => wake,
         Err(error) => return tracing::error!("gateway: a worker can't take connections from others: {error}"),
     };
-    while bell.wait().await.is_ok() {
+    while wake.wait().await.is_ok() {
         while let Some(Moved { stream, peer, share }) = core.shared.placement.receive(core.index) {
             match handoff::attach(stream) {
                 Ok(stream) => admit(&core, stream, peer, ListenerKind::Public, Some(share)),

@@ -1,4 +1,4 @@
-//! What a head says of the connection it came on.
+//! Reads the fields of a head that concern its connection alone (RFC 9110, section 7.6.1).
 
 use super::field::list;
 use super::head::Version;
