@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Loads a gateway for a long time and looks for wrong answers, leaks and counters that do not return.
 
-usage: soak.py LLM_PROXY [--minutes 30] [--clients 8] [--seed 1]
+usage: soak.py LLM_PROXY [--minutes 30] [--clients 8] [--seed 1] [--share 0.7]
 
 Providers of the three formats are played by this program. Each request carries a nonce, which its
 answer must repeat, and no answer may repeat another one. Clients of all formats ask for whole answers
@@ -10,6 +10,11 @@ three. Five of a hundred answers of the providers are faults: errors, limits, cl
 answers that are cut, pages of markup, silence. Meanwhile the configuration changes each second over
 the admin API. The database of the gateway, a PostgreSQL server that this program starts, is killed
 and started again ten times, and so is the Redis server with the limits of the key, at other times.
+
+Clients in Python come to some hundred requests a second. With `--share`, `llm-proxy bench --verify`
+adds as many as it takes for the gateway to use that share of one core, of all formats, whole and
+streams, passed through and translated, in front of two mocks that repeat their prompts, one of which
+fails five of ten requests.
 
 Prints the figures, and fails if an answer was wrong, if memory or descriptors have grown after the
 warm-up (the first fifth) by more than GROWTH, or if a counter of what runs is not zero at the end.
@@ -273,6 +278,72 @@ def client(port, seed, stop, tally):
             tally.fault(f"{kind}: {nonce} can't be read: {error!r}")
 
 
+class Load:
+    """Generators that load the gateway up to a share of a core: each turn sets the rate of the next."""
+
+    TURN, FIRST_RATE = 20, 600
+
+    def __init__(self, program, directory, gateway, port, share):
+        self.program, self.gateway, self.port, self.share = program, gateway, port, share
+        self.directory, self.mocks, self.counts, self.shares = directory, [], {}, []
+
+    def start(self):
+        for at, fault in enumerate(([], ["--fault", "flapping"])):
+            mock_port = free_port()
+            mock = [self.program, "mock", "--port", str(mock_port), *fault]
+            self.mocks.append(subprocess.Popen(mock, cwd=self.directory, stdout=subprocess.DEVNULL))
+            for kind in FORMATS:
+                body = {
+                    "provider_key": f"mock-{kind}-{at}", "api_key": "sk-provider",
+                    "provider_type": {"chat": "openai", "messages": "anthropic"}.get(kind, kind),
+                    "api_base": f"http://127.0.0.1:{mock_port}" + ("" if kind == "messages" else "/v1"),
+                    "model_mapping": {f"echo-{kind}": "mock-echo"}, "weight": 1 if fault else 9,
+                }
+                status, text = call(self.port, "POST", "/admin/v1/providers", body)
+                assert status == 201, text
+
+    def run(self, stop):
+        rate = self.FIRST_RATE
+        while not stop.is_set():
+            began, used = time.monotonic(), processor_time(self.gateway.pid)
+            generators = [self.generator(kind, stream, rate / 6) for kind in FORMATS for stream in (False, True)]
+            for generator in generators:
+                out, errors = generator.communicate()
+                self.add(json.loads(out) if generator.returncode == 0 else None, errors)
+            share = (processor_time(self.gateway.pid) - used) / (time.monotonic() - began)
+            self.shares.append(share)
+            rate *= min(2.0, max(0.5, self.share / max(share, 0.01)))
+
+    def generator(self, kind, stream, rate):
+        targets = [f"{provider}=http://127.0.0.1:{self.port}#echo-{provider}" for provider in FORMATS]
+        words = ["--format", kind, "--rate", f"{rate:.1f}", "--key", KEY, "--verify", "--prompt-bytes", "60", "--json"]
+        words += ["--rounds", "1", "--warm-up", "0", "--duration", f"{self.TURN / 3:.1f}", "--connections", "16"]
+        return subprocess.Popen(
+            [self.program, "bench", *targets, *words, *(["--stream"] if stream else [])],
+            cwd=self.directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+
+    def add(self, report, errors):
+        if report is None:
+            # A generator begins with one request, which the gateway may have answered with a fault.
+            return self.count("generators that did not start: " + errors.strip()[-80:], 1)
+        for target in report["targets"]:
+            self.count("verified responses", target["requests"])
+            for why, count in target["failures"].items():
+                self.count(why, count)
+
+    def count(self, what, more):
+        self.counts[what] = self.counts.get(what, 0) + more
+
+    def wrong(self):
+        return sum(count for what, count in self.counts.items() if what.startswith("response with"))
+
+    def end(self):
+        for mock in self.mocks:
+            mock.kill()
+            mock.wait()
+
+
 # --- the gateway and what happens to it
 
 class Postgres:
@@ -418,6 +489,7 @@ def main():
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--share", type=float, help="of one core, that the gateway is to use")
     options = parser.parse_args()
     seconds = options.minutes * 60
     directory = pathlib.Path(tempfile.mkdtemp(prefix="llm-proxy-soak-"))
@@ -438,7 +510,7 @@ def main():
     arguments = [os.path.abspath(options.program), "serve", "--host", "127.0.0.1", "--port", str(port)]
     gateway = subprocess.Popen(arguments, env=settings, cwd=directory)
     try:
-        failures = soak(options, seconds, gateway, port, provider.server_address[1], [database, redis])
+        failures = soak(options, seconds, gateway, port, provider.server_address[1], [database, redis], directory)
     finally:
         gateway.send_signal(signal.SIGTERM)
         try:
@@ -454,7 +526,7 @@ def main():
     sys.exit(bool(failures))
 
 
-def soak(options, seconds, gateway, port, provider_port, servers):
+def soak(options, seconds, gateway, port, provider_port, servers, directory):
     for _ in range(600):
         try:
             if call(port, "GET", "/health/ready")[0] == 200:
@@ -466,6 +538,10 @@ def soak(options, seconds, gateway, port, provider_port, servers):
     clients = [
         threading.Thread(target=client, args=(port, options.seed * 1000 + n, stop, tally)) for n in range(options.clients)
     ]
+    load = Load(os.path.abspath(options.program), directory, gateway, port, options.share) if options.share else None
+    if load:
+        load.start()
+        clients.append(threading.Thread(target=load.run, args=(stop,)))
     for thread in clients:
         thread.start()
     began, samples = time.monotonic(), []
@@ -484,7 +560,15 @@ def soak(options, seconds, gateway, port, provider_port, servers):
     failures = list(tally.wrong)
     for what, count in sorted(tally.counts.items()):
         print(f"{what}: {count}")
-    print(f"wrong answers: {len(tally.wrong)}")
+    if load:
+        load.end()
+        for what, count in sorted(load.counts.items()):
+            print(f"generators, {what}: {count}")
+        shares = sorted(load.shares)
+        print(f"share of a core, by turns: {shares[0]:.2f} to {shares[-1]:.2f}, median {shares[len(shares) // 2]:.2f}")
+        if load.wrong():
+            failures.append(f"{load.wrong()} of the generators' responses were wrong")
+    print(f"wrong answers: {len(tally.wrong) + (load.wrong() if load else 0)}")
     for outage in outages:
         print(f"restarts of {type(outage.server).__name__}: {outage.done}")
     steady = samples[len(samples) // 5:]

@@ -14,10 +14,13 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::events::{Search, Stamps};
+use super::events::{Echo, Nonce, Search, Stamps};
 
 /// Bytes read at once.
 const READ_SIZE: usize = 64 * 1024;
+
+/// A response that belongs to another request.
+const WRONG_ANSWER: &str = "response with the number of another request";
 
 /// What the connections of a target have in common.
 #[derive(Debug)]
@@ -25,8 +28,11 @@ pub(super) struct Endpoint {
     pub(super) addr: SocketAddr,
     /// The name that the target's certificate must have.
     pub(super) tls: Option<(ServerName<'static>, Arc<ClientConfig>)>,
-    /// Head and body of the request.
+    /// Head and body of the request. If [`Nonce::TEXT`] stands in it and `verify` is set, each
+    /// request has a number of its own there.
     pub(super) request: Vec<u8>,
+    /// Each response must repeat the number of its request.
+    pub(super) verify: bool,
     /// What the last event of a stream holds; `None` where no stream is requested.
     pub(super) end_mark: Option<&'static str>,
 }
@@ -52,6 +58,10 @@ pub(super) enum Failure {
     Status(u16),
     /// A stream without its last event.
     Unfinished,
+    /// It repeats the number of another request.
+    Foreign,
+    /// It does not repeat the number of its request.
+    Unrepeated,
     Timeout,
 }
 
@@ -64,6 +74,8 @@ impl fmt::Display for Failure {
             Failure::Malformed(why) => out.write_str(why),
             Failure::Status(status) => write!(out, "status {status}"),
             Failure::Unfinished => out.write_str("stream without its last event"),
+            Failure::Foreign => out.write_str(WRONG_ANSWER),
+            Failure::Unrepeated => out.write_str("response without its request's number"),
             Failure::Timeout => out.write_str("timeout"),
         }
     }
@@ -78,12 +90,16 @@ pub(super) struct Connection<'e> {
     stream: Option<Box<dyn Duplex>>,
     input: Vec<u8>,
     end: Option<Search>,
+    /// The number of the request under way, and the request that it stands in.
+    verified: Option<(Nonce, Vec<u8>)>,
 }
 
 impl<'e> Connection<'e> {
     pub(super) fn new(endpoint: &'e Endpoint) -> Connection<'e> {
         let end = endpoint.end_mark.map(Search::new);
-        Connection { endpoint, stream: None, input: Vec::new(), end }
+        let nonce = endpoint.verify.then(|| Nonce::find(&endpoint.request)).flatten();
+        let verified = nonce.map(|nonce| (nonce, endpoint.request.clone()));
+        Connection { endpoint, stream: None, input: Vec::new(), end, verified }
     }
 
     /// Opens the connection, unless it is open.
@@ -101,13 +117,28 @@ impl<'e> Connection<'e> {
     pub(super) async fn exchange(&mut self, on_event: impl FnMut(Duration)) -> Result<Times, Failure> {
         self.open().await?;
         let Some(mut stream) = self.stream.take() else { return Err(Failure::Closed) };
-        stream.write_all(&self.endpoint.request).await.map_err(Failure::Broken)?;
-        let (times, keep) = self.response(&mut *stream, on_event).await?;
+        let request = match &mut self.verified {
+            None => &self.endpoint.request,
+            Some((nonce, request)) => {
+                nonce.renew(request);
+                request
+            }
+        };
+        stream.write_all(request).await.map_err(Failure::Broken)?;
+        let response = self.response(&mut *stream, on_event).await;
+        let echo = self.verified.as_ref().map(|(nonce, _)| nonce.echo());
+        if echo == Some(Echo::Foreign) {
+            return Err(Failure::Foreign);
+        }
+        let (times, keep) = response?;
         if keep {
             self.stream = Some(stream);
         }
         if self.end.as_ref().is_some_and(|end| !end.is_found()) {
             return Err(Failure::Unfinished);
+        }
+        if echo == Some(Echo::Nothing) {
+            return Err(Failure::Unrepeated);
         }
         Ok(times)
     }
@@ -138,9 +169,14 @@ impl<'e> Connection<'e> {
                     Step::Data(range) => {
                         first.get_or_insert(now);
                         let piece = &self.input[range];
+                        if let Some((nonce, _)) = &mut self.verified {
+                            nonce.scan(piece);
+                        }
                         if let (Some(end), Some(wall)) = (&mut self.end, wall) {
                             end.scan(piece);
-                            stamps.scan(piece, |sent| on_event(Duration::from_micros(wall.saturating_sub(sent))));
+                            if self.verified.is_none() {
+                                stamps.scan(piece, |sent| on_event(Duration::from_micros(wall.saturating_sub(sent))));
+                            }
                         }
                     }
                     Step::More => break,

@@ -79,6 +79,10 @@ pub struct Args {
     /// File with a body to send instead
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
+    /// Put a number into each prompt, and count a response as failed that does not repeat it or
+    /// repeats another one; for models that repeat their prompt, such as mock-echo
+    #[arg(long, conflicts_with = "body")]
+    verify: bool,
     /// Requests a second, at a constant rate
     #[arg(long, value_parser = rate)]
     rate: Option<f64>,
@@ -198,6 +202,7 @@ fn endpoints(args: &Args) -> Result<Vec<Rc<Endpoint>>, Failure> {
             stream: args.stream,
             model: target.model.as_deref().unwrap_or(&args.model),
             prompt_bytes: args.prompt_bytes as usize,
+            verify: args.verify,
             body: body.as_deref(),
             key: args.key.as_deref(),
             headers: &args.headers,
@@ -206,6 +211,7 @@ fn endpoints(args: &Args) -> Result<Vec<Rc<Endpoint>>, Failure> {
             addr: target.url.resolve()?,
             tls: server_name(target, tls.as_ref())?,
             request: target::request(&target.url, &content),
+            verify: args.verify,
             end_mark: args.stream.then(|| args.format.end_mark()),
         }))
     };

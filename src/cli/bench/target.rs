@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use clap::ValueEnum;
 
+use super::events::Nonce;
+
 /// One target, `[NAME=]URL[#MODEL]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Target {
@@ -154,6 +156,8 @@ pub(super) struct Content<'a> {
     pub(super) stream: bool,
     pub(super) model: &'a str,
     pub(super) prompt_bytes: usize,
+    /// The prompt begins with [`Nonce::TEXT`], which the size above does not count.
+    pub(super) verify: bool,
     /// A body of the user's own, instead of the four above.
     pub(super) body: Option<&'a [u8]>,
     pub(super) key: Option<&'a str>,
@@ -208,7 +212,10 @@ pub(super) fn request(url: &Url, content: &Content<'_>) -> Vec<u8> {
 }
 
 fn body_of(content: &Content<'_>) -> serde_json::Value {
-    let prompt: String = SENTENCE.chars().cycle().take(content.prompt_bytes).collect();
+    let mut prompt: String = SENTENCE.chars().cycle().take(content.prompt_bytes).collect();
+    if content.verify {
+        prompt = format!("{} {prompt}", Nonce::TEXT);
+    }
     let (model, stream) = (content.model, content.stream);
     match content.format {
         Format::Chat => serde_json::json!({
@@ -278,6 +285,7 @@ mod tests {
             stream: true,
             model: "m",
             prompt_bytes: 100,
+            verify: false,
             body: None,
             key: Some("k"),
             headers: &headers,

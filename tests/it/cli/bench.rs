@@ -146,3 +146,30 @@ fn tables_show_targets_over_tls_and_their_processes() {
     assert!(lines[cost + 1].starts_with("gw") && lines[cost + 1].ends_with("MB"), "{table}");
     assert_eq!(lines.len(), cost + 2, "the mock's process is not known: {table}");
 }
+
+/// The mock repeats prompts, word by word in streams, and so through translation.
+#[test]
+fn responses_repeat_the_number_of_their_request() {
+    let (place, mock) = (Place::new(), mock());
+    let kinds = [("openai", "/v1"), ("anthropic", ""), ("responses", "/v1")];
+    let setup = kinds.iter().fold(Setup::new(), |setup, (kind, path)| {
+        let mut row = provider(kind, kind, &format!("{}{path}", mock.url()));
+        row.model_mapping = format!(r#"{{"{kind}":"mock-echo"}}"#);
+        setup.provider(row)
+    });
+    let gateway = setup.start();
+    let targets = kinds.map(|(kind, _)| format!("{kind}=http://{}#{kind}", gateway.addr));
+    let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+    for format in ["chat", "messages", "responses"] {
+        for stream in [&["--stream"][..], &[]] {
+            let more = ["--verify", "--prompt-bytes", "60", "--key", "sk-test", "--json", "--format", format];
+            let report = place.json(&few("12", &targets, &[&more[..], stream].concat()));
+            for at in 0..targets.len() {
+                let target = target(&report, at);
+                assert_eq!((&target["requests"], &target["failed"]), (&24.into(), &0.into()), "{format} {target}");
+            }
+        }
+    }
+    let url = mock.url();
+    place.bad(&few("1", &[&url], &["--verify"]), 1, "response without its request's number");
+}
