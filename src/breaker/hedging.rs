@@ -1,5 +1,5 @@
-//! When a second attempt runs beside a slow one, and how often: the times to first content of a
-//! provider's model, and the budget that keeps the extra load within a share of the traffic. Both
+//! When a second attempt runs beside a slow one, and how often: the times to an answer of a provider's
+//! model, and the budget that keeps the extra load within a share of the traffic. Both
 //! belong to one worker.
 
 /// Hundredths of a percent of one request.
@@ -44,20 +44,21 @@ const LEAST: u32 = 20;
 /// At this number of times all counts are halved, so that the latest ones count most.
 const HALVED_AT: u32 = 512;
 
-/// The times to the first content of one model at one provider, as a histogram that forgets.
+/// The times to the first content, or to whole answers, of one model at one provider, as a histogram
+/// that forgets.
 #[derive(Debug, Clone)]
-pub struct FirstContentTimes {
+pub struct AnswerTimes {
     counts: [u16; BUCKETS],
     total: u32,
 }
 
-impl Default for FirstContentTimes {
-    fn default() -> FirstContentTimes {
-        FirstContentTimes { counts: [0; BUCKETS], total: 0 }
+impl Default for AnswerTimes {
+    fn default() -> AnswerTimes {
+        AnswerTimes { counts: [0; BUCKETS], total: 0 }
     }
 }
 
-impl FirstContentTimes {
+impl AnswerTimes {
     /// Records a time, in microseconds. Of an attempt that was given up, the time until then counts.
     pub fn record(&mut self, us: u64) {
         if self.total >= HALVED_AT {
@@ -122,7 +123,7 @@ mod tests {
         /// hedged are at most 2 %, and the first.
         #[test]
         fn slow_requests_are_hedged_within_the_share(slow_percent in 0u64..40, seed in any::<u64>()) {
-            let (mut budget, mut times) = (HedgeBudget::default(), FirstContentTimes::default());
+            let (mut budget, mut times) = (HedgeBudget::default(), AnswerTimes::default());
             let mut random = seed | 1;
             let (mut requests, mut hedged) = (0u64, 0u64);
             for _ in 0..3600 {
@@ -143,7 +144,7 @@ mod tests {
 
         #[test]
         fn the_percentile_is_near_the_true_one(times in prop::collection::vec(1_000u64..100_000_000, 20..500)) {
-            let mut found = FirstContentTimes::default();
+            let mut found = AnswerTimes::default();
             times.iter().for_each(|us| found.record(*us));
             let mut sorted = times.clone();
             sorted.sort_unstable();
@@ -155,7 +156,7 @@ mod tests {
 
     #[test]
     fn times_are_forgotten() {
-        let mut times = FirstContentTimes::default();
+        let mut times = AnswerTimes::default();
         assert_eq!(times.p95(), None);
         (0..2000).for_each(|_| times.record(10_000_000));
         (0..2000).for_each(|_| times.record(100_000));

@@ -10,13 +10,16 @@ use serde_json::Value;
 pub struct Hedging {
     /// The most requests that are hedged, in hundredths of a percent.
     pub share: u32,
-    /// When the second attempt begins. `None` is the 95th percentile of the times to first content.
+    /// When the second attempt at a stream begins. `None` is the 95th percentile of the times to first
+    /// content.
     pub after: Option<Duration>,
+    /// When the second attempt at a whole answer begins. `None` is the 95th percentile of its times.
+    pub whole_after: Option<Duration>,
 }
 
 impl Default for Hedging {
     fn default() -> Hedging {
-        Hedging { share: 200, after: None }
+        Hedging { share: 200, after: None, whole_after: None }
     }
 }
 
@@ -30,16 +33,19 @@ impl Hedging {
                 for (name, value) in members {
                     match &**name {
                         "percent" => hedging.share = share(value)?,
-                        "after_ms" => hedging.after = Some(after(value)?),
+                        "after_ms" => hedging.after = Some(after(name, value)?),
+                        "whole_after_ms" => hedging.whole_after = Some(after(name, value)?),
                         _ => {
                             let shown: String = name.chars().take(60).collect();
-                            return Err(format!("hedge.{shown} is not known; known are percent and after_ms"));
+                            return Err(format!(
+                                "hedge.{shown} is not known; known are percent, after_ms and whole_after_ms"
+                            ));
                         }
                     }
                 }
                 Ok(Some(hedging))
             }
-            _ => Err("hedge is neither true, false nor an object with percent and after_ms".to_owned()),
+            _ => Err("hedge is neither true, false nor an object with percent, after_ms and whole_after_ms".to_owned()),
         }
     }
 }
@@ -50,9 +56,9 @@ fn share(value: &Value) -> Result<u32, String> {
     Ok((percent * 100.0).round() as u32)
 }
 
-fn after(value: &Value) -> Result<Duration, String> {
+fn after(name: &str, value: &Value) -> Result<Duration, String> {
     let ms = value.as_u64().filter(|ms| (1..=600_000).contains(ms));
-    ms.map(Duration::from_millis).ok_or_else(|| "hedge.after_ms is no whole number from 1 to 600000".to_owned())
+    ms.map(Duration::from_millis).ok_or_else(|| format!("hedge.{name} is no whole number from 1 to 600000"))
 }
 
 #[cfg(test)]
@@ -63,16 +69,20 @@ mod tests {
 
     #[test]
     fn forms() {
-        let on = |share, after: Option<u64>| Ok(Some(Hedging { share, after: after.map(Duration::from_millis) }));
+        let on = |share, after: Option<u64>| {
+            Ok(Some(Hedging { share, after: after.map(Duration::from_millis), whole_after: None }))
+        };
+        let whole = Hedging { whole_after: Some(Duration::from_secs(9)), ..Hedging::default() };
         let rows = [
             (json!(true), on(200, None)),
             (json!(false), Ok(None)),
             (json!({}), on(200, None)),
             (json!({ "percent": 0.5, "after_ms": 300 }), on(50, Some(300))),
+            (json!({ "whole_after_ms": 9000 }), Ok(Some(whole))),
             (json!({ "percent": 0 }), Err("hedge.percent is no number from 0.01 to 100")),
             (json!({ "after_ms": 1.5 }), Err("hedge.after_ms is no whole number from 1 to 600000")),
-            (json!({ "p95": 1 }), Err("hedge.p95 is not known; known are percent and after_ms")),
-            (json!(2), Err("hedge is neither true, false nor an object with percent and after_ms")),
+            (json!({ "p95": 1 }), Err("hedge.p95 is not known; known are percent, after_ms and whole_after_ms")),
+            (json!(2), Err("hedge is neither true, false nor an object with percent, after_ms and whole_after_ms")),
         ];
         for (json, expected) in rows {
             assert_eq!(Hedging::read(&json), expected.map_err(str::to_owned), "{json}");

@@ -264,6 +264,9 @@ mod tests {
             read(r#"{"fallback_on":["content_filter"]}"#),
             Options { on_context_length: false, on_content_filter: true, ..Options::default() }
         );
-        assert_eq!(read(r#"{"hedge":{"percent":5}}"#).hedge, Some(Hedging { share: 500, after: None }));
+        assert_eq!(
+            read(r#"{"hedge":{"percent":5}}"#).hedge,
+            Some(Hedging { share: 500, after: None, whole_after: None })
+        );
     }
 }

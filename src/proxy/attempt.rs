@@ -71,7 +71,7 @@ pub async fn run(
 /// Goes on with an attempt that ran beside another one, and has content.
 pub async fn adopt(req: &mut RequestContext<'_>, attempt: &Attempt<'_>, won: Won) -> Result<Next, Interrupt> {
     let (provider, candidate) = (attempt.provider, attempt.candidate);
-    let Won { mut prepared, response, began_us, first_byte_us, circuit_guard, hold } = won;
+    let Won { mut prepared, response, held: _held, began_us, first_byte_us, circuit_guard, hold } = won;
     req.recorder.adopt_attempt(provider.id, began_us);
     req.attempt_began_us = began_us;
     req.deadlines = Deadlines::of(req.core.boot(), provider, candidate, &candidate.upstream_model, req.body().len());

@@ -1,8 +1,9 @@
 //! A second attempt beside one that is slow to begin (`hedge` of a virtual model or a credential).
 //!
-//! When the first content of a stream takes longer than it does for 95 of 100 requests, the next
-//! candidate gets the request too. Whoever sends content first is the answer, and the other connection
-//! is closed at once. The second attempt is a future of the client's task ([`Client::beside`]): it
+//! When the first content of a stream, or a whole answer, takes longer than it does for 95 of 100
+//! requests, the next candidate gets the request too. Whoever sends content first, or is first with a
+//! complete answer where the client gets it whole, is the answer, and the other connection is closed
+//! at once. The second attempt is a future of the client's task ([`Client::beside`]): it
 //! needs no task of its own, and is cancelled by being dropped. A budget keeps the extra load
 //! within a share of the requests ([`Hedges`](super::hedge_memory::Hedges)).
 //!
@@ -19,6 +20,8 @@ use super::client::WaitError;
 use super::core::{Core, WorkerSnapshot};
 use super::deadlines::Deadlines;
 use super::endpoint::Operation;
+use super::hedge_memory::Awaited;
+use super::hedge_read::Reading;
 use super::interrupt::{Failure, Interrupt};
 use super::overload;
 use super::prepare::{self, Prepared};
@@ -33,26 +36,24 @@ use crate::metrics::names::Counter;
 use crate::net::pool::Origin;
 use crate::proxy::recorder::LostAttempt;
 use crate::route::pick::{Candidate, Candidates};
-use llm_http::{BodyDecoder, Step};
+use crate::shared::body_memory::HeldMemory;
+use crate::telemetry::record::Outcome;
 use llm_wire::error::{Error, Kind};
-use llm_wire::passthrough::tap::{AnyTap, FrameKind};
 use llm_wire::request::retry_without::RetryWithout;
-use llm_wire::sse::Framer;
 
-/// How long a second attempt may take to its first content where no deadline says so.
+/// How long a second attempt may take to the first content of a stream where no deadline says so.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// What records say of an attempt that was given up because another had content first.
 const LOST: &str = "another attempt had content first";
 
-/// The most bytes of a response that are read before its first content.
-const MAX_READ: usize = 256 << 10;
-
 /// A second attempt that has begun to answer before the first one.
 pub struct Won {
     pub prepared: Prepared,
-    /// Its bytes reach as far as the first content.
+    /// Its bytes reach as far as the first content, or to the end of a whole answer.
     pub response: UpstreamResponse,
+    /// What these bytes take of the memory for bodies.
+    pub held: HeldMemory,
     /// On the request's clock, in microseconds.
     pub began_us: u64,
     pub first_byte_us: u64,
@@ -97,7 +98,9 @@ struct Second {
     scope: i64,
     delay: Duration,
     connect: Option<Duration>,
-    first_content: Duration,
+    /// How long the attempt may take to what decides the race.
+    limit: Duration,
+    awaited: Awaited,
     limits: Option<(Arc<ProviderLimits>, Need)>,
     /// The zero of the request's clock, in nanoseconds on the worker's clock.
     zero_ns: u64,
@@ -115,26 +118,32 @@ pub fn scope(req: &RequestContext<'_>, candidates: &Candidates) -> i64 {
 pub fn applies(req: &RequestContext<'_>, candidates: &Candidates) -> Option<Hedging> {
     let hedging = req.hedging?;
     // What a budget reserves is for one attempt.
-    let applies = req.stream && req.route.operation == Operation::Generate && !req.recorder.has_spending();
+    let applies = req.route.operation == Operation::Generate && !req.recorder.has_spending();
     if applies {
         req.core.hedges.borrow_mut().deposit(scope(req, candidates), hedging.share);
     }
     applies.then_some(hedging)
 }
 
-/// Records how long the first content of a first attempt took, or how long it was awaited if another
-/// attempt had content first.
+fn awaited(req: &RequestContext<'_>) -> Awaited {
+    if req.stream { Awaited::FirstContent } else { Awaited::WholeAnswer }
+}
+
+/// Records how long the first content or the whole answer of a first attempt took, or how long it was
+/// awaited if another attempt was first.
 pub fn record_time(req: &RequestContext<'_>, provider: i64, model: &str) {
-    let until = match req.recorder.first_content_us() {
-        0 if req.client.is_superseded => req.recorder.elapsed_us(),
-        0 => return,
-        us => us,
+    let awaited = awaited(req);
+    let until = match (awaited, req.recorder.first_content_us(), req.recorder.outcome()) {
+        _ if req.client.is_superseded => req.recorder.elapsed_us(),
+        (Awaited::FirstContent, 1.., _) => req.recorder.first_content_us(),
+        (Awaited::WholeAnswer, _, (200, Outcome::Complete)) => req.recorder.elapsed_us(),
+        _ => return,
     };
-    req.core.hedges.borrow_mut().record(provider, model, until.saturating_sub(req.attempt_began_us));
+    req.core.hedges.borrow_mut().record(provider, model, awaited, until.saturating_sub(req.attempt_began_us));
 }
 
 /// Plans a second attempt at `second`, beside the first at `first`. `None` if it is not known yet how
-/// long content takes there.
+/// long an answer takes there.
 pub fn plan<'c>(
     req: &mut RequestContext<'_>,
     view: &Rc<WorkerSnapshot>,
@@ -142,12 +151,21 @@ pub fn plan<'c>(
     candidates: &Candidates,
     (first, second): (&Candidate, &'c Candidate),
 ) -> Option<Hedge<'c>> {
-    let core = req.core.clone();
-    let p95 = || core.hedges.borrow().p95(view.provider(first.provider).id, &first.upstream_model);
-    let delay = hedging.after.or_else(p95)?;
+    let (core, awaited) = (req.core.clone(), awaited(req));
+    let fixed = match awaited {
+        Awaited::FirstContent => hedging.after,
+        Awaited::WholeAnswer => hedging.whole_after,
+    };
+    let p95 = || core.hedges.borrow().p95(view.provider(first.provider).id, &first.upstream_model, awaited);
+    let delay = fixed.or_else(p95)?;
     let provider = view.provider(second.provider);
     let prepared = prepare::request(req, view, second, RetryWithout::Nothing).ok()?;
     let deadlines = Deadlines::of(core.boot(), provider, second, &second.upstream_model, req.body().len());
+    let limit = match (awaited, req.time_left()) {
+        (Awaited::FirstContent, _) => deadlines.first_content.unwrap_or(LONGEST),
+        (Awaited::WholeAnswer, None) => deadlines.silence,
+        (Awaited::WholeAnswer, Some(left)) => deadlines.silence.min(left.checked_sub(delay)?),
+    };
     let limits = provider.limits.as_ref().map(|limits| (limits.clone(), overload::need(req, limits)));
     let second_attempt = Second {
         origin: view.origin(second.provider).clone(),
@@ -157,7 +175,8 @@ pub fn plan<'c>(
         scope: scope(req, candidates),
         delay,
         connect: deadlines.connect,
-        first_content: deadlines.first_content.unwrap_or(LONGEST),
+        limit,
+        awaited,
         limits,
         zero_ns: core.now_ns().saturating_sub(req.recorder.elapsed_us().saturating_mul(1000)),
         core,
@@ -212,8 +231,8 @@ impl Hedge<'_> {
 }
 
 impl Second {
-    /// Runs the second attempt once it is due. Ends when it has content, or when it has failed and
-    /// nothing else is awaited.
+    /// Runs the second attempt once it is due. Ends when it has what decides the race, or when it has
+    /// failed and nothing else is awaited.
     async fn run(self, race: Rc<Race>) {
         let deadline = self.core.timers.deadline();
         deadline.set(self.delay);
@@ -234,14 +253,14 @@ impl Second {
         self.core.metrics.inc(Counter::Hedges);
         self.core.metrics.inc(Counter::Attempts);
         let mut circuit_guard = CircuitGuard::begin(&self.core, &self.view, &self.candidate);
-        deadline.set(self.first_content);
+        deadline.set(self.limit);
         let first_byte_us = Cell::new(0);
-        let outcome = deadline.limit(self.first_content(&mut circuit_guard, &first_byte_us)).await;
-        let outcome = outcome.unwrap_or_else(|| Err(self.failure(Kind::UpstreamTimeout, "sent no content in time")));
+        let outcome = deadline.limit(self.answer(&mut circuit_guard, &first_byte_us)).await;
+        let outcome = outcome.unwrap_or_else(|| Err(self.failure(Kind::UpstreamTimeout, "sent no answer in time")));
         let outcome = match outcome {
-            Ok(response) => {
-                let first_byte_us = first_byte_us.get();
-                Ok(Box::new(Won { prepared: self.prepared, response, began_us, first_byte_us, circuit_guard, hold }))
+            Ok((response, held)) => {
+                let (prepared, first_byte_us) = (self.prepared, first_byte_us.get());
+                Ok(Box::new(Won { prepared, response, held, began_us, first_byte_us, circuit_guard, hold }))
             }
             Err(failure) => {
                 circuit_guard.fail(failure.fault(), &mut Default::default());
@@ -266,12 +285,12 @@ impl Second {
         Box::new(Failure::from(Error::upstream(kind, format!("provider `{provider}` {what}"))))
     }
 
-    /// Sends the request, and reads the response as far as its first content.
-    async fn first_content(
+    /// Sends the request, and reads the response as far as it decides the race.
+    async fn answer(
         &self,
         circuit_guard: &mut CircuitGuard,
         first_byte_us: &Cell<u64>,
-    ) -> Result<UpstreamResponse, Box<Failure>> {
+    ) -> Result<(UpstreamResponse, HeldMemory), Box<Failure>> {
         let response = self.exchange().await?;
         first_byte_us.set(self.now_us());
         let status = response.head.status;
@@ -282,10 +301,9 @@ impl Second {
             failure.status = Some(status);
             return Err(failure);
         }
-        if !response.is_event_stream || response.is_encoded {
-            return Err(self.failure(Kind::UpstreamFault, "sent no stream of events"));
-        }
-        self.read_to_content(response).await
+        let held = self.core.shared.body_memory.hold();
+        let reading = Reading::new(self.awaited, &self.prepared, self.core.boot().hold_answer_bytes, held);
+        reading.run(response).await.map_err(|(kind, what)| self.failure(kind, what))
     }
 
     /// Sends the request on a connection, and on a new one if the pooled one was closed.
@@ -299,34 +317,5 @@ impl Second {
         let connection = connected.map_err(|_| self.failure(Kind::UpstreamConnect, "could not be reached"))?;
         let exchanged = upstream::exchange_apart(connection, &self.origin, &self.prepared).await;
         exchanged.map_err(|reason| self.failure(Kind::UpstreamFault, &format!("sent no valid response: {reason}")))
-    }
-
-    async fn read_to_content(&self, mut response: UpstreamResponse) -> Result<UpstreamResponse, Box<Failure>> {
-        let (mut decoder, mut position) = (BodyDecoder::new(response.head.framing), response.head.len);
-        let (mut framer, mut tap) = (Framer::default(), AnyTap::new(self.prepared.format));
-        let malformed = |_| self.failure(Kind::UpstreamFault, "sent a malformed response");
-        loop {
-            let range = match decoder.next(&response.bytes, &mut position) {
-                Ok(Step::Data(range)) => range,
-                Ok(Step::More) if response.bytes.len() <= MAX_READ => {
-                    match response.connection.reader.read(&mut response.bytes).await {
-                        Ok(n) if n > 0 => continue,
-                        _ => return Err(self.failure(Kind::UpstreamTruncated, "closed the connection too early")),
-                    }
-                }
-                Ok(Step::More) => return Err(self.failure(Kind::UpstreamFault, "sent too much before its content")),
-                Ok(Step::End) => return Err(self.failure(Kind::UpstreamTruncated, "ended its stream too early")),
-                Err(_) => return Err(self.failure(Kind::UpstreamFault, "sent a malformed response")),
-            };
-            let mut data = &response.bytes[range];
-            while let Some(block) = framer.next(&mut data).map_err(malformed)? {
-                let Some(frame) = &block.frame else { continue };
-                match tap.frame(frame) {
-                    FrameKind::Content | FrameKind::Finish | FrameKind::End => return Ok(response),
-                    FrameKind::Error => return Err(self.failure(Kind::UpstreamFault, "reported an error")),
-                    _ => {}
-                }
-            }
-        }
     }
 }

@@ -1,16 +1,27 @@
-//! What a worker remembers for hedged requests: their budgets, and the times to first content.
+//! What a worker remembers for hedged requests: their budgets, and the times to their answers.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::breaker::hedging::{FirstContentTimes, HedgeBudget};
+use crate::breaker::hedging::{AnswerTimes, HedgeBudget};
 use crate::telemetry::record::Short;
+
+/// What of an answer ends the wait of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Awaited {
+    /// The first content of a stream.
+    FirstContent,
+    WholeAnswer,
+}
+
+/// Whose times these are: the provider's row, its name of the model, and what was awaited.
+type Timed = (i64, Short<96>, Awaited);
 
 /// The budgets and times of one worker. Both are few: what is configured bounds them.
 #[derive(Default)]
 pub struct Hedges {
     budgets: HashMap<i64, HedgeBudget, ahash::RandomState>,
-    times: HashMap<(i64, Short<96>), FirstContentTimes, ahash::RandomState>,
+    times: HashMap<Timed, AnswerTimes, ahash::RandomState>,
 }
 
 /// The most of either that is kept; beyond it all are forgotten.
@@ -34,15 +45,15 @@ impl Hedges {
         self.budget(scope).withdraw()
     }
 
-    /// Returns how long 95 of 100 first contents take at most. `None` while too little is known.
-    pub fn p95(&self, provider: i64, model: &str) -> Option<Duration> {
-        let times = self.times.get(&(provider, Short::new(model)))?;
+    /// Returns how long 95 of 100 answers take at most. `None` while too little is known.
+    pub fn p95(&self, provider: i64, model: &str, awaited: Awaited) -> Option<Duration> {
+        let times = self.times.get(&(provider, Short::new(model), awaited))?;
         times.p95().map(Duration::from_micros)
     }
 
-    /// Records how long the first content of an attempt took, or how long it was awaited.
-    pub fn record(&mut self, provider: i64, model: &str, us: u64) {
-        let key = (provider, Short::new(model));
+    /// Records how long the answer of an attempt took, or how long it was awaited.
+    pub fn record(&mut self, provider: i64, model: &str, awaited: Awaited, us: u64) {
+        let key = (provider, Short::new(model), awaited);
         if self.times.len() >= MAX_KEPT && !self.times.contains_key(&key) {
             self.times.clear();
         }

@@ -21,6 +21,7 @@ pub mod head_facts;
 pub mod headers;
 pub mod hedge;
 pub mod hedge_memory;
+mod hedge_read;
 pub mod ids;
 pub mod interrupt;
 pub mod issuer;

@@ -4,6 +4,7 @@
 //! The candidates and their order come from [`Selector`], as those of a request do.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -123,13 +124,17 @@ pub fn credential<'s>(snapshot: &'s Snapshot, name: &str) -> Result<&'s Credenti
 /// Describes the second attempts of a request, if it may have any.
 fn hedge(snapshot: &Snapshot, model: &str, credential: Option<&Credential>) -> Option<String> {
     let of_model = snapshot.virtual_models.get(model).and_then(|model| model.options.hedge);
-    let Hedging { share, after } = of_model.or_else(|| credential?.hedging)?;
-    let after = match after {
+    let Hedging { share, after, whole_after } = of_model.or_else(|| credential?.hedging)?;
+    let time = |fixed: Option<Duration>, learned: &str| match fixed {
         Some(after) => format!("{} ms", after.as_millis()),
-        None => "the time that 95 of 100 first contents take".to_owned(),
+        None => format!("the time that 95 of 100 {learned} take"),
     };
+    let (after, whole_after) = (time(after, "first contents"), time(whole_after, "whole answers"));
     let percent = f64::from(share) / 100.0;
-    Some(format!("a stream without content after {after} is sent to the next candidate too, {percent} % at most"))
+    Some(format!(
+        "a stream without content after {after} is sent to the next candidate too, and so is a request for a whole \
+         answer after {whole_after}, {percent} % at most"
+    ))
 }
 
 /// Explains the candidates of a request.

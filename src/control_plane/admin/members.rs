@@ -43,7 +43,7 @@ pub(crate) struct MemberFields {
 pub(crate) struct ModelOptions {
     /// Failures of the request itself that lead to another member, `["context_length"]` by default
     fallback_on: Option<Vec<FallbackReason>>,
-    /// Whether a slow stream gets a second attempt beside the first, and how often
+    /// Whether a slow answer gets a second attempt beside the first, and how often
     hedge: Option<Hedge>,
     /// How another provider goes on with a stream that breaks off, instead of `RESCUE_STREAMS`
     rescue: Option<RescueManner>,
@@ -69,9 +69,12 @@ enum Hedge {
 struct HedgeLimits {
     /// The most requests that are hedged, in percent of those that may be; 2 by default
     percent: Option<f64>,
-    /// When the second attempt begins; by default when content takes longer than for 95 of 100
-    /// requests
+    /// When the second attempt at a stream begins; by default when content takes longer than for 95
+    /// of 100 requests
     after_ms: Option<u64>,
+    /// When the second attempt at a whole answer begins; by default when it takes longer than 95 of
+    /// 100 answers
+    whole_after_ms: Option<u64>,
 }
 
 #[derive(JsonSchema)]

@@ -28,10 +28,18 @@ use super::interrupt::Interrupt;
 use super::prepare::{Bypass, Translated};
 use super::request_context::{Next, RequestContext};
 use super::upstream::UpstreamResponse;
+use llm_wire::Format;
 use llm_wire::error::{Error, Kind};
+use llm_wire::json::Tape;
+use llm_wire::passthrough::answer_templates::AnswerTemplates;
 use relayed::Relayed;
 pub use relayed::Responder;
 use source::UpstreamBody;
+
+/// Returns whether a whole body under status 200 is a model's answer of `format`.
+pub fn is_answer(format: Format, body: &[u8]) -> bool {
+    answer::check(format, body, (&mut AnswerTemplates::default(), &mut Tape::default()), "").is_ok()
+}
 
 /// Translates a response of another format.
 pub async fn translate(

@@ -386,6 +386,8 @@ impl<'p> Relay<'p> {
             }
             Output::Whole(content) => {
                 let content = std::mem::take(content);
+                // The race is over: the other attempt is given up now.
+                req.client.beside = None;
                 self.whole_response(req, body.head(), &content)
             }
         };

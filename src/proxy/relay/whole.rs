@@ -349,6 +349,8 @@ fn write_head(
     framing: BodyFraming,
     transfer: HeadTransfer<'static>,
 ) {
+    // The race is over: the other attempt is given up now.
+    req.client.beside = None;
     let status = body.head().status;
     let parts = HeadParts { status, framing, upstream: body.head(), upstream_bytes: body.head_bytes(), transfer };
     head::begin(out, req, &parts);

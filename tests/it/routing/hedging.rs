@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use super::*;
 
 /// The client's cancellation of the loser must reach its provider within this time.
-const CANCELLED_WITHIN: Duration = Duration::from_millis(100);
+pub(super) const CANCELLED_WITHIN: Duration = Duration::from_millis(100);
 
 /// What a loaded machine may add to it.
-const SLACK: Duration = Duration::from_millis(400);
+pub(super) const SLACK: Duration = Duration::from_millis(400);
 
 fn smart(options: Value) -> ModelRow {
     ModelRow {
@@ -31,7 +31,7 @@ fn gateway(first: &Fake, second: &Fake, options: Value) -> Gateway {
     setup(first, second, options).start()
 }
 
-fn setup(first: &Fake, second: &Fake, options: Value) -> Setup {
+pub(super) fn setup(first: &Fake, second: &Fake, options: Value) -> Setup {
     let standby =
         ProviderRow { provider_params: r#"{"priority":1}"#.into(), ..sample::CHAT.provider("second", second) };
     Setup::new().provider(sample::CHAT.provider("first", first)).provider(standby).model(smart(options)).workers(1)
@@ -230,7 +230,7 @@ fn requests_of_a_credential_are_hedged() {
     assert!(text.contains("text_delta") && text.contains("message_stop"), "{text}");
     assert_eq!(provider, "second");
     slow.expect_closed();
-    // Whole answers are not hedged.
+    // The time of whole answers is another one, and not known yet.
     client.ask(&post(PATH).key(KEY).body(sample::CHAT.ask));
     let mut only = first.accept();
     only.request();
@@ -246,7 +246,8 @@ fn explanations_and_problems_name_it() {
     let output = gateway.cli(&["explain", "--model", "smart"]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let expected = "hedged: a stream without content after the time that 95 of 100 first contents take is sent to the \
-                    next candidate too, 0.5 % at most";
+                    next candidate too, and so is a request for a whole answer after the time that 95 of 100 whole \
+                    answers take, 0.5 % at most";
     assert!(text.contains(expected), "{text}");
 
     let refused = gateway.cli(&["model", "add", "--name", "x", "--member", "m", "--hedge", "101"]);

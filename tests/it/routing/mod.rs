@@ -6,6 +6,7 @@ mod attempts;
 mod choice;
 mod explain;
 mod hedging;
+mod hedging_whole;
 mod live;
 mod memory;
 mod ranks;
