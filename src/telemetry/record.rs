@@ -25,6 +25,25 @@ pub enum Outcome {
     Truncated(Kind),
 }
 
+/// What was wrong with a stream that went to the client as its provider sent it, and came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamDefect {
+    /// One of its events is no JSON.
+    MalformedEvent,
+    /// It has a finish reason and no end mark (`[DONE]`). Some hosts never send one.
+    NoEndMark,
+}
+
+impl StreamDefect {
+    /// The word for it in records.
+    pub fn label(self) -> &'static str {
+        match self {
+            StreamDefect::MalformedEvent => "malformed_event",
+            StreamDefect::NoEndMark => "no_end_mark",
+        }
+    }
+}
+
 /// Where a count of tokens is from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Source {
@@ -128,6 +147,7 @@ pub struct Record {
     pub stream: bool,
     pub attempts: u8,
     pub outcome: Outcome,
+    pub stream_defect: Option<StreamDefect>,
     /// `None` where no model has responded.
     pub tokens: Option<Tokens>,
     /// Billionths of a dollar, where the configuration has the prices. The control plane sets it.
@@ -186,6 +206,7 @@ impl Record {
             attempts: 0,
             // This holds if the task is dropped before anything else is known.
             outcome: Outcome::ClientDisconnected,
+            stream_defect: None,
             tokens: None,
             cost: None,
             finish: None,

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use llm_wire::Format;
 use llm_wire::canonical::event::Reason;
-use llm_wire::error::{Error, Kind, classify};
+use llm_wire::error::{Error, classify};
 use llm_wire::formats::errors;
 use llm_wire::json::{RawKind, RawStr, RawValue, Tape, preamble, scan, walk};
 use llm_wire::passthrough::answer_templates::{AnswerFacts, AnswerTemplates};
 use llm_wire::passthrough::finish;
 
-use super::source::malformed;
+use super::source::{empty, malformed};
 
 /// How long the end of the body is awaited behind an object that is complete. Some hosts keep the
 /// connection open and do not send it.
@@ -102,8 +102,7 @@ pub(super) fn check<'a>(
 /// Returns what is wrong with a body that is not plainly an answer. `None` if it may be one.
 fn explain(format: Format, body: &[u8], provider: &str) -> Option<Error> {
     if body.trim_ascii().is_empty() {
-        let note = format!("provider `{provider}` sent an empty response");
-        return Some(Error::upstream(Kind::UpstreamFault, note));
+        return Some(empty(provider));
     }
     let value = match RawValue::parse(body) {
         Ok(value) => value,
@@ -143,6 +142,7 @@ fn note<'a>(summary: &mut Summary<'a>, key: RawStr<'a>, value: RawValue<'a>) {
 
 #[cfg(test)]
 mod tests {
+    use llm_wire::error::Kind;
     use proptest::prelude::*;
 
     use super::*;

@@ -10,6 +10,7 @@
 mod answer;
 pub mod buffered;
 mod converted;
+mod defect;
 mod event_bytes;
 mod form;
 mod head;

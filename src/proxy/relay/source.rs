@@ -92,6 +92,11 @@ pub(super) fn truncated(provider: &str, how: &str) -> Error {
     Error::upstream(Kind::UpstreamTruncated, note)
 }
 
+/// Returns the error of a response without a body.
+pub(super) fn empty(provider: &str) -> Error {
+    Error::upstream(Kind::UpstreamFault, format!("provider `{provider}` sent an empty response"))
+}
+
 /// Returns the error of a response that can't be read. `reason` is for the log.
 pub(super) fn malformed(provider: &str, reason: impl std::fmt::Display) -> Error {
     Error::upstream(Kind::UpstreamFault, format!("provider `{provider}` sent a malformed response")).detail(reason)

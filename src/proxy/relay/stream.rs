@@ -20,6 +20,7 @@ use super::super::interrupt::{Failure, Interrupt};
 use super::super::issuer;
 use super::super::prepare::Bypass;
 use super::super::request_context::{Next, RequestContext};
+use super::defect;
 use super::event_bytes::{error_of_event, is_complete, write_renamed};
 use super::form::{Form, FormReader};
 use super::head::{self, BodyFraming, HeadParts, HeadTransfer};
@@ -400,6 +401,7 @@ impl<'p> Relay<'p> {
             let error = match cut {
                 Some(cut) => cut.error(req, self.provider),
                 None if req.core.stopping() => Error::stopping(),
+                None if self.generates && self.pace != Pace::Flowing => defect::of_early_end(self.form, self.provider),
                 None => truncated(self.provider, "ended its stream"),
             };
             return self.on_failure(req, error).await;
@@ -410,6 +412,7 @@ impl<'p> Relay<'p> {
         } else if self.generates && !is_over {
             req.recorder.set_cut(Kind::UpstreamTruncated);
         }
+        req.recorder.record_mut().stream_defect = defect::of_stream(self.tap.seen(), self.generates);
         body.release(req);
         Ok(req.finish(self.stream_writer.finish()).await?)
     }
@@ -424,6 +427,7 @@ impl<'p> Relay<'p> {
         if self.tap.seen().failed {
             req.recorder.set_cut(Kind::UpstreamFault);
         }
+        req.recorder.record_mut().stream_defect = defect::of_stream(self.tap.seen(), self.generates);
         req.send(self.stream_writer.finish()).await?;
         body.discard_rest(req, DRAIN).await;
         Ok(req.next())

@@ -16,6 +16,7 @@ use super::super::interrupt::Interrupt;
 use super::super::prepare::Translated;
 use super::super::request_context::{Next, RequestContext};
 use super::answer;
+use super::defect;
 use super::form::{Form, FormReader};
 use super::head::{self, BodyFraming, HeadParts, HeadTransfer};
 use super::pace::{self, Pace};
@@ -84,8 +85,8 @@ impl Output {
 struct Relay<'p> {
     /// By the content type, until the first bytes have come.
     input: Input,
-    /// Whether they have.
-    has_form: bool,
+    /// What the body is, once they have.
+    form: Option<Form>,
     form_reader: FormReader,
     /// Whether the end alone may be missing of a whole answer, so that the wait is short.
     awaits_end: bool,
@@ -135,7 +136,7 @@ impl<'p> Relay<'p> {
         let translator = Translator::new(reply);
         Relay {
             input,
-            has_form: false,
+            form: None,
             form_reader: FormReader::default(),
             awaits_end: false,
             translator,
@@ -151,11 +152,11 @@ impl<'p> Relay<'p> {
 
     async fn forward(&mut self, req: &mut RequestContext<'_>, mut body: UpstreamBody) -> Result<Next, Interrupt> {
         loop {
-            if !self.has_form {
+            if self.form.is_none() {
                 self.read_form(&body);
             }
             // Until then pieces come one by one, since a later one may show the form.
-            if self.has_form {
+            if self.form.is_some() {
                 self.translate_arrived(req, &mut body)?;
             }
             match body.next(req, self.pace()).await? {
@@ -195,7 +196,7 @@ impl<'p> Relay<'p> {
     fn read_form(&mut self, body: &UpstreamBody) {
         let Some(piece) = body.peek() else { return };
         let Some(form) = self.form_reader.read(piece) else { return };
-        self.has_form = true;
+        self.form = Some(form);
         let comments = self.form_reader.take_comments(piece.len());
         match (form, &self.input) {
             (Form::Events, Input::Whole(_)) => self.input = Input::Events(Framer::default()),
@@ -322,6 +323,10 @@ impl<'p> Relay<'p> {
     /// complete; half an event is none.
     fn on_end(&mut self, recorder: &mut RequestRecorder) -> Result<(), Error> {
         let from = self.output.buf().len();
+        let is_stream = matches!(self.input, Input::Events(_)) && !self.translator.is_finished();
+        if is_stream && self.form != Some(Form::Events) {
+            return self.fail(recorder, defect::of_early_end(self.form, self.provider));
+        }
         match &mut self.input {
             Input::Whole(body) => {
                 self.translator.body(body, self.output.buf())?;

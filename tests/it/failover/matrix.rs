@@ -163,7 +163,8 @@ fn the_table_of_faults() {
     compare(&document(&faults, &results));
 }
 
-/// The row of a case in the log of requests: status, and category of the error.
+/// The row of a case in the log of requests: status, and category of the error or what was wrong with
+/// the stream.
 fn record(gateway: &Gateway, case: &Case) -> String {
     let mut row = Value::Null;
     eventually(&format!("{} is in the log", case.model()), || {
@@ -173,10 +174,21 @@ fn record(gateway: &Gateway, case: &Case) -> String {
         row.is_object()
     });
     let status = row["status_code"].as_i64().unwrap_or_default();
-    match row["error_category"].as_str() {
-        Some(category) => format!("{status} {category}"),
+    let named = row["error_category"].as_str().map(str::to_owned).or_else(|| defect(gateway, case, &row["id"]));
+    match named {
+        Some(name) => format!("{status} {name}"),
         None => status.to_string(),
     }
+}
+
+/// What the log says was wrong with a stream that came to its end. Of whole answers it says nothing.
+fn defect(gateway: &Gateway, case: &Case, id: &Value) -> Option<String> {
+    if !case.streams {
+        return None;
+    }
+    let mut client = gateway.client();
+    client.ask(&get(&format!("/admin/v1/logs/{id}")).key(ADMIN_KEY));
+    client.response().json()["trace"]["stream_defect"].as_str().map(str::to_owned)
 }
 
 fn document(faults: &[&str], results: &BTreeMap<Case, String>) -> String {

@@ -53,7 +53,8 @@ pub(in crate::control_plane::admin) struct LogDetail {
     request_body: Option<String>,
     response_body: Option<String>,
     /// Where the time went (`stages`), each attempt at a provider (`attempts`), what the translation left
-    /// out (`dropped`) and repaired (`repaired`), sizes; times are in milliseconds
+    /// out (`dropped`) and repaired (`repaired`), what was wrong with a stream that came to its end
+    /// (`stream_defect`: `malformed_event` or `no_end_mark`), sizes; times are in milliseconds
     #[schemars(with = "Option<serde_json::Value>")]
     trace: Option<Box<RawValue>>,
 }

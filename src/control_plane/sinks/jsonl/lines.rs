@@ -137,6 +137,9 @@ impl<'a> Lines<'a> {
             let content = if record.stream { record.first_content_us } else { record.first_byte_us };
             milliseconds(o, "ttft_ms", Some(content).filter(|us| *us > 0));
             o.opt_str("finish_reason", record.finish);
+            if let Some(defect) = record.stream_defect {
+                o.str("stream_defect", defect.label());
+            }
             if let Some(tokens) = &record.tokens {
                 usage(o, tokens);
             }

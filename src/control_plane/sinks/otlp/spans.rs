@@ -56,6 +56,7 @@ fn of_request(record: &Record, trace: &Context, directory: &Directory) -> Span {
     if let Some(cost) = record.cost {
         attributes.push(float("llm_proxy.cost_dollars", cost as f64 / 1e9));
     }
+    attributes.extend(record.stream_defect.map(|defect| text("llm_proxy.stream_defect", defect.label())));
     let error = ended_by(record);
     attributes.extend(error.map(|label| text("error.type", label)));
     let status = match record.outcome {

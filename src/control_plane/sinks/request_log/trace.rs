@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::control_plane::records::drain::Directory;
 use crate::control_plane::sinks::request_log::shorten;
 use crate::telemetry::capture::{Attempt, Detail};
-use crate::telemetry::record::Record;
+use crate::telemetry::record::{Record, StreamDefect};
 use crate::telemetry::stages::Stage;
 
 /// Characters of an attempt's message.
@@ -25,6 +25,8 @@ struct Trace<'a> {
     repaired: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     finish_reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_defect: Option<&'static str>,
     request_bytes: u64,
     response_bytes: u64,
 }
@@ -64,6 +66,7 @@ pub(super) fn trace(record: &Record, directory: &Directory) -> Option<String> {
         dropped: text(|detail| detail.dropped.as_deref()),
         repaired: text(|detail| detail.repaired.as_deref()),
         finish_reason: record.finish,
+        stream_defect: record.stream_defect.map(StreamDefect::label),
         request_bytes: record.request_bytes,
         response_bytes: record.response_bytes,
     };

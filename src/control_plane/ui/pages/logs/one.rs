@@ -56,7 +56,7 @@ fn facts(entry: &Value) -> Markup {
         @if !list(entry, "tags").is_empty() { dt { "Tags" } dd {
             @for tag in list(entry, "tags").iter().filter_map(Value::as_str) { a href={ "/ui/logs?" (encode(&[("tag", tag)])) } { (tag) } " " }
         } }
-        @for (title, name) in [("Left out for the provider", "dropped"), ("Repaired", "repaired"), ("Finish reason", "finish_reason")] {
+        @for (title, name) in [("Left out for the provider", "dropped"), ("Repaired", "repaired"), ("Finish reason", "finish_reason"), ("Fault of the stream", "stream_defect")] {
             @if !text(&entry["trace"], name).is_empty() { dt { (title) } dd { (text(&entry["trace"], name)) } }
         }
         dt { "Tokens" } dd { (grouped(number(entry, "input_tokens"))) " in, " (grouped(number(entry, "output_tokens"))) " out" }
