@@ -26,6 +26,7 @@ use super::timer::Timers;
 use crate::config::tunnel::{Proxy, Refusal};
 use crate::shared::ProcessState;
 use crate::tls::ClientTls;
+use llm_http::ResponseHeadCache;
 
 /// Idle connections per origin on one worker. More are closed.
 const MAX_IDLE: usize = 512;
@@ -72,6 +73,8 @@ impl Hash for Origin {
 pub struct Connection {
     pub reader: Reader,
     pub writer: Writer,
+    /// Parses the heads of its responses, and knows whether one repeats.
+    pub heads: ResponseHeadCache,
     /// Whether it has served a request before. Only then may a failure without a response be that of
     /// a stale connection.
     pub reused: bool,
@@ -286,6 +289,6 @@ impl Pool {
             stream::split(stream, None)
         };
         reader.read_size(LARGE_READ);
-        Ok(Box::new(Connection { reader, writer, reused: false }))
+        Ok(Box::new(Connection { reader, writer, heads: ResponseHeadCache::default(), reused: false }))
     }
 }

@@ -12,7 +12,7 @@ use crate::config::snapshot::Provider;
 use crate::metrics::names::Counter;
 use crate::net::pool::{ConnectError, Connection, Origin};
 use crate::telemetry::stages::Stage;
-use llm_http::{HeadScan, Limits, Method, ResponseHead, next_final_response};
+use llm_http::{HeadScan, Limits, Method, ResponseHead};
 use llm_wire::error::{Error, Kind};
 
 /// Bounds the head of a response. Providers send some 2 KiB.
@@ -215,7 +215,9 @@ async fn write_and_read_head(
         if let Some(read_error) = read_error {
             return Err(write_error.unwrap_or(read_error));
         }
-        let parsed = next_final_response(bytes, &mut scan, &RESPONSE_HEAD, Method::Post)
+        let parsed = connection
+            .heads
+            .parse(bytes, &mut scan, &RESPONSE_HEAD, Method::Post)
             .map_err(|refusal| NoHead::new(refusal.reason))?;
         if let Some(mut head) = parsed {
             if head.status == 101 {

@@ -1,5 +1,6 @@
 //! Header fields as offsets into the caller's buffer.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A range of the buffer that a head was parsed from. Offsets stay right as long as the bytes
@@ -32,6 +33,10 @@ impl Span {
         (self.end - self.start) as usize
     }
 
+    pub(super) fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+
     /// The bytes, given the buffer that was parsed. Empty if `buf` is too short to be that buffer.
     pub fn of(self, buf: &[u8]) -> &[u8] {
         let bytes = buf.get(self.start as usize..self.end as usize);
@@ -61,6 +66,14 @@ impl Fields {
             value: Span::locate(header.value, buf),
         };
         Fields(parsed.iter().map(field).collect())
+    }
+
+    pub(super) fn new(fields: Vec<Field>) -> Fields {
+        Fields(fields.into())
+    }
+
+    pub(super) fn as_slice(&self) -> &[Field] {
+        &self.0
     }
 
     /// Returns the number of fields.

@@ -7,6 +7,7 @@
 use std::ops::Range;
 use std::rc::Rc;
 
+use super::field::Fields;
 use super::framing::Framing;
 use super::head::{HeadScan, Limits, Refusal};
 use super::request::{RequestHead, parse_request};
@@ -28,7 +29,7 @@ pub struct KeptHead {
 
 impl KeptHead {
     fn new(head: &RequestHead, bytes: &[u8]) -> KeptHead {
-        KeptHead { bytes: bytes.into(), head: head.clone(), length: length_digits(head, bytes) }
+        KeptHead { bytes: bytes.into(), head: head.clone(), length: request_length(head, bytes) }
     }
 
     /// Returns the bytes before and behind the digits of the length, and how many digits there are.
@@ -95,12 +96,17 @@ impl HeadCache {
     }
 }
 
-/// Returns where the digits of the one `content-length` stand. `None` where the length decides more
-/// than how long the body is: 0 is no body.
-fn length_digits(head: &RequestHead, bytes: &[u8]) -> Option<Range<usize>> {
-    let mut values = head.fields.get_all(bytes, "content-length");
-    let value = values.next().filter(|_| head.framing != Framing::Length(0))?;
-    if values.next().is_some() || Framing::Length(number(value)?) != head.framing {
+/// Returns where the digits of a request's length stand. `None` where the length decides more than
+/// how long the body is: 0 is no body.
+fn request_length(head: &RequestHead, bytes: &[u8]) -> Option<Range<usize>> {
+    length_digits(&head.fields, head.framing, bytes).filter(|_| head.framing != Framing::Length(0))
+}
+
+/// Returns where the digits of the one `content-length` stand, if it is what the framing says.
+pub(super) fn length_digits(fields: &Fields, framing: Framing, bytes: &[u8]) -> Option<Range<usize>> {
+    let mut values = fields.get_all(bytes, "content-length");
+    let value = values.next()?;
+    if values.next().is_some() || Framing::Length(number(value)?) != framing {
         return None;
     }
     let start = (value.as_ptr() as usize).checked_sub(bytes.as_ptr() as usize)?;
@@ -108,7 +114,7 @@ fn length_digits(head: &RequestHead, bytes: &[u8]) -> Option<Range<usize>> {
 }
 
 /// Reads digits of which the first is not 0.
-fn number(digits: &[u8]) -> Option<u64> {
+pub(super) fn number(digits: &[u8]) -> Option<u64> {
     if !(1..=MAX_DIGITS).contains(&digits.len()) || digits[0] == b'0' || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }

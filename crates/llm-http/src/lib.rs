@@ -29,6 +29,7 @@ pub mod head;
 pub mod head_cache;
 pub mod request;
 pub mod response;
+pub mod response_cache;
 #[doc(hidden)]
 #[cfg(any(test, fuzzing, feature = "testing"))]
 pub mod transcript;
@@ -41,6 +42,7 @@ pub use head::{HeadScan, Limits, Method, Refusal, Version};
 pub use head_cache::{HeadCache, KeptHead};
 pub use request::{RequestHead, parse_request};
 pub use response::{ResponseHead, next_final_response, parse_response};
+pub use response_cache::ResponseHeadCache;
 
 /// The examples of the README, which are compiled and run as doctests.
 #[cfg(doctest)]
