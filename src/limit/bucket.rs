@@ -15,6 +15,7 @@ pub enum Per {
 }
 
 impl Per {
+    /// Returns the length of the interval in nanoseconds.
     pub fn nanos(self) -> u64 {
         match self {
             Per::Second => 1_000_000_000,
@@ -69,14 +70,17 @@ impl Bucket {
         Bucket { rate, burst, per, law, lease: Lease::new(burst), elsewhere: AtomicU64::new(0) }
     }
 
+    /// Returns how many units come back in each interval.
     pub fn rate(&self) -> u32 {
         self.rate
     }
 
+    /// Returns the capacity in units.
     pub fn burst(&self) -> u32 {
         self.burst
     }
 
+    /// Returns the interval of the rate.
     pub fn per(&self) -> Per {
         self.per
     }
@@ -119,6 +123,7 @@ impl Bucket {
         self.elsewhere.store(left, Ordering::Relaxed);
     }
 
+    /// Returns what the bucket holds at `now`, nanoseconds of the clock that all workers share.
     pub fn level(&self, now: u64) -> Level {
         if self.rate == 0 {
             return Level { limit: 0, left: 0, reset_ms: 0 };

@@ -19,6 +19,7 @@ use super::word::{AtomicU64, Ordering};
 /// absurd numbers must not close it for good.
 const LONGEST_DEBT: u64 = 3600 * 1_000_000_000;
 
+/// The state of one bucket.
 #[derive(Debug)]
 pub struct Gcra {
     /// Nanoseconds per unit, rounded up: the rate is never exceeded, and undershot by less than a

@@ -22,6 +22,7 @@ use super::word::{AtomicU64, Ordering};
 /// only ones.
 const UNSHARED: i64 = i64::MIN;
 
+/// The units that this node may take of a shared bucket without asking the shared store.
 #[derive(Debug)]
 pub struct Lease {
     /// What the balance is brought back to.
@@ -45,6 +46,7 @@ impl Lease {
         Lease { slice: i64::from(burst / 8).max(1), balance: AtomicU64::new(UNSHARED as u64) }
     }
 
+    /// Returns the balance, in units, that a renewal restores.
     pub fn slice(&self) -> u64 {
         self.slice.unsigned_abs()
     }

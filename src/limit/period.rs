@@ -16,8 +16,10 @@ pub enum Period {
 }
 
 impl Period {
+    /// Every period, the shortest first.
     pub const ALL: [Period; 5] = [Period::Hour, Period::Day, Period::Week, Period::Month, Period::Total];
 
+    /// Returns the word for the period in rows and in the API.
     pub fn name(self) -> &'static str {
         match self {
             Period::Hour => "hour",
@@ -28,6 +30,7 @@ impl Period {
         }
     }
 
+    /// Returns the period of this name. `None` for any other word.
     pub fn parse(text: &str) -> Option<Period> {
         Period::ALL.into_iter().find(|period| period.name() == text)
     }

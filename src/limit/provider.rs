@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Bucket, ConcurrencyLimit, Hold, Limits, Need, Per, Refusal, Refused};
+use super::bucket::{Bucket, Per, Refused};
+use super::limits::{ConcurrencyLimit, Hold, Limits, Need, Refusal};
 
 /// The levels of priority. Level 0 goes first.
 pub const LEVELS: usize = 3;
@@ -62,6 +63,7 @@ impl ProviderLimits {
         ProviderLimits { limits, state: before.map(|before| before.state.clone()).unwrap_or_default() }
     }
 
+    /// Returns the numbers that these limits were made of.
     pub fn settings(&self) -> ProviderSettings {
         ProviderSettings {
             max_concurrency: self.limits.at_once.as_ref().map(|at_once| at_once.most),

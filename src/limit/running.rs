@@ -29,6 +29,7 @@ impl Running {
         }
     }
 
+    /// Returns how many requests run now.
     pub fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }

@@ -78,6 +78,7 @@ impl Drop for Reservation {
 }
 
 impl Account {
+    /// Makes an empty account for a window. `epoch` is that of the sums it takes from.
     pub fn new(window: Window, epoch: i64) -> Account {
         Account {
             window,

@@ -40,6 +40,7 @@ pub enum Unit {
 }
 
 impl Unit {
+    /// Returns the word for the unit in rows and in the API.
     pub fn name(self) -> &'static str {
         match self {
             Unit::Dollars => "usd",
@@ -47,41 +48,45 @@ impl Unit {
         }
     }
 
+    /// Returns the unit of this name. `None` for any other word.
     pub fn parse(text: &str) -> Option<Unit> {
         [Unit::Dollars, Unit::Tokens].into_iter().find(|unit| unit.name() == text)
     }
 }
 
-/// What a budget is of.
+/// Whose spending a budget limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Of {
+pub enum Scope {
     Credential,
     Group,
     Tag,
     Provider,
 }
 
-impl Of {
-    pub const ALL: [Of; 4] = [Of::Credential, Of::Group, Of::Tag, Of::Provider];
+impl Scope {
+    /// Every scope, in the order of the reference.
+    pub const ALL: [Scope; 4] = [Scope::Credential, Scope::Group, Scope::Tag, Scope::Provider];
 
+    /// Returns the word for the scope in rows and in the API.
     pub fn name(self) -> &'static str {
         match self {
-            Of::Credential => "credential",
-            Of::Group => "group",
-            Of::Tag => "tag",
-            Of::Provider => "provider",
+            Scope::Credential => "credential",
+            Scope::Group => "group",
+            Scope::Tag => "tag",
+            Scope::Provider => "provider",
         }
     }
 
-    pub fn parse(text: &str) -> Option<Of> {
-        Of::ALL.into_iter().find(|of| of.name() == text)
+    /// Returns the scope of this name. `None` for any other word.
+    pub fn parse(text: &str) -> Option<Scope> {
+        Scope::ALL.into_iter().find(|scope| scope.name() == text)
     }
 }
 
 /// The numbers of a row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Terms {
-    pub of: Of,
+    pub scope: Scope,
     /// The name of what it is of.
     pub subject: Box<str>,
     pub unit: Unit,
@@ -132,6 +137,8 @@ impl State {
         Some(account.clone())
     }
 
+    /// Returns the account of the current window or of the last one. `None` before the first
+    /// request.
     pub fn last(&self) -> Option<Arc<Account>> {
         self.current.load_full()
     }
@@ -141,14 +148,17 @@ impl State {
         self.calls.fetch_add(1, Ordering::Release);
     }
 
+    /// Returns how many requests have found no account for their moment.
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::Acquire)
     }
 
+    /// Returns whether the store did not respond to the last claim.
     pub fn is_down(&self) -> bool {
         self.is_down.load(Ordering::Relaxed)
     }
 
+    /// Records whether the store has responded to a claim.
     pub fn set_down(&self, is_down: bool) {
         self.is_down.store(is_down, Ordering::Relaxed);
     }

@@ -48,6 +48,7 @@ impl Sums {
         Grant { units, left: self.left(claim.amount), sums: *self }
     }
 
+    /// Returns what nobody has taken of `amount`. It is negative if more was taken.
     pub fn left(&self, amount: i64) -> i64 {
         amount.saturating_add(self.extra).saturating_sub(self.taken)
     }
