@@ -38,6 +38,7 @@ pub struct Write {
     pub idempotency_key: Option<IdempotencyKey>,
 }
 
+/// A change of one row, or of the sums of a budget.
 #[derive(Debug, Clone)]
 pub enum Change {
     /// The new row's id is the store's choice. A `provider_key` that is taken is a
@@ -84,7 +85,7 @@ pub enum Change {
         id: i64,
         row_version: Option<i64>,
     },
-    /// Begins the window of this key anew.
+    /// Restarts the window of this key.
     ResetBudget {
         id: i64,
         key: SumsKey,
@@ -95,6 +96,70 @@ pub enum Change {
         key: SumsKey,
         units: i64,
     },
+}
+
+/// The kinds of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RowKind {
+    Provider,
+    Credential,
+    Group,
+    Model,
+    Budget,
+}
+
+impl RowKind {
+    /// Returns the word for such a row in a message.
+    pub(crate) fn noun(self) -> &'static str {
+        match self {
+            RowKind::Provider => "provider",
+            RowKind::Credential => "credential",
+            RowKind::Group => "group",
+            RowKind::Model => "virtual model",
+            RowKind::Budget => "budget",
+        }
+    }
+
+    /// Returns the name of the table with such rows.
+    pub(crate) fn table(self) -> &'static str {
+        match self {
+            RowKind::Provider => "providers",
+            RowKind::Credential => "credentials",
+            RowKind::Group => "credential_groups",
+            RowKind::Model => "virtual_models",
+            RowKind::Budget => "budgets",
+        }
+    }
+}
+
+/// The row that an update or a removal needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ExpectedRow {
+    pub(crate) kind: RowKind,
+    pub(crate) id: i64,
+    /// The version that the row must have. `None` allows any.
+    pub(crate) version: Option<i64>,
+}
+
+impl Change {
+    /// Returns the row that must exist for this change. `None` for an addition, and for a change of
+    /// a budget's sums.
+    pub(crate) fn expected_row(&self) -> Option<ExpectedRow> {
+        let (kind, id, version) = match self {
+            Change::UpdateProvider(row) => (RowKind::Provider, row.id, Some(row.stamp.version)),
+            Change::UpdateCredential(row) => (RowKind::Credential, row.id, Some(row.stamp.version)),
+            Change::UpdateGroup(row) => (RowKind::Group, row.id, Some(row.stamp.version)),
+            Change::UpdateModel(row) => (RowKind::Model, row.id, Some(row.stamp.version)),
+            Change::UpdateBudget(row) => (RowKind::Budget, row.id, Some(row.stamp.version)),
+            Change::RemoveProvider { id, row_version } => (RowKind::Provider, *id, *row_version),
+            Change::RemoveCredential { id, row_version } => (RowKind::Credential, *id, *row_version),
+            Change::RemoveGroup { id, row_version } => (RowKind::Group, *id, *row_version),
+            Change::RemoveModel { id, row_version } => (RowKind::Model, *id, *row_version),
+            Change::RemoveBudget { id, row_version } => (RowKind::Budget, *id, *row_version),
+            _ => return None,
+        };
+        Some(ExpectedRow { kind, id, version })
+    }
 }
 
 /// The key of a budget's sums.
@@ -173,6 +238,7 @@ pub struct IdempotencyKey {
 }
 
 impl IdempotencyKey {
+    /// The time in seconds for which a key is remembered.
     pub const KEPT_SECS: i64 = 86_400;
 }
 

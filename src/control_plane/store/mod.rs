@@ -18,6 +18,7 @@ pub mod logs;
 mod migrations;
 pub mod postgres;
 mod refusals;
+mod row_sql;
 pub mod schema;
 mod schema_status;
 mod spend_sql;

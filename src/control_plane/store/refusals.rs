@@ -1,8 +1,9 @@
 //! The errors of changes that every store refuses, in the same words.
 
-use super::change::Change;
+use super::change::{Change, ExpectedRow};
 use super::error::{Error, Fault};
 
+/// Refuses a row whose name, or whose key, another row has.
 pub(super) fn taken(change: &Change) -> Error {
     let message = match change {
         Change::AddProvider(row) | Change::UpdateProvider(row) => {
@@ -22,28 +23,24 @@ pub(super) fn taken(change: &Change) -> Error {
     Error::new(Fault::Conflict, message)
 }
 
-/// The table with the rows of this kind.
-pub(super) fn table_of(what: &str) -> &'static str {
-    match what {
-        "provider" => "providers",
-        "group" => "credential_groups",
-        "virtual model" => "virtual_models",
-        "budget" => "budgets",
-        _ => "credentials",
+/// Checks the version of the row that a change needs. `found` is `None` if there is no such row.
+pub(super) fn check(expected: ExpectedRow, found: Option<i64>) -> Result<(), Error> {
+    let ExpectedRow { kind, id, version } = expected;
+    let what = kind.noun();
+    match (found, version) {
+        (None, _) => Err(Error::new(Fault::NotFound, format!("there is no {what} with id {id}"))),
+        (Some(found), Some(expected)) if found != expected => {
+            let message = format!(
+                "{what} {id} was changed meanwhile: its version is {found}, not {expected}; read it again and repeat \
+                 the change"
+            );
+            Err(Error::new(Fault::Stale, message))
+        }
+        _ => Ok(()),
     }
 }
 
-pub(super) fn missing(what: &str, id: i64) -> Error {
-    Error::new(Fault::NotFound, format!("there is no {what} with id {id}"))
-}
-
-pub(super) fn stale(what: &str, id: i64, expected: i64, found: i64) -> Error {
-    let message = format!(
-        "{what} {id} was changed meanwhile: its version is {found}, not {expected}; read it again and repeat the change"
-    );
-    Error::new(Fault::Stale, message)
-}
-
+/// Refuses an idempotency key that was seen with another change.
 pub(super) fn reused() -> Error {
     Error::new(Fault::Reused, "this Idempotency-Key was used for another request; take a new key for each change")
 }
