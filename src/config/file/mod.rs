@@ -7,6 +7,7 @@ mod fields;
 mod problem;
 mod read;
 pub mod schema;
+mod schema_values;
 mod write;
 pub(crate) mod yaml;
 

@@ -4,18 +4,14 @@
 // The types below describe fields and hold no values.
 #![allow(dead_code)]
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::marker::PhantomData;
 
+use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::read::NOT_IN_A_FILE;
-use crate::config::boot::table::{VARIABLES, Variable};
-use llm_wire::Format;
-use llm_wire::target::quirks::{Host, Quirk};
+use super::schema_values::{Amount, FormatName, HostName, OrVariable, PointInTime, QuirkName, Settings, Weight};
+use crate::config::virtual_models::schema;
 
 /// The schema as a JSON document (JSON Schema, draft 2020-12).
 pub fn schema() -> Value {
@@ -51,80 +47,13 @@ struct Model {
     /// Other members for the credentials of these names
     overrides: Option<BTreeMap<String, Vec<Member>>>,
     /// Which failures lead to another member, and more
-    options: Option<ModelOptions>,
+    options: Option<schema::ModelOptions>,
     /// Whether the name is served, true by default
     is_enabled: Option<OrVariable<bool>>,
 }
 
-#[derive(JsonSchema)]
-#[schemars(untagged)]
-enum Member {
-    /// The name of a model, or of another virtual model
-    Name(String),
-    /// The same with its share, its tier and its window
-    WithShare(MemberWithShare),
-}
-
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
-struct MemberWithShare {
-    /// The name of a model, or of another virtual model
-    model: String,
-    /// The only provider that is asked for it
-    provider: Option<String>,
-    /// Share of the requests of its tier, 1 by default; 0 is a standby
-    weight: Option<OrVariable<Weight>>,
-    /// The tier, 0 by default: members of the next one are used when none of this one is left
-    priority: Option<OrVariable<u32>>,
-    /// Tokens that fit into the model, where the known facts are wrong
-    context_window: Option<OrVariable<u64>>,
-}
-
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
-struct ModelOptions {
-    /// Failures of the request itself that lead to another member, `["context_length"]` by default
-    fallback_on: Option<Vec<FallbackReason>>,
-    /// Whether a slow answer gets a second attempt beside the first, and how often
-    hedge: Option<Hedge>,
-    /// How another provider goes on with a stream that breaks off, instead of `RESCUE_STREAMS`
-    rescue: Option<RescueManner>,
-}
-
-#[derive(JsonSchema)]
-#[schemars(rename_all = "snake_case")]
-enum RescueManner {
-    Off,
-    Prompt,
-    Prefill,
-}
-
-#[derive(JsonSchema)]
-#[schemars(untagged)]
-enum Hedge {
-    IsOn(bool),
-    How(HedgeLimits),
-}
-
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
-struct HedgeLimits {
-    /// The most requests that are hedged, in percent of those that may be; 2 by default
-    percent: Option<f64>,
-    /// When the second attempt at a stream begins; by default when content takes longer than for 95
-    /// of 100 requests
-    after_ms: Option<u64>,
-    /// When the second attempt at a whole answer begins; by default when it takes longer than 95 of
-    /// 100 answers
-    whole_after_ms: Option<u64>,
-}
-
-#[derive(JsonSchema)]
-#[schemars(rename_all = "snake_case")]
-enum FallbackReason {
-    ContextLength,
-    ContentFilter,
-}
+/// A member of a virtual model as the file may have it.
+type Member = schema::Member<OrVariable<Weight>, OrVariable<u64>>;
 
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -397,116 +326,13 @@ enum BudgetPeriod {
     Total,
 }
 
-/// A value, or text with a variable that becomes one.
-struct OrVariable<T>(PhantomData<T>);
-
-/// `${NAME}` or `${NAME:-DEFAULT}`, alone or within a text.
-fn variable() -> Value {
-    json!({ "type": "string", "pattern": r"\$\{[A-Za-z0-9_]+(:-[^}]*)?\}" })
-}
-
-impl<T: JsonSchema> JsonSchema for OrVariable<T> {
-    fn schema_name() -> Cow<'static, str> {
-        format!("{}_or_variable", T::schema_name()).into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "anyOf": [generator.subschema_for::<T>(), variable()] })
-    }
-}
-
-/// Implements `JsonSchema` for a type by an expression.
-macro_rules! described {
-    ($( $name:ident = $schema:expr; )*) => { $(
-        struct $name;
-
-        impl JsonSchema for $name {
-            fn schema_name() -> Cow<'static, str> {
-                stringify!($name).into()
-            }
-
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                let schema: Map<String, Value> = $schema;
-                schema.into()
-            }
-        }
-    )* };
-}
-
-described! {
-    Amount = object(json!({ "type": "number", "minimum": 0 }));
-    Weight = object(json!({ "type": "integer", "minimum": 0, "maximum": 1_000_000 }));
-    PointInTime = object(json!({
-        "anyOf": [
-            { "type": "string", "format": "date-time" },
-            { "type": "integer", "description": "seconds since 1970" },
-            variable(),
-        ],
-    }));
-    FormatName = object(json!({ "enum": format_names() }));
-    HostName = object(json!({ "enum": Host::ALL.iter().map(|host| host.name()).collect::<Vec<_>>() }));
-    QuirkName = object(json!({ "enum": quirk_names() }));
-    Settings = object(json!({
-        "type": "object", "properties": settings(), "additionalProperties": false,
-    }));
-}
-
-fn object(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(members) => members,
-        _ => Map::new(),
-    }
-}
-
-fn format_names() -> [&'static str; 3] {
-    [Format::Chat, Format::Messages, Format::Responses].map(Format::name)
-}
-
-fn quirk_names() -> Vec<String> {
-    let names = Quirk::ALL.iter().map(|quirk| quirk.name().to_owned());
-    let taken_away = Quirk::ALL.iter().map(|quirk| format!("-{}", quirk.name()));
-    names.chain(taken_away).collect()
-}
-
-/// A property for each setting. Its default decides its type; text is taken for every type.
-fn settings() -> Map<String, Value> {
-    let settings = VARIABLES.iter().filter(|setting| !NOT_IN_A_FILE.contains(&setting.name));
-    settings
-        .flat_map(|setting| {
-            let schema = setting_schema(setting);
-            let mut former = schema.clone();
-            former["deprecated"] = true.into();
-            let former = (!setting.alias.is_empty()).then(|| (setting.alias.to_ascii_lowercase(), former));
-            [(setting.name.to_ascii_lowercase(), schema)].into_iter().chain(former)
-        })
-        .collect()
-}
-
-fn setting_schema(setting: &Variable) -> Value {
-    let default = serde_json::from_str::<Value>(setting.default);
-    let default = default.unwrap_or_else(|_| setting.default.into());
-    let kind = match default {
-        Value::Bool(_) => "boolean",
-        Value::Number(_) => "number",
-        _ => "string",
-    };
-    let mut schema = json!({ "description": setting.help, "type": [kind, "null"] });
-    if kind == "boolean" || kind == "number" {
-        schema = json!({
-            "description": setting.help,
-            "anyOf": [{ "type": [kind, "null"] }, variable()],
-        });
-    }
-    if !setting.default.is_empty() {
-        schema["default"] = default;
-    }
-    schema
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::read::{BUDGET, CREDENTIAL, GROUP, MODEL, PROVIDER, SECTIONS};
+    use serde_json::json;
+
+    use super::super::read::{BUDGET, CREDENTIAL, GROUP, MODEL, NOT_IN_A_FILE, PROVIDER, SECTIONS};
     use super::*;
+    use crate::config::boot::table::VARIABLES;
 
     fn names(properties: &Value) -> Vec<&str> {
         let mut names: Vec<&str> = properties.as_object().unwrap().keys().map(String::as_str).collect();

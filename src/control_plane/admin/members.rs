@@ -1,9 +1,6 @@
 //! The JSON columns of virtual models: kept as they are written, judged when they are sent, and the
 //! schema of each.
 
-// The types of schemas describe fields and hold no values.
-#![allow(dead_code)]
-
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -12,77 +9,10 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::config::virtual_models;
+use crate::config::virtual_models::{self, schema};
 
-/// A member: the name of a model, or an object.
-#[derive(JsonSchema)]
-#[serde(untagged)]
-pub(crate) enum Member {
-    /// The name of a model, or of another virtual model
-    Name(String),
-    Full(MemberFields),
-}
-
-/// A member with its share, its tier and its window.
-#[derive(JsonSchema)]
-pub(crate) struct MemberFields {
-    /// The name of a model, or of another virtual model
-    model: String,
-    /// The only provider that is asked for it
-    provider: Option<String>,
-    /// Share of the requests of its tier, 1 by default; 0 is a standby
-    weight: Option<u32>,
-    /// The tier, 0 by default: members of the next one are used when none of this one is left
-    priority: Option<u32>,
-    /// Tokens that fit into the model, where the known facts are wrong
-    context_window: Option<u64>,
-}
-
-/// What a virtual model does beside sharing requests.
-#[derive(JsonSchema)]
-pub(crate) struct ModelOptions {
-    /// Failures of the request itself that lead to another member, `["context_length"]` by default
-    fallback_on: Option<Vec<FallbackReason>>,
-    /// Whether a slow answer gets a second attempt beside the first, and how often
-    hedge: Option<Hedge>,
-    /// How another provider goes on with a stream that breaks off, instead of `RESCUE_STREAMS`
-    rescue: Option<RescueManner>,
-}
-
-#[derive(JsonSchema)]
-#[schemars(rename_all = "snake_case")]
-enum RescueManner {
-    Off,
-    Prompt,
-    Prefill,
-}
-
-#[derive(JsonSchema)]
-#[schemars(untagged)]
-enum Hedge {
-    IsOn(bool),
-    How(HedgeLimits),
-}
-
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
-struct HedgeLimits {
-    /// The most requests that are hedged, in percent of those that may be; 2 by default
-    percent: Option<f64>,
-    /// When the second attempt at a stream begins; by default when content takes longer than for 95
-    /// of 100 requests
-    after_ms: Option<u64>,
-    /// When the second attempt at a whole answer begins; by default when it takes longer than 95 of
-    /// 100 answers
-    whole_after_ms: Option<u64>,
-}
-
-#[derive(JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum FallbackReason {
-    ContextLength,
-    ContentFilter,
-}
+/// A member of a virtual model as the admin API takes and shows it.
+pub(crate) type Member = schema::Member<u32, u64>;
 
 macro_rules! columns {
     ($( $(#[$doc:meta])* $name:ident $column:literal $schema:ty, $judge:expr; )*) => { $(
@@ -102,7 +32,7 @@ macro_rules! columns {
                 let mut problems = Vec::new();
                 let judge: fn(&str, &mut Vec<String>) = $judge;
                 judge(raw.get(), &mut problems);
-                if problems.is_empty() { Ok($name(raw)) } else { Err(D::Error::custom(told($column, &problems))) }
+                if problems.is_empty() { Ok($name(raw)) } else { Err(D::Error::custom(join($column, &problems))) }
             }
         }
 
@@ -132,13 +62,13 @@ columns! {
         virtual_models::overrides(json, problems);
     };
     /// `options`.
-    OptionsJson "options" ModelOptions, |json, problems| {
+    OptionsJson "options" schema::ModelOptions, |json, problems| {
         virtual_models::options(json, problems);
     };
 }
 
 /// Joins the problems as the rest of a sentence that begins with the name of the column.
-fn told(column: &str, problems: &[String]) -> String {
+fn join(column: &str, problems: &[String]) -> String {
     let rest = |problem: &String| {
         let rest = problem.strip_prefix(column).unwrap_or(problem).trim_start_matches([':', ' ']);
         rest.strip_suffix("; it is left out").unwrap_or(rest).to_owned()

@@ -39,6 +39,7 @@ pub struct ProviderView {
 }
 
 impl ProviderView {
+    /// Returns a row as the admin API shows it, without its API key.
     pub fn of(row: &ProviderRow) -> ProviderView {
         ProviderView {
             id: row.id,
@@ -139,6 +140,7 @@ pub struct CredentialView {
 }
 
 impl CredentialView {
+    /// Returns a row as the admin API shows it, without the hash of its key.
     pub fn of(row: &CredentialRow) -> CredentialView {
         CredentialView {
             id: row.id,
@@ -196,6 +198,7 @@ pub struct GroupView {
 }
 
 impl GroupView {
+    /// Returns a row as the admin API shows it.
     pub fn of(row: &GroupRow) -> GroupView {
         GroupView {
             id: row.id,
@@ -228,7 +231,7 @@ pub struct ModelView {
     #[schemars(with = "std::collections::BTreeMap<String, Vec<members::Member>>")]
     pub overrides: Box<RawValue>,
     /// Which failures lead to another member
-    #[schemars(with = "members::ModelOptions")]
+    #[schemars(with = "crate::config::virtual_models::schema::ModelOptions")]
     pub options: Box<RawValue>,
     pub is_enabled: bool,
     /// Version of the row, for If-Match
@@ -270,6 +273,7 @@ pub struct BudgetView {
 }
 
 impl ModelView {
+    /// Returns a row as the admin API shows it.
     pub fn of(row: &ModelRow) -> ModelView {
         ModelView {
             id: row.id,
@@ -286,6 +290,7 @@ impl ModelView {
 }
 
 impl BudgetView {
+    /// Returns a row as the admin API shows it, its amount in dollars or tokens.
     pub fn of(row: &BudgetRow) -> BudgetView {
         BudgetView {
             id: row.id,

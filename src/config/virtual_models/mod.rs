@@ -2,14 +2,16 @@
 //!
 //! A row is read here; `compile` puts the members of other virtual models in their places.
 
+pub(crate) mod schema;
+
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::hedging::Hedging;
-use super::ordered;
-use super::rescue::Rescue;
-use super::share::Share;
+use crate::config::hedging::Hedging;
+use crate::config::ordered;
+use crate::config::rescue::Rescue;
+use crate::config::share::Share;
 
 /// The most members of one list.
 const MAX_MEMBERS: usize = 64;
