@@ -6,8 +6,8 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | 0 | [`breaker`] (what is remembered of providers); [`limit`]; [`rfc3339`] (times as text); [`tls`] (settings for connections of both sides) |
-//! | 1 | [`config`], [`metrics`], [`telemetry`]; [`tokens`] (an estimate, and exact counts); [`shared`] (what threads share) |
+//! | 0 | [`breaker`] (what is remembered of providers); [`limit`]; [`rfc3339`] (times as text); [`telemetry`]; [`tls`] (settings for connections of both sides) |
+//! | 1 | [`config`], [`metrics`]; [`tokens`] (an estimate, and exact counts); [`shared`] (what threads share) |
 //! | 2 | [`route`] (which provider) |
 //! | 3 | [`net`] (sockets, TLS, connection pools) |
 //! | 4 | [`proxy`] (one request, stage by stage) |

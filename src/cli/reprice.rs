@@ -8,11 +8,12 @@ use super::print;
 use super::store::StoreArgs;
 use crate::config::budget::{Unit, show};
 use crate::config::models::Mapping;
-use crate::config::prices::{PriceTable, Tier, Used};
+use crate::config::prices::{PriceTable, Tier};
 use crate::config::rows::ProviderRow;
 use crate::control_plane::records::cost::table_of;
 use crate::control_plane::store::logs::spend::{DAY, LedgerRow, Recost, TierOfPrices};
 use crate::rfc3339;
+use crate::telemetry::record::Tokens;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -53,6 +54,7 @@ struct Sum {
     after: i64,
 }
 
+/// Runs `llm-proxy reprice`.
 pub fn run(args: &Args) -> Result<(), Failure> {
     args.store.require_local("reprice")?;
     let (store, _) = args.store.open_local()?;
@@ -123,7 +125,7 @@ fn cost(row: &LedgerRow, providers: &HashMap<String, Provider>, prices: &PriceTa
     }?;
     let TierOfPrices { tier, above } = TierOfPrices::parse(&row.key.tier);
     let number = |number: i64| number.unsigned_abs();
-    let used = Used {
+    let used = Tokens {
         input: number(row.sums.input_tokens),
         output: number(row.sums.output_tokens),
         cache_read: number(row.sums.cache_read_tokens),
@@ -134,10 +136,11 @@ fn cost(row: &LedgerRow, providers: &HashMap<String, Provider>, prices: &PriceTa
         audio_output: number(row.sums.audio_output_tokens),
         image_input: number(row.sums.image_input_tokens),
         image_output: number(row.sums.image_output_tokens),
-        searches: number(row.sums.searches),
-        requests: number(row.sums.requests - row.sums.errors),
+        server_tools: number(row.sums.searches),
+        ..Tokens::default()
     };
+    let requests = number(row.sums.requests - row.sums.errors);
     // Each of its prompts was longer than `above`, and no longer than the next step of the price.
     let rates = price.rates(Tier::of(tier.as_bytes()), above + 1);
-    i64::try_from(price.cost_at(&rates, &used)).ok()
+    i64::try_from(price.cost_at(&rates, &used, requests)).ok()
 }

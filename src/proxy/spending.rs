@@ -6,7 +6,6 @@ use crate::config::prices::cost::May;
 use crate::config::prices::{Price, Tier};
 use crate::limit::Need;
 use crate::limit::budget::{Reservation, Unit};
-use crate::shared::budgets::used;
 use crate::telemetry::record::{Record, Short, Tokens};
 
 /// What a request holds of its budgets.
@@ -21,6 +20,7 @@ pub struct Spending {
     pub plan: Plan,
 }
 
+/// What a request holds of one budget.
 #[derive(Debug)]
 pub struct Held {
     pub unit: Unit,
@@ -43,6 +43,7 @@ pub struct Plan {
     pub needs_price: bool,
 }
 
+/// The price of one model at one provider.
 #[derive(Debug)]
 pub struct PriceOf {
     pub provider: i64,
@@ -58,7 +59,7 @@ impl Spending {
         let cost = || {
             self.plan
                 .price(record.provider, &record.sent_model)
-                .map(|price| price.cost(Tier::of(record.tier.as_bytes()), &used(&tokens)))
+                .map(|price| price.cost(Tier::of(record.tier.as_bytes()), &tokens))
         };
         let cost = if total == 0 { Some(0) } else { cost() };
         for Held { unit, reservation } in self.own.into_iter().chain(self.provider) {
@@ -73,6 +74,8 @@ impl Spending {
 }
 
 impl Plan {
+    /// Returns the price of what was sent to a provider, or any price there that the request may
+    /// have.
     pub fn price(&self, provider: i64, sent: &Short<96>) -> Option<&Price> {
         let of_provider = || self.prices.iter().filter(|price| price.provider == provider);
         let exact = of_provider().find(|price| price.sent == *sent);

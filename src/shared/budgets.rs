@@ -1,40 +1,20 @@
-//! How workers call the control plane when a request waits for more of a budget, and how tokens are
-//! counted by their price.
+//! How workers wake the control plane when a request waits for more of a budget.
 
 use std::sync::OnceLock;
 use std::task::Waker;
 
-use crate::config::prices::Used;
-use crate::telemetry::record::Tokens;
-
-/// Returns the tokens of a record as prices know them.
-pub fn used(tokens: &Tokens) -> Used {
-    Used {
-        input: tokens.input,
-        output: tokens.output,
-        cache_read: tokens.cache_read,
-        cache_write_5m: tokens.cache_write_5m,
-        cache_write_1h: tokens.cache_write_1h,
-        reasoning: tokens.reasoning,
-        audio_input: tokens.audio_input,
-        image_input: tokens.image_input,
-        audio_output: tokens.audio_output,
-        image_output: tokens.image_output,
-        searches: tokens.server_tools,
-        requests: 1,
-    }
-}
-
+/// Wakes the part of the control plane that fetches slices of budgets. Its waker is set once.
 #[derive(Debug, Default)]
-pub struct BudgetBell(OnceLock<Waker>);
+pub struct BudgetWaker(OnceLock<Waker>);
 
-impl BudgetBell {
-    /// Sets what is woken. The first one counts.
+impl BudgetWaker {
+    /// Sets the waker. Only the first call has an effect.
     pub fn set_waker(&self, waker: Waker) {
         let _ = self.0.set(waker);
     }
 
-    pub fn ring(&self) {
+    /// Wakes the control plane. Does nothing before it has set its waker.
+    pub fn wake(&self) {
         if let Some(waker) = self.0.get() {
             waker.wake_by_ref();
         }

@@ -1,28 +1,7 @@
 //! What tokens cost.
 
 use super::price::{Part, Price, Tier};
-
-/// Tokens of a request, by what they cost, and what else is paid for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Used {
-    /// All input, cached or not.
-    pub input: u64,
-    /// All output, reasoning included.
-    pub output: u64,
-    pub cache_read: u64,
-    pub cache_write_5m: u64,
-    pub cache_write_1h: u64,
-    pub reasoning: u64,
-    /// Of the input.
-    pub audio_input: u64,
-    pub image_input: u64,
-    /// Of the output.
-    pub audio_output: u64,
-    pub image_output: u64,
-    /// Searches and other calls of tools at the provider.
-    pub searches: u64,
-    pub requests: u64,
-}
+use crate::telemetry::record::Tokens;
 
 /// The prices that are in force for a request, in dollars per million tokens.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -85,13 +64,14 @@ impl Price {
             .or(standard)
     }
 
-    /// Returns the cost in billionths of a dollar.
-    pub fn cost(&self, tier: Tier, used: &Used) -> u64 {
-        self.cost_at(&self.rates(tier, used.input), used)
+    /// Returns the cost of one request in billionths of a dollar.
+    pub fn cost(&self, tier: Tier, used: &Tokens) -> u64 {
+        self.cost_at(&self.rates(tier, used.input), used, 1)
     }
 
-    /// Returns the cost at these prices, in billionths of a dollar.
-    pub fn cost_at(&self, rates: &Rates, used: &Used) -> u64 {
+    /// Returns the cost of `requests` requests that used these tokens together, in billionths of a
+    /// dollar.
+    pub fn cost_at(&self, rates: &Rates, used: &Tokens, requests: u64) -> u64 {
         let writes = used.cache_write_5m.saturating_add(used.cache_write_1h);
         let apart = |price: Option<f64>, count: u64| price.map_or((0, 0.0), |dollars| (count, dollars));
         let (audio_in, audio_in_price) = apart(self.audio_input, used.audio_input);
@@ -116,7 +96,7 @@ impl Price {
             (image_out, image_out_price),
         ];
         let tokens = parts.iter().map(|(count, dollars)| *count as f64 * dollars * PER_TOKEN).sum::<f64>();
-        let fees = [(used.requests, self.per_request), (used.searches, self.per_search)];
+        let fees = [(requests, self.per_request), (used.server_tools, self.per_search)];
         let fees = fees.iter().map(|(count, dollars)| *count as f64 * dollars.unwrap_or(0.0) * BILLIONTHS).sum::<f64>();
         (tokens + fees).round() as u64
     }

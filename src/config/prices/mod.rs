@@ -15,7 +15,7 @@ pub mod list;
 pub mod price;
 pub mod table;
 
-pub use cost::{Rates, Used};
+pub use cost::Rates;
 pub use list::{Published, common, published};
 pub use price::{Part, Price, Special, Tier};
 pub use table::PriceTable;

@@ -46,6 +46,7 @@ pub enum Part {
 }
 
 impl Part {
+    /// The number of parts.
     pub const COUNT: usize = 6;
 }
 

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::cost::May;
 use super::*;
+use crate::telemetry::record::Tokens;
 
 #[test]
 fn prices_in_metadata() {
@@ -64,17 +65,17 @@ fn what_a_request_costs() {
         ..Price::default()
     };
     let few = Price { input: Some(3.0), output: Some(15.0), ..Price::default() };
-    let plain = Used { input: 1000, output: 100, ..Used::default() };
-    let full = Used { cache_read: 500, cache_write_5m: 200, cache_write_1h: 100, reasoning: 40, ..plain };
+    let plain = Tokens { input: 1000, output: 100, ..Tokens::default() };
+    let full = Tokens { cache_read: 500, cache_write_5m: 200, cache_write_1h: 100, reasoning: 40, ..plain };
     // Reported beside the input where it should be within.
-    let odd = Used { cache_read: 5000, ..plain };
+    let odd = Tokens { cache_read: 5000, ..plain };
     let rows = [
         (price.clone(), plain, 3_000_000 + 1_500_000),
         (price.clone(), full, 600_000 + 150_000 + 750_000 + 600_000 + 900_000 + 800_000),
         (few.clone(), full, 3_000_000 + 1_500_000),
         (price, odd, 1_500_000 + 1_500_000),
         (Price { output: None, ..few }, plain, 3_000_000),
-        (Price { input: Some(0.02), ..Price::default() }, Used { input: 7, ..Used::default() }, 140),
+        (Price { input: Some(0.02), ..Price::default() }, Tokens { input: 7, ..Tokens::default() }, 140),
     ];
     for (price, tokens, expected) in rows {
         assert_eq!(price.cost(Tier::Standard, &tokens), expected, "{tokens:?}");
@@ -137,17 +138,17 @@ fn long_prompts_and_tiers_of_service() {
 #[test]
 fn media_fees_and_searches() {
     let price = rich();
-    let used = Used { input: 1000, output: 100, requests: 1, ..Used::default() };
+    let used = Tokens { input: 1000, output: 100, ..Tokens::default() };
     let fee = 5_000_000;
     let plain = 2_000_000 + 800_000 + fee;
     let rows = [
         (used, plain),
-        (Used { searches: 2, ..used }, plain + 40_000_000),
-        (Used { audio_input: 500, ..used }, plain - 1_000_000 + 20_000_000),
-        (Used { audio_output: 50, ..used }, plain - 400_000 + 4_000_000),
-        (Used { image_output: 100, ..used }, plain - 800_000 + 3_000_000),
+        (Tokens { server_tools: 2, ..used }, plain + 40_000_000),
+        (Tokens { audio_input: 500, ..used }, plain - 1_000_000 + 20_000_000),
+        (Tokens { audio_output: 50, ..used }, plain - 400_000 + 4_000_000),
+        (Tokens { image_output: 100, ..used }, plain - 800_000 + 3_000_000),
         // There is no price of pictures in a prompt: they cost as text.
-        (Used { image_input: 500, ..used }, plain),
+        (Tokens { image_input: 500, ..used }, plain),
     ];
     for (used, expected) in rows {
         assert_eq!(price.cost(Tier::Standard, &used), expected, "{used:?}");

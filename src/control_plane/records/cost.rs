@@ -15,7 +15,6 @@ use crate::control_plane::store::logs::{Filter, PriceRow, Query, Row, Tables};
 use crate::control_plane::store::{Answer, Store};
 use crate::metrics::names::Family;
 use crate::shared::ProcessState;
-use crate::shared::budgets::used;
 use crate::shared::labels;
 use crate::shared::labels::Names;
 use crate::telemetry::record::{Record, Short};
@@ -103,6 +102,7 @@ fn price(row: &PriceRow) -> Price {
     }
 }
 
+/// Finds the price of each record, and remembers those that were found.
 pub(crate) struct Prices {
     shared: Arc<ProcessState>,
     meter: Arc<ControlPlaneMetrics>,
@@ -113,6 +113,7 @@ pub(crate) struct Prices {
 }
 
 impl Prices {
+    /// Makes it with the price table, which the store replaces from time to time.
     pub(crate) fn new(
         shared: Arc<ProcessState>,
         meter: Arc<ControlPlaneMetrics>,
@@ -126,9 +127,8 @@ impl Prices {
         let Some(tokens) = record.tokens.filter(|tokens| tokens.total() > 0) else { return };
         let Some(provider) = snapshot.provider(record.provider) else { return };
         let Some(price) = self.price(record, provider, snapshot.generation) else { return };
-        let used = used(&tokens);
-        let rates = price.rates(Tier::of(record.tier.as_bytes()), used.input);
-        let billionths = price.cost_at(&rates, &used);
+        let rates = price.rates(Tier::of(record.tier.as_bytes()), tokens.input);
+        let billionths = price.cost_at(&rates, &tokens, 1);
         record.cost = Some(billionths);
         record.priced_above = rates.above;
         let max_credentials = self.shared.boot.observe.metrics_max_credentials;
