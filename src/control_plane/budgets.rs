@@ -39,11 +39,12 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from
 /// The first slice of a window is this part of the amount.
 const FIRST: i64 = 16;
 
+/// Fetches slices of budgets from the store, and reports what was spent.
 pub(crate) struct Budgets {
     shared: Arc<ProcessState>,
     store: Arc<dyn Store>,
     webhook: Webhook,
-    bell: Arc<Bell>,
+    requests: Arc<RequestNotifier>,
     entries: Vec<Entry>,
     /// Accounts of windows that are over and of budgets that are gone, until nothing of them is in
     /// use.
@@ -96,12 +97,14 @@ enum For {
     },
 }
 
+/// The claims of one round, and what the store granted.
 pub(crate) struct Round {
     claims: Vec<(SumsKey, Claim)>,
     purposes: Vec<For>,
     grants: Result<Vec<Grant>, Error>,
 }
 
+/// What has happened, for [`Budgets::take`].
 pub(crate) enum Step {
     Due,
     Ended(Box<Round>),
@@ -109,24 +112,26 @@ pub(crate) enum Step {
     Lost,
 }
 
+/// Notifies the control plane that a request waits for more of a budget.
 #[derive(Default)]
-struct Bell(Notify);
+struct RequestNotifier(Notify);
 
-impl Wake for Bell {
-    fn wake(self: Arc<Bell>) {
+impl Wake for RequestNotifier {
+    fn wake(self: Arc<RequestNotifier>) {
         self.0.notify_one();
     }
 }
 
 impl Budgets {
+    /// Makes the part of the control plane for budgets, without any yet.
     pub(crate) fn new(shared: Arc<ProcessState>, store: Arc<dyn Store>, webhook: Webhook) -> Budgets {
-        let bell = Arc::new(Bell::default());
-        shared.budget_bell.set_waker(Waker::from(bell.clone()));
+        let requests = Arc::new(RequestNotifier::default());
+        shared.budget_waker.set_waker(Waker::from(requests.clone()));
         Budgets {
             shared,
             store,
             webhook,
-            bell,
+            requests,
             entries: Vec::new(),
             closing: Vec::new(),
             turn: 0,
@@ -168,11 +173,12 @@ impl Budgets {
         let is_free = self.round.is_empty();
         tokio::select! {
             Some(ended) = self.round.join_next() => ended.map_or(Step::Lost, |round| Step::Ended(Box::new(round))),
-            () = self.bell.0.notified(), if is_free => Step::Due,
+            () = self.requests.0.notified(), if is_free => Step::Due,
             _ = self.tick.tick(), if is_free => Step::Due,
         }
     }
 
+    /// Does what a step requires. It does not wait.
     pub(crate) fn take(&mut self, step: Step) {
         match step {
             Step::Due => self.begin(),
@@ -318,7 +324,7 @@ impl Budgets {
             tracing::warn!(budget = &*budget.name, percent, "budget: {percent} % of budget {} is used", budget.name);
             self.webhook.send(Event::BudgetThreshold {
                 budget: budget.name.to_string(),
-                scope: budget.terms.of.name(),
+                scope: budget.terms.scope.name(),
                 subject: budget.terms.subject.to_string(),
                 percent,
                 unit: budget.terms.unit,

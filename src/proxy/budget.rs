@@ -24,7 +24,7 @@ use crate::config::budget::words;
 use crate::config::prices::Tier;
 use crate::config::prices::cost::May;
 use crate::limit::Need;
-use crate::limit::budget::{Account, Budget, Of, Reservation, Short, Unit};
+use crate::limit::budget::{Account, Budget, Reservation, Scope, Short, Unit};
 use crate::limit::period::Period;
 use crate::metrics::names::Counter;
 use crate::rfc3339;
@@ -266,7 +266,7 @@ async fn reserve_one(
                     Err(Short::Ask(number)) => {
                         if asked.is_none() {
                             question = Some((account, number));
-                            req.core.shared.budget_bell.ring();
+                            req.core.shared.budget_waker.wake();
                         }
                     }
                 }
@@ -274,7 +274,7 @@ async fn reserve_one(
             None if !is_called => {
                 is_called = true;
                 state.call();
-                req.core.shared.budget_bell.ring();
+                req.core.shared.budget_waker.wake();
             }
             None => {}
         }
@@ -344,7 +344,7 @@ fn exceeded(core: &Core, budget: &Budget, needed: i64, available: i64) -> Error 
     let note = format!(
         "budget `{}` of {} `{}` ({} {per}) has {} left, and this request may use {}; {renewal}",
         budget.name,
-        terms.of.name(),
+        terms.scope.name(),
         terms.subject,
         words(terms.unit, terms.amount),
         words(terms.unit, available),
@@ -371,8 +371,8 @@ fn unpriced(req: &RequestContext<'_>, budgets: &[Arc<Budget>]) -> Error {
 
 /// The store does not answer, and what this gateway holds is not enough.
 fn unreachable(budget: &Budget) -> Error {
-    let what = match budget.terms.of {
-        Of::Provider => "provider",
+    let what = match budget.terms.scope {
+        Scope::Provider => "provider",
         _ => "request",
     };
     let note = format!("budget `{}` of this {what} can't be read now; try again", budget.name);

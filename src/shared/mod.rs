@@ -32,7 +32,7 @@ use crate::limit::Running;
 use crate::metrics::shard::Shard;
 use crate::telemetry::capture::CaptureConfig;
 use crate::telemetry::record::{Source, Tokens};
-use crate::telemetry::ring::{Bell, Ring};
+use crate::telemetry::ring::{DrainWaker, Ring};
 
 /// The state of the process.
 pub struct ProcessState {
@@ -59,7 +59,7 @@ pub struct ProcessState {
     /// Prices of models, from the store.
     pub prices: ArcSwap<PriceTable>,
     /// Wakes the control plane when a request waits for more of a budget.
-    pub budget_bell: budgets::BudgetBell,
+    pub budget_waker: budgets::BudgetWaker,
     /// Scrapes of `/metrics`, which need no key: they must not keep administrators out.
     pub scrape_queue: admin::AdminQueue,
     /// Requests of clients for what they have used: they must not keep administrators out.
@@ -98,7 +98,7 @@ pub struct ProcessState {
     /// The finished requests of each worker, which the control plane drains.
     pub rings: Vec<Arc<Ring>>,
     /// Wakes the thread that drains the rings.
-    pub drain_bell: Bell,
+    pub drain_waker: DrainWaker,
     /// What the sinks need beside the numbers of a record.
     pub capture: CaptureConfig,
     /// Reasoning that workers send to one another.
@@ -118,6 +118,7 @@ pub struct Hints {
 }
 
 impl ProcessState {
+    /// Makes the state of a process with this many workers. Nothing is published yet.
     pub fn new(boot: Boot, workers: usize, hints: Hints) -> ProcessState {
         let capture = capture_config(&boot);
         let issued = issued_ids::IssuedIds::new(boot.stored_response_ids);
@@ -139,7 +140,7 @@ impl ProcessState {
             admin_queue: admin::AdminQueue::default(),
             admin_failures: admin_failures::AdminFailures::default(),
             prices: ArcSwap::default(),
-            budget_bell: budgets::BudgetBell::default(),
+            budget_waker: budgets::BudgetWaker::default(),
             scrape_queue: admin::AdminQueue::default(),
             usage_queue: admin::AdminQueue::default(),
             openapi: OnceLock::new(),
@@ -157,7 +158,7 @@ impl ProcessState {
             shards: (0..workers).map(|_| Shard::new()).collect(),
             background: Shard::new(),
             rings: (0..workers).map(|_| Ring::new(room)).collect(),
-            drain_bell: Bell::default(),
+            drain_waker: DrainWaker::default(),
             capture,
             reasoning: reasoning_cache::ReasoningBroadcast::new(workers),
             issued,
@@ -183,6 +184,7 @@ impl ProcessState {
         self.leaving.load(Ordering::Acquire)
     }
 
+    /// Begins to leave, at SIGTERM: see [`leaving`](Self::leaving).
     pub fn leave(&self) {
         self.leaving.store(true, Ordering::Release);
     }

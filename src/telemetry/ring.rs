@@ -14,6 +14,7 @@ use crate::telemetry::record::Record;
 /// details; an empty one takes none of it.
 pub const CAPACITY: usize = 4096;
 
+/// The finished requests of one worker that the control plane has not taken yet.
 #[derive(Debug)]
 pub struct Ring {
     queue: SegQueue<Record>,
@@ -60,6 +61,7 @@ impl Ring {
         self.queue.push(record);
     }
 
+    /// Takes the oldest record.
     pub fn pop(&self) -> Option<Record> {
         let record = self.queue.pop()?;
         self.count.fetch_sub(1, Ordering::Relaxed);
@@ -70,6 +72,7 @@ impl Ring {
         Some(record)
     }
 
+    /// Returns whether no record waits.
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
@@ -87,20 +90,20 @@ impl Ring {
 
 /// Wakes the thread that drains the rings when a record comes while it sleeps.
 #[derive(Debug, Default)]
-pub struct Bell {
+pub struct DrainWaker {
     is_sleeping: AtomicBool,
     sleeper: OnceLock<Thread>,
 }
 
-impl Bell {
-    /// Sets the thread that sleeps. The first one counts.
+impl DrainWaker {
+    /// Sets the thread that sleeps. Only the first call has an effect.
     pub fn set_sleeper(&self, thread: Thread) {
         let _ = self.sleeper.set(thread);
     }
 
-    /// Rings after a push. Costs a load while the sleeper is awake. A ring that crosses with the
-    /// sleeper's last look at the rings may be lost, so it sleeps for a bounded time.
-    pub fn ring(&self) {
+    /// Wakes the thread after a push. Costs one load while it is awake. A call that coincides with
+    /// its last check of the rings may be lost, so it sleeps for a bounded time.
+    pub fn wake(&self) {
         if self.is_sleeping.load(Ordering::Relaxed)
             && self.is_sleeping.swap(false, Ordering::AcqRel)
             && let Some(sleeper) = self.sleeper.get()
@@ -109,8 +112,8 @@ impl Bell {
         }
     }
 
-    /// Sleeps until it rings, for `longest` at most, unless `is_idle` says that there is something
-    /// to do. Returns whether it rang. Called by the sleeper alone.
+    /// Sleeps until [`wake`](Self::wake) is called, for `longest` at most, unless `is_idle` returns
+    /// false. Returns whether it was woken. Only the thread that sleeps may call this.
     pub fn sleep(&self, is_idle: impl FnOnce() -> bool, longest: Duration) -> bool {
         self.is_sleeping.store(true, Ordering::SeqCst);
         if is_idle() {

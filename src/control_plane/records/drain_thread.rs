@@ -17,12 +17,14 @@ const IDLE: Duration = Duration::from_secs(5);
 /// full load.
 const NICE: i32 = 5;
 
+/// The thread of the records.
 pub(crate) struct DrainThread {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Drain>,
 }
 
 impl DrainThread {
+    /// Starts the thread. The error says that the system gives none.
     pub(crate) fn start(shared: Arc<ProcessState>, drain: Drain) -> Result<DrainThread, String> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
@@ -44,15 +46,15 @@ impl DrainThread {
 fn run(shared: &ProcessState, mut drain: Drain, stop: &AtomicBool) -> Drain {
     // On Linux this is the thread's own.
     let _ = rustix::process::nice(NICE);
-    shared.drain_bell.set_sleeper(thread::current());
+    shared.drain_waker.set_sleeper(thread::current());
     while !stop.load(Ordering::Acquire) {
         let any = drain.run();
         if any || drain.is_waiting() {
             thread::park_timeout(GATHER);
         } else {
-            let rang = shared.drain_bell.sleep(|| shared.rings.iter().all(|ring| ring.is_empty()), IDLE);
-            // The record that rang is the first of many.
-            if rang && !stop.load(Ordering::Acquire) {
+            let was_woken = shared.drain_waker.sleep(|| shared.rings.iter().all(|ring| ring.is_empty()), IDLE);
+            // The record that woke the thread is the first of many.
+            if was_woken && !stop.load(Ordering::Acquire) {
                 thread::park_timeout(GATHER);
             }
         }

@@ -32,6 +32,7 @@ use stage_clock::StageClock;
 /// The outcome of an attempt beside which another one had content first: a metric label.
 const SUPERSEDED: &str = "superseded";
 
+/// Gathers the record of one request, and queues it when it is dropped.
 pub struct RequestRecorder {
     core: Rc<Core>,
     /// In nanoseconds on the worker's clock, as all times here.
@@ -84,6 +85,7 @@ impl RequestRecorder {
         self.generates = true;
     }
 
+    /// Sets the program that the client names.
     pub fn set_user_agent(&mut self, user_agent: UserAgent) {
         self.record.user_agent = user_agent;
     }
@@ -113,10 +115,12 @@ impl RequestRecorder {
         self.spending.take()
     }
 
+    /// Returns whether the request holds something of a budget.
     pub fn has_spending(&self) -> bool {
         self.spending.is_some()
     }
 
+    /// Returns the record for changes.
     pub fn record_mut(&mut self) -> &mut Record {
         &mut self.record
     }
@@ -131,6 +135,7 @@ impl RequestRecorder {
         self.record.tier
     }
 
+    /// Returns the id of the credential, or 0.
     pub fn credential(&self) -> i64 {
         self.record.credential
     }
@@ -140,10 +145,12 @@ impl RequestRecorder {
         self.record.provider
     }
 
+    /// Returns the id of the request.
     pub fn request_id(&self) -> &str {
         self.record.request_id.as_str()
     }
 
+    /// Returns the id of the request as bytes.
     pub fn request_id_bytes(&self) -> &[u8] {
         self.record.request_id.as_bytes()
     }
@@ -326,11 +333,13 @@ impl RequestRecorder {
         self.record.response_bytes += bytes as u64;
     }
 
+    /// Records that the response with this status was sent completely.
     pub fn set_complete(&mut self, status: u16) {
         self.record.status = status;
         self.record.outcome = Outcome::Complete;
     }
 
+    /// Records that the request failed with `error` before anything of a response was sent.
     pub fn set_failed(&mut self, status: u16, error: &Error) {
         self.record.status = status;
         self.record.outcome = Outcome::Failed(error.kind);
@@ -348,6 +357,7 @@ impl RequestRecorder {
         self.record.outcome = Outcome::Truncated(kind);
     }
 
+    /// Records that the client has disconnected.
     pub fn set_client_disconnected(&mut self) {
         self.record.outcome = Outcome::ClientDisconnected;
     }
@@ -369,7 +379,7 @@ impl RequestRecorder {
         self.count_labelled(&measured);
         let detail = self.record.detail.take();
         self.core.ring.push(Record { detail, ..self.record.clone() });
-        self.core.shared.drain_bell.ring();
+        self.core.shared.drain_waker.wake();
     }
 
     fn stop_clock(&mut self) -> Measured {
