@@ -87,12 +87,6 @@ impl ControlPlane {
         // A reload that is asked for already will see what this one would.
         let _ = self.reload.try_send(());
     }
-
-    /// Returns whether the thread runs. After a panic it does not: the process still serves requests,
-    /// but follows the store no more.
-    pub fn is_running(&self) -> bool {
-        !self.thread.is_finished()
-    }
 }
 
 /// Starts the thread, and returns when the store was read and its configuration is published.

@@ -4,6 +4,7 @@
 //! tables. `UPDATE_DOCS=1 cargo test --test it docs` writes them; without the variable the same
 //! tests compare them.
 
+mod clients;
 mod commands;
 mod prose;
 mod quick_start;

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::support::HANG;
+use crate::support::{HANG, Removals};
 use llm_proxy::config::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow, Rows, Stamp};
 use llm_proxy::control_plane::store::blocking::Blocking;
 use llm_proxy::control_plane::store::sqlite::{FILE, Sqlite};

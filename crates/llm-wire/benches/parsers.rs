@@ -30,8 +30,8 @@ struct SimdHead<'a> {
     model: std::borrow::Cow<'a, str>,
     #[serde(default)]
     stream: bool,
-    #[allow(dead_code)]
-    messages: serde::de::IgnoredAny,
+    #[serde(rename = "messages")]
+    _messages: serde::de::IgnoredAny,
 }
 
 fn request(messages: usize) -> Vec<u8> {

@@ -3,7 +3,7 @@
 use clap::builder::PossibleValuesParser;
 
 use super::failure::Failure;
-use super::{print, terminal};
+use super::print;
 use crate::config::boot::Environment;
 pub use crate::config::clients::{CLIENTS, Client, TestStatus};
 
@@ -28,6 +28,7 @@ pub const KEY: &str = "YOUR_KEY";
 /// The model where none is given.
 pub const MODEL: &str = "gpt-4o-mini";
 
+/// Runs `llm-proxy connect`.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let Some(name) = &args.client else { return list() };
     let Some(client) = CLIENTS.iter().find(|client| client.name == name.as_str()) else { return list() };
@@ -54,47 +55,6 @@ fn list() -> Result<(), Failure> {
     let rows: Vec<_> = CLIENTS.iter().map(row).collect();
     print::table(["CLIENT", "", "SPEAKS"], &rows)
 }
-
-/// The width of the guide.
-const COLUMNS: usize = 100;
-
-/// Writes the guide `docs/guides/clients.md`.
-pub fn guide() -> String {
-    let mut out = INTRODUCTION.to_owned();
-    for client in CLIENTS {
-        let tried = match client.tried {
-            TestStatus::Automated(version) => format!("The tests of this repository run version {version}."),
-            TestStatus::Manual(version) => format!("Tried with version {version}."),
-            TestStatus::Untested => "Untried: the settings are from its documentation.".to_owned(),
-        };
-        let summary = format!("`llm-proxy connect {}`. It speaks {}. {tried}", client.name, client.speaks);
-        let settings = client.settings("http://127.0.0.1:18000", KEY, MODEL);
-        out.push_str(&format!(
-            "\n## {}\n\n{}\n{}\n```{}\n{settings}\n```\n",
-            client.title,
-            terminal::wrapped(&summary, COLUMNS),
-            terminal::wrapped(&format!("{}:", client.place), COLUMNS),
-            client.language
-        ));
-        if !client.note.is_empty() {
-            out.push_str(&format!("\n{}", terminal::wrapped(client.note, COLUMNS)));
-        }
-    }
-    out
-}
-
-const INTRODUCTION: &str = "\
-# Clients
-
-`llm-proxy connect CLIENT` prints the settings of a client for a gateway, with `--url`, `--key` and
-`--model` filled in. This page is generated from the same table
-(`UPDATE_DOCS=1 cargo test --test it docs`). Every client reaches every provider, whichever format
-it speaks.
-
-Two things explain most of what goes wrong: OpenAI's clients want a base that ends in `/v1`,
-Anthropic's want one that does not; and a client that keeps a list of known models may have to be
-told the name of yours.
-";
 
 #[cfg(test)]
 mod tests {

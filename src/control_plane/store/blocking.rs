@@ -29,12 +29,14 @@ fn write(action: &str, object: &str, before_and_after: [Option<String>; 2], chan
     Write { change, audit, idempotency_key: None }
 }
 
+/// A store with a runtime of its own, on which each call waits for its answer.
 pub struct Blocking {
     store: Arc<dyn Store>,
     runtime: Runtime,
 }
 
 impl Blocking {
+    /// Takes a store. The error says that the system gives no runtime.
     pub fn new(store: Arc<dyn Store>) -> Result<Blocking, Error> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let failed =
@@ -47,6 +49,7 @@ impl Blocking {
         Blocking::new(Arc::new(Sqlite::open(dir)?))
     }
 
+    /// Returns where the store is, for messages.
     pub fn place(&self) -> String {
         self.store.place()
     }
@@ -56,22 +59,27 @@ impl Blocking {
         self.store.clone()
     }
 
+    /// Waits for an answer of the store.
     pub fn wait<T>(&self, answer: Answer<'_, T>) -> Result<T, Error> {
         self.runtime.block_on(answer)
     }
 
+    /// Returns all rows.
     pub fn load(&self) -> Result<Rows, Error> {
         self.wait(self.store.load())
     }
 
+    /// Returns [`Store::identity`].
     pub fn identity(&self) -> Result<Option<String>, Error> {
         self.wait(self.store.identity())
     }
 
+    /// Returns the version of the configuration.
     pub fn version(&self) -> Result<i64, Error> {
         self.wait(self.store.version())
     }
 
+    /// Returns what was changed since a version.
     pub fn changes(&self, since: i64) -> Result<Changes, Error> {
         self.wait(self.store.changes(since))
     }
@@ -96,6 +104,7 @@ impl Blocking {
         self.wait(self.store.write_all(writes.collect())).map(drop)
     }
 
+    /// Adds a provider in the name of the system's user, and returns its id.
     pub fn add_provider(&self, row: &ProviderRow) -> Result<i64, Error> {
         self.change(
             "provider.create",
@@ -105,33 +114,27 @@ impl Blocking {
         )
     }
 
-    pub fn remove_provider(&self, id: i64) -> Result<(), Error> {
-        let change = Change::RemoveProvider { id, row_version: None };
-        self.change("provider.delete", "", [None, None], change).map(drop)
-    }
-
+    /// Adds a credential in the name of the system's user, and returns its id.
     pub fn create_credential(&self, row: &CredentialRow) -> Result<i64, Error> {
         let before_and_after = [None, shown(&CredentialView::of(row))];
         self.change("credential.create", &row.name, before_and_after, Change::AddCredential(row.clone()))
     }
 
+    /// Adds a group in the name of the system's user, and returns its id.
     pub fn add_group(&self, row: &GroupRow) -> Result<i64, Error> {
         let before_and_after = [None, shown(&GroupView::of(row))];
         self.change("group.create", &row.name, before_and_after, Change::AddGroup(row.clone()))
     }
 
+    /// Adds a virtual model in the name of the system's user, and returns its id.
     pub fn add_model(&self, row: &ModelRow) -> Result<i64, Error> {
         let before_and_after = [None, shown(&ModelView::of(row))];
         self.change("model.create", &row.name, before_and_after, Change::AddModel(row.clone()))
     }
 
+    /// Adds a budget in the name of the system's user, and returns its id.
     pub fn add_budget(&self, row: &BudgetRow) -> Result<i64, Error> {
         let before_and_after = [None, shown(&BudgetView::of(row))];
         self.change("budget.create", &row.name, before_and_after, Change::AddBudget(row.clone()))
-    }
-
-    pub fn revoke_credential(&self, id: i64) -> Result<(), Error> {
-        let change = Change::RemoveCredential { id, row_version: None };
-        self.change("credential.delete", "", [None, None], change).map(drop)
     }
 }

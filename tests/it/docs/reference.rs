@@ -14,7 +14,7 @@ use llm_wire::target::quirks::{Host, Quirk, Quirks};
 use super::root;
 
 /// Writes `expected` into the file, or compares it with what is there.
-fn check(file: &str, name: &str, found: &str, expected: &str, whole: impl Fn() -> String) {
+pub(super) fn check(file: &str, name: &str, found: &str, expected: &str, whole: impl Fn() -> String) {
     if found == expected {
         return;
     }
@@ -30,15 +30,6 @@ fn check(file: &str, name: &str, found: &str, expected: &str, whole: impl Fn() -
         "{file} is out of date ({name}, line {line}: {differs:?}); \
          `UPDATE_DOCS=1 cargo test --test it docs` writes it"
     );
-}
-
-/// The guide to clients is made of their table.
-#[test]
-fn clients() {
-    let file = "docs/guides/clients.md";
-    let expected = cli::connect::guide();
-    let found = std::fs::read_to_string(root().join(file)).unwrap_or_default();
-    check(file, "the page", &found, &expected, || expected.clone());
 }
 
 /// Versions of clients that the tests run are those of the tests.
@@ -302,7 +293,7 @@ fn argument(arg: &clap::Arg) -> Option<[String; 3]> {
 }
 
 /// Breaks the lines of a text at 100 columns.
-fn wrapped(text: &str) -> String {
+pub(super) fn wrapped(text: &str) -> String {
     let mut lines = vec![String::new()];
     for paragraph in text.split("\n\n") {
         if lines.len() > 1 || !lines[0].is_empty() {

@@ -7,8 +7,8 @@ use llm_proxy::config::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow, Ro
 use llm_proxy::control_plane::store::blocking::Blocking;
 use llm_proxy::control_plane::store::{Audit, Change, Changes, Delta, Fault, IdempotencyKey, Write, Written};
 
-use crate::support::HANG;
 use crate::support::postgres::{Db, Server, open};
+use crate::support::{HANG, Removals};
 
 fn provider(key: &str) -> ProviderRow {
     ProviderRow {

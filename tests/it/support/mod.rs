@@ -31,6 +31,7 @@ pub mod link;
 pub mod output;
 pub mod postgres;
 pub mod redis;
+pub mod removals;
 pub mod sample;
 pub mod socks;
 
@@ -41,6 +42,7 @@ pub use fake::{Conn, Fake, Request};
 pub use gateway::{Ended, Gateway, KEY, Setup, anthropic, chat, credential, every_format, provider, responses};
 pub use http::{Client, Outgoing, Response, get, post};
 pub use link::End;
+pub use removals::Removals;
 
 /// Longest wait for anything. Whoever waits that long has found a hang.
 pub const HANG: Duration = Duration::from_secs(30);
