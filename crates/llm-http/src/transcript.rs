@@ -17,6 +17,7 @@ pub struct Transcript {
     pub end: End,
 }
 
+/// A message that was parsed, with its body as far as it came.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Message {
     /// `POST /path?query`, or the status.
@@ -27,6 +28,7 @@ pub struct Message {
     pub expect_continue: bool,
 }
 
+/// Why no further message follows.
 #[derive(Debug, PartialEq, Eq)]
 pub enum End {
     /// The stream ended between two messages.

@@ -58,6 +58,7 @@ impl Text {
         Text::Pieces(chars.chunks(6).map(|bit| escape(&bit.iter().collect::<String>())).collect())
     }
 
+    /// Returns the number of pieces, each of which counts as a token.
     pub(crate) fn tokens(&self) -> usize {
         match self {
             Text::Usual(n) | Text::Stamps(n) => *n,
@@ -66,6 +67,7 @@ impl Text {
         }
     }
 
+    /// Returns a piece by its number, from 0.
     pub(crate) fn piece(&self, i: usize) -> &str {
         match self {
             Text::Usual(_) if i == 0 => WORDS[0].trim_start(),
@@ -76,6 +78,7 @@ impl Text {
         }
     }
 
+    /// Returns all pieces in order.
     pub(crate) fn pieces(&self) -> impl Iterator<Item = &str> {
         (0..self.tokens()).map(|i| self.piece(i))
     }
@@ -113,6 +116,7 @@ pub(crate) struct Call {
     pub custom: bool,
 }
 
+/// What the answer says or calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Content {
     Text(Text),
@@ -138,6 +142,7 @@ pub(crate) struct Usage {
     pub reasoning: u64,
 }
 
+/// The answer to one request, before any format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
     /// The changing part of every id.
@@ -149,6 +154,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// Makes the answer to a request of this kind.
     pub(crate) fn new(kind: Kind, req: &ParsedRequest, knobs: &Knobs) -> Answer {
         let (content, finish) = content(kind, req, knobs);
         let said = match &content {

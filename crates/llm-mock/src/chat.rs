@@ -23,6 +23,7 @@ const FINISH: &str = section(FILE, "finish");
 const LAST_USAGE: &str = section(FILE, "last_usage");
 const DONE: &str = section(FILE, "done");
 
+/// Writes a whole answer of Chat Completions.
 pub(crate) fn whole(req: &ParsedRequest, answer: &Answer, out: &mut Vec<u8>) {
     let mut message = Vec::new();
     match &answer.content {
@@ -57,6 +58,7 @@ fn whole_calls(calls: &[Call]) -> Vec<u8> {
     out
 }
 
+/// Writes the events of a stream of Chat Completions.
 pub(crate) fn stream(req: &ParsedRequest, answer: &Answer, script: &mut Script) {
     let mut chunks = Chunks { script, req, answer };
     chunks.event(ROLE, &[]);
@@ -122,6 +124,7 @@ fn usage(usage: Usage) -> Vec<u8> {
     out
 }
 
+/// Returns the text of the reasoning, which is always the same.
 pub(crate) fn thoughts() -> String {
     THOUGHTS.concat()
 }

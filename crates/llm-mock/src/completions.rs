@@ -15,6 +15,7 @@ const FINISH: &str = section(FILE, "finish");
 const LAST_USAGE: &str = section(FILE, "last_usage");
 const DONE: &str = section(FILE, "done");
 
+/// Writes a whole answer of the legacy completions.
 pub(crate) fn whole(req: &ParsedRequest, answer: &Answer, out: &mut Vec<u8>) {
     fill!(
         out,
@@ -27,6 +28,7 @@ pub(crate) fn whole(req: &ParsedRequest, answer: &Answer, out: &mut Vec<u8>) {
     );
 }
 
+/// Writes the events of a stream of the legacy completions.
 pub(crate) fn stream(req: &ParsedRequest, answer: &Answer, script: &mut Script) {
     let null_usage = if req.include_usage { r#","usage":null"# } else { "" };
     let event = Repeated::new(TEXT, &[("id", &answer.id), ("model", &req.model), ("null_usage", &null_usage)]);

@@ -30,6 +30,7 @@ const MAX_AHEAD: usize = 64 * 1024;
 /// How long a connection that ends here waits for the other side to end it too.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// A client's connection.
 pub(crate) struct Conn<'a> {
     stream: TcpStream,
     counters: &'a Counters,
@@ -55,6 +56,7 @@ enum After {
 }
 
 impl<'a> Conn<'a> {
+    /// Takes a connection that was accepted. `defaults` hold where a request names no option.
     pub(crate) fn new(stream: TcpStream, counters: &'a Counters, defaults: &'a Knobs) -> Conn<'a> {
         Conn { stream, counters, defaults, input: Vec::new(), body: Vec::new() }
     }

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::kind::Kind;
 
+/// What this process has served, counted by all workers.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     requests: [AtomicU64; Kind::ALL.len()],
@@ -63,14 +64,17 @@ impl Counts {
 }
 
 impl Counters {
+    /// Counts a connection that was accepted.
     pub(crate) fn accept(&self) {
         self.accepted.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a connection that has ended.
     pub(crate) fn close(&self) {
         self.closed.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a connection that the client closed before the end of its answer.
     pub(crate) fn close_early(&self) {
         self.closed_early.fetch_add(1, Ordering::Relaxed);
     }
@@ -80,11 +84,13 @@ impl Counters {
         self.turns.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Counts a request, and whether its answer is a stream.
     pub(crate) fn request(&self, kind: Kind, stream: bool) {
         self.requests[kind as usize].fetch_add(1, Ordering::Relaxed);
         self.streams.fetch_add(u64::from(stream), Ordering::Relaxed);
     }
 
+    /// Returns the counts of this moment.
     pub(crate) fn counts(&self) -> Counts {
         let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
         // In this order, or a connection that comes and goes meanwhile would make the difference
@@ -109,6 +115,7 @@ impl Counters {
         std::mem::swap(&mut last.body, body);
     }
 
+    /// Returns the last request that had a body.
     pub(crate) fn last(&self) -> Option<Last> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

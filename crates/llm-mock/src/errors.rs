@@ -7,9 +7,13 @@ use super::templates::{fill, json, section};
 const FILE: &str = include_str!("templates/errors.tmpl");
 const OPENAI: &str = json(FILE, "openai");
 const ANTHROPIC: &str = json(FILE, "anthropic");
+/// The error event of a stream of Chat Completions.
 pub(crate) const CHAT_EVENT: &str = section(FILE, "chat_event");
+/// The error event of a stream of Messages.
 pub(crate) const MESSAGES_EVENT: &str = section(FILE, "messages_event");
+/// An event that is not JSON.
 pub(crate) const BAD_EVENT: &str = section(FILE, "bad_event");
+/// The error page of a load balancer.
 pub(crate) const HTML: &str = json(FILE, "html");
 
 /// Whose shape an error body has.

@@ -14,6 +14,7 @@ pub(crate) struct Mark {
     pub content: bool,
 }
 
+/// The events of a stream, with the places at which each may be cut or delayed.
 #[derive(Debug, Default)]
 pub(crate) struct Script {
     pub bytes: Vec<u8>,
@@ -24,6 +25,7 @@ pub(crate) struct Script {
 const USUAL_BYTES: usize = 8 * 1024;
 
 impl Script {
+    /// Makes an empty script.
     pub(crate) fn new() -> Script {
         Script { bytes: Vec::with_capacity(USUAL_BYTES), marks: Vec::with_capacity(32) }
     }

@@ -26,6 +26,7 @@ const STOP: &str = section(FILE, "stop");
 const DELTA: &str = section(FILE, "delta");
 const END: &str = section(FILE, "end");
 
+/// Writes a whole answer of Messages.
 pub(crate) fn whole(req: &ParsedRequest, answer: &Answer, out: &mut Vec<u8>) {
     let mut blocks: Vec<Vec<u8>> = Vec::new();
     let mut block = |write: &dyn Fn(&mut Vec<u8>)| {
@@ -62,6 +63,7 @@ pub(crate) fn whole(req: &ParsedRequest, answer: &Answer, out: &mut Vec<u8>) {
     );
 }
 
+/// Writes the events of a stream of Messages.
 pub(crate) fn stream(req: &ParsedRequest, answer: &Answer, script: &mut Script) {
     let usage = answer.usage;
     fill!(

@@ -20,6 +20,7 @@ const OPENAI_MODEL: &str = json(FILE, "openai_model");
 const ANTHROPIC_MODELS: &str = json(FILE, "anthropic_models");
 const ANTHROPIC_MODEL: &str = json(FILE, "anthropic_model");
 
+/// Returns the body of `GET /`.
 pub(crate) fn root() -> Vec<u8> {
     ROOT.as_bytes().to_vec()
 }

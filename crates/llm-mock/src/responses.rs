@@ -42,11 +42,13 @@ const FAILED: &str = section(FILE, "failed");
 const FAILURE: &str = templates::json(FILE, "failure");
 const ERROR: &str = section(FILE, "error");
 
+/// Writes a whole answer of Responses.
 pub(crate) fn whole(req: &ParsedRequest, answer: &Answer, out: &mut Vec<u8>) {
     let output: Vec<Vec<u8>> = items(answer).iter().map(|item| item.json(answer, Stage::Done)).collect();
     out.extend_from_slice(&response(req, answer, Stage::Done, &output.join(&b',')));
 }
 
+/// Writes the events of a stream of Responses.
 pub(crate) fn stream(req: &ParsedRequest, answer: &Answer, script: &mut Script) {
     let mut events = Events { script, answer, seq: 0, index: 0 };
     let opened = response(req, answer, Stage::Open, b"");

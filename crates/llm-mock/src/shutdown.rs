@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::task::{Poll, Waker};
 
+/// The connections of one worker, and whether they are to end.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     closed: Cell<bool>,
@@ -24,12 +25,14 @@ pub(crate) struct Place<'a> {
 }
 
 impl Gate {
+    /// Counts a connection until the result is dropped.
     pub(crate) fn enter(&self) -> Place<'_> {
         let number = self.next.replace(self.next.get() + 1);
         self.inside.borrow_mut().insert(number, Waker::noop().clone());
         Place { gate: self, number }
     }
 
+    /// Ends all connections, and those that enter later.
     pub(crate) fn close(&self) {
         self.closed.set(true);
         for waker in self.inside.borrow().values() {
@@ -37,6 +40,7 @@ impl Gate {
         }
     }
 
+    /// Returns whether no connection lives.
     pub(crate) fn is_empty(&self) -> bool {
         self.inside.borrow().is_empty()
     }

@@ -128,6 +128,7 @@ pub(crate) struct Repeated {
 }
 
 impl Repeated {
+    /// Splits the template at `$text$`, and fills in its other holes.
     pub(crate) fn new(template: &str, holes: &Holes) -> Repeated {
         let (before, after) = template.split_once("$text$").unwrap_or((template, ""));
         let mut repeated = Repeated { before: Vec::new(), after: Vec::new() };
@@ -136,6 +137,7 @@ impl Repeated {
         repeated
     }
 
+    /// Writes the template with `text` in its place, which must be escaped.
     pub(crate) fn write(&self, text: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.before);
         out.extend_from_slice(text.as_bytes());

@@ -18,9 +18,11 @@ pub enum Effort {
 }
 
 impl Effort {
+    /// Every level, the lowest first.
     pub const ALL: [Effort; 7] =
         [Effort::None, Effort::Minimal, Effort::Low, Effort::Medium, Effort::High, Effort::Xhigh, Effort::Max];
 
+    /// Returns the word of the level in the OpenAI formats.
     pub fn name(self) -> &'static str {
         ["none", "minimal", "low", "medium", "high", "xhigh", "max"][self as usize]
     }
@@ -36,8 +38,10 @@ impl Effort {
 pub struct Levels(u8);
 
 impl Levels {
+    /// No level.
     pub const EMPTY: Levels = Levels(0);
 
+    /// Returns the set of these levels.
     pub const fn of(levels: &[Effort]) -> Levels {
         let mut bits = 0;
         let mut i = 0;
@@ -53,10 +57,12 @@ impl Levels {
         Levels((((1u16 << (high as u8 + 1)) - 1) as u8) & !((1u8 << low as u8) - 1))
     }
 
+    /// Returns whether the level is in the set.
     pub fn has(self, effort: Effort) -> bool {
         self.0 & (1 << effort as u8) != 0
     }
 
+    /// Returns whether no level is in the set.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }

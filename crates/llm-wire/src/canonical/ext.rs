@@ -10,6 +10,7 @@ pub struct Ext<'a> {
     pub(crate) fields: Vec<Extra<'a>>,
 }
 
+/// A field of a request that this gateway does not know.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Extra<'a> {
     /// The field that contains it; empty at the top.
@@ -44,6 +45,7 @@ impl<'a> Ext<'a> {
         self.fields.iter().rev().find(|extra| extra.path() == path).map(|extra| extra.raw)
     }
 
+    /// Returns whether every field is known.
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()
     }

@@ -2,7 +2,7 @@
 //! repaired.
 //!
 //! Nothing is lost in silence: a field that is removed, clamped or approximated is a named
-//! [`Loss`], and a conversation that had to be mended is a named [`Repair`]. Both are counted
+//! [`Loss`], and a conversation that had to be repaired is a named [`Repair`]. Both are counted
 //! (`llm_proxy_translation_dropped_total{field}`) and reported to the client in the response
 //! headers `x-llm-proxy-dropped` and `x-llm-proxy-repaired`. Names only, never values: a header
 //! must not carry a prompt.

@@ -8,6 +8,7 @@ pub(crate) mod effort;
 pub mod event;
 pub(crate) mod ext;
 pub mod loss;
+pub(crate) mod part;
 pub(crate) mod request;
 pub(crate) mod text;
 pub(crate) mod tools;

@@ -8,12 +8,11 @@
 //!
 //! Where a field of a format has its home is data: [`fields`](crate::request::fields).
 
-use std::borrow::Cow;
-
 use crate::canonical::args::ArgText;
 pub(crate) use crate::canonical::cache::CachePoint;
 use crate::canonical::effort::Reasoning;
 use crate::canonical::ext::Ext;
+pub use crate::canonical::part::{FilePart, Foreign, ImagePart, Part, Src, TextPart};
 use crate::canonical::text::Text;
 use crate::canonical::tools::{Tool, ToolChoice};
 use crate::format::Format;
@@ -112,17 +111,21 @@ pub struct Item<'a> {
 }
 
 impl<'a> Item<'a> {
+    /// The index of an item that the client did not send.
     pub const MADE: u32 = u32::MAX;
 
+    /// Makes an item that stands at index `at` of the client's list.
     pub fn new(at: usize, kind: impl Into<ItemKind<'a>>) -> Item<'a> {
         Item { at: u32::try_from(at).unwrap_or(Item::MADE), kind: kind.into() }
     }
 
+    /// Makes an item that the client did not send.
     pub fn made(kind: impl Into<ItemKind<'a>>) -> Item<'a> {
         Item { at: Item::MADE, kind: kind.into() }
     }
 }
 
+/// What an item is.
 #[derive(Debug, Clone)]
 pub enum ItemKind<'a> {
     Message(Message<'a>),
@@ -140,6 +143,7 @@ macro_rules! item_from {
 }
 item_from!(Message => Message, ReasoningItem => Reasoning, ToolCall => Call, ToolResult => Result, Foreign => Foreign);
 
+/// Who speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     User,
@@ -150,6 +154,7 @@ pub enum Role {
     Developer,
 }
 
+/// A message of one side, with its parts.
 #[derive(Debug, Clone)]
 pub struct Message<'a> {
     pub role: Role,
@@ -163,116 +168,10 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
+    /// Makes a message without a name, a phase or a configuration.
     pub fn new(role: Role, parts: Vec<Part<'a>>) -> Message<'a> {
         Message { role, name: None, phase: None, parts, config: None }
     }
-}
-
-/// One content part.
-#[derive(Debug, Clone)]
-pub enum Part<'a> {
-    Text(TextPart<'a>),
-    Image(ImagePart<'a>),
-    File(Box<FilePart<'a>>),
-    /// C `input_audio`. `format` is `wav` or `mp3`, `data` is base64.
-    Audio {
-        data: RawStr<'a>,
-        format: RawStr<'a>,
-        /// Where the client has it, for errors.
-        path: Box<str>,
-    },
-    Refusal(Text<'a>),
-    /// M `search_result`.
-    SearchResult {
-        source: Text<'a>,
-        title: Text<'a>,
-        /// The text blocks of its content, joined by line ends.
-        text: Text<'a>,
-        raw: RawValue<'a>,
-    },
-    /// M `tool_reference` in a tool result.
-    ToolReference {
-        name: Text<'a>,
-    },
-    Foreign(Foreign<'a>),
-}
-
-#[derive(Debug, Clone, Default)]
-pub struct TextPart<'a> {
-    pub text: Text<'a>,
-    /// M `citations` of an assistant's text, R `annotations`: raw, in the client's format.
-    pub citations: Option<RawValue<'a>>,
-    pub cache: Option<CachePoint>,
-}
-
-impl<'a> Part<'a> {
-    pub fn text(text: impl Into<Text<'a>>) -> Part<'a> {
-        Part::Text(TextPart { text: text.into(), citations: None, cache: None })
-    }
-
-    pub fn cache(&self) -> Option<CachePoint> {
-        match self {
-            Part::Text(part) => part.cache,
-            Part::Image(part) => part.cache,
-            Part::File(part) => part.cache,
-            _ => None,
-        }
-    }
-}
-
-#[derive(Debug, Clone)]
-pub struct ImagePart<'a> {
-    pub src: Src<'a>,
-    /// `low`, `high`, `auto`, `original` (R only).
-    pub detail: Option<RawStr<'a>>,
-    pub cache: Option<CachePoint>,
-    /// Where the client has it, for errors.
-    pub path: Box<str>,
-}
-
-#[derive(Debug, Clone)]
-pub struct FilePart<'a> {
-    pub src: Src<'a>,
-    /// `filename` (C, R).
-    pub name: Option<Text<'a>>,
-    /// M `title`.
-    pub title: Option<Text<'a>>,
-    /// M `context`.
-    pub context: Option<Text<'a>>,
-    /// M `citations.enabled`.
-    pub citations: bool,
-    pub cache: Option<CachePoint>,
-    /// Where the client has it, for errors.
-    pub path: Box<str>,
-}
-
-impl<'a> FilePart<'a> {
-    /// A file at `path` of which nothing but its bytes is known.
-    pub fn of(src: Src<'a>, path: &impl ToString) -> FilePart<'a> {
-        let path = path.to_string().into_boxed_str();
-        FilePart { src, name: None, title: None, context: None, citations: false, cache: None, path }
-    }
-}
-
-/// Where the bytes of an image or a file are.
-#[derive(Debug, Clone)]
-pub enum Src<'a> {
-    Url(Text<'a>),
-    Base64 {
-        /// Lower case, without parameters.
-        media: Cow<'a, str>,
-        /// An escaped string body; base64 but for slashes that some clients escape.
-        data: RawStr<'a>,
-    },
-    /// An id that only the family of its format can resolve.
-    FileId {
-        format: Format,
-        id: RawStr<'a>,
-    },
-    /// A text document, in the clear.
-    Text(Text<'a>),
-    /// M `source{type:content}`: a document made of parts.
-    Content(Vec<Part<'a>>),
 }
 
 /// One M thinking or redacted block, or one R reasoning item, or the reasoning of one C message.
@@ -286,12 +185,14 @@ pub struct ReasoningItem<'a> {
     pub details: Option<RawValue<'a>>,
 }
 
+/// A piece of visible reasoning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReasoningPart<'a> {
     pub kind: ReasoningKind,
     pub text: Text<'a>,
 }
 
+/// Whether reasoning is shown in full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ReasoningKind {
     /// R `summary_text`; M thinking (which is a summary on Claude 4 and newer).
@@ -327,6 +228,7 @@ pub struct ToolCall<'a> {
     pub cache: Option<CachePoint>,
 }
 
+/// How the input of a tool is given: as JSON or as free text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallKind {
     Function,
@@ -346,17 +248,6 @@ pub struct ToolResult<'a> {
 
 /// How a failed tool result is marked in formats without a flag. Written and recognised exactly so.
 pub(crate) const ERROR_MARKER: &str = "[tool_error] ";
-
-/// What only its own format knows: an item, a content part or a block.
-#[derive(Debug, Clone)]
-pub struct Foreign<'a> {
-    pub format: Format,
-    /// Its `type`, for the error message.
-    pub kind: RawStr<'a>,
-    /// The client's path to it, for `param`.
-    pub path: String,
-    pub raw: RawValue<'a>,
-}
 
 /// Sampling controls. Numbers keep their spelling.
 #[derive(Debug, Clone, Default)]

@@ -21,6 +21,7 @@ impl<'a> From<RawStr<'a>> for Text<'a> {
 }
 
 impl<'a> Text<'a> {
+    /// The empty text.
     pub const EMPTY: Text<'static> = Text(Cow::Borrowed(b""));
 
     /// From plain text, which is escaped.
@@ -35,14 +36,17 @@ impl<'a> Text<'a> {
         Text(Cow::Owned(bytes))
     }
 
+    /// Returns the text as it is escaped.
     pub fn raw(&self) -> RawStr<'_> {
         RawStr::new(&self.0)
     }
 
+    /// Returns the bytes of the escaped text.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
+    /// Returns whether the text is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -52,6 +56,7 @@ impl<'a> Text<'a> {
         self.raw().unescape()
     }
 
+    /// Returns whether the plain text is `text`.
     pub fn eq_str(&self, text: &str) -> bool {
         self.raw().eq_str(text)
     }
@@ -92,6 +97,7 @@ impl<'a> Text<'a> {
         Text(Cow::Owned(out))
     }
 
+    /// Copies the text, so that it borrows nothing.
     pub fn into_owned(self) -> Text<'static> {
         Text(Cow::Owned(self.0.into_owned()))
     }

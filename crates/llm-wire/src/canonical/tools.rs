@@ -8,6 +8,7 @@ use crate::canonical::text::Text;
 use crate::format::Format;
 use crate::json::{RawStr, RawValue};
 
+/// A tool that the client offers to the model.
 #[derive(Debug, Clone)]
 pub enum Tool<'a> {
     Function(FunctionTool<'a>),
@@ -38,6 +39,7 @@ pub enum Tool<'a> {
     },
 }
 
+/// A function whose input is JSON.
 #[derive(Debug, Clone, Default)]
 pub struct FunctionTool<'a> {
     /// R `namespace`: the name of the group.
@@ -99,6 +101,7 @@ pub struct WebSearch<'a> {
     pub cache: Option<CachePoint>,
 }
 
+/// A remote MCP server, whose tools the provider calls.
 #[derive(Debug, Clone)]
 pub struct McpTool<'a> {
     pub format: Format,
@@ -115,6 +118,7 @@ pub struct McpTool<'a> {
     pub never_asks: bool,
 }
 
+/// A tool that the vendor has defined and the client runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientTool {
     Bash,

@@ -7,8 +7,11 @@
 //! one format to another, so a text delta is one copy, and half a surrogate pair survives.
 //! `property` holds the laws of all this, for tests and fuzz targets.
 //!
-//! Nothing here recurses: nesting is a bit in a word, and [`scan::MAX_DEPTH`] is its limit.
+//! Nothing here recurses: nesting is a bit in a word, and 128 levels are its limit.
 
+mod capture;
+mod fault;
+mod nest;
 mod node;
 pub mod preamble;
 #[cfg(any(test, fuzzing, feature = "testing"))]
@@ -23,6 +26,6 @@ pub(crate) mod template;
 pub mod walk;
 pub mod write;
 
+pub use fault::{Fault, ScanError};
 pub use raw::{RawKind, RawStr, RawValue};
-pub use scan::{Fault, ScanError};
 pub use tape::Tape;

@@ -1,8 +1,9 @@
 //! Laws that hold for any bytes, as functions that panic where one does not: the bodies of fuzz
 //! targets and of property tests.
 
+use super::fault::{Fault, ScanError};
 use super::raw::{RawStr, RawValue};
-use super::scan::{self, Fault, ScanError};
+use super::scan;
 use super::stream::Document;
 use super::tape::Tape;
 use super::walk;

@@ -20,9 +20,10 @@
 //! [`most_nodes`] allows keeps none of them: its values are scanned at each walk, as those of
 //! [`RawValue::new`] are. So does one that is longer than positions in `u32` reach.
 
+use super::fault::ScanError;
 use super::node::Node;
 use super::raw::RawValue;
-use super::scan::{self, ScanError, Visit};
+use super::scan::{self, Visit};
 
 /// A tape grown beyond this many nodes by one large document is given back at the next.
 const KEEP_NODES: usize = 4096;

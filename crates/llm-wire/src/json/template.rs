@@ -207,6 +207,7 @@ pub(crate) struct Values<'e> {
 }
 
 impl<'e> Values<'e> {
+    /// Returns the values of `text`, in order.
     pub(crate) fn of(text: &'e [u8]) -> Values<'e> {
         Values { text, pos: 0, number: 0, key: b"" }
     }

@@ -3,9 +3,11 @@
 
 use std::ops::Range;
 
+use super::fault::{Fault, ScanError, fault};
+use super::nest::{Nest, Open};
 use super::node::{Node, split_first};
 use super::raw::{RawStr, RawValue};
-use super::scan::{Fault, Nest, Open, ScanError, byte, fault, skip_flat, skip_key, skip_space, skip_value_within};
+use super::scan::{byte, skip_flat, skip_key, skip_space, skip_value_within};
 
 /// Walks the members of an object.
 ///

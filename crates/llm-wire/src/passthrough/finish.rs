@@ -29,6 +29,7 @@ fn of_choices(choices: RawValue<'_>) -> Option<Reason> {
     choices.elements().find_map(|(choice, _)| word(choice))
 }
 
+/// Returns the reason that a `finish_reason` of Chat Completions gives. `None` for an empty one.
 pub(crate) fn of_finish_reason(word: RawStr<'_>) -> Option<Reason> {
     Some(match word.as_bytes() {
         b"" => return None,
@@ -40,6 +41,7 @@ pub(crate) fn of_finish_reason(word: RawStr<'_>) -> Option<Reason> {
     })
 }
 
+/// Returns the reason that a `stop_reason` of Messages gives. `None` for an empty one.
 pub(crate) fn of_stop_reason(word: RawStr<'_>) -> Option<Reason> {
     Some(match word.as_bytes() {
         b"" => return None,

@@ -54,21 +54,25 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// Counts a frame that is not JSON.
     pub(crate) fn misread(&mut self) -> FrameKind {
         self.parse_errors = self.parse_errors.saturating_add(1);
         FrameKind::Other
     }
 
+    /// Notes that the stream has reported an error.
     pub(crate) fn error(&mut self) -> FrameKind {
         self.failed = true;
         FrameKind::Error
     }
 
+    /// Notes the end mark.
     pub(crate) fn end(&mut self) -> FrameKind {
         self.ended = true;
         FrameKind::End
     }
 
+    /// Notes the finish reason.
     pub(crate) fn finish(&mut self) -> FrameKind {
         self.finished = true;
         FrameKind::Finish
@@ -87,6 +91,7 @@ pub struct Effect {
 }
 
 impl Effect {
+    /// Returns the effect of an event of this kind without a finish reason.
     pub(crate) fn of(kind: FrameKind) -> Effect {
         Effect { kind, reason: None }
     }

@@ -24,6 +24,7 @@ pub(crate) struct DataUrl<'a> {
     pub payload: Payload<'a>,
 }
 
+/// The content of a data URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Payload<'a> {
     /// An escaped body that holds base64.

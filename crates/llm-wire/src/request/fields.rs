@@ -228,11 +228,13 @@ impl<'a> Fields<'a> {
         Fields(homes)
     }
 
+    /// Returns a field. `None` if it is absent or null.
     pub(crate) fn get(&self, name: &str) -> Option<RawValue<'a>> {
         let (_, value) = self.0.iter().find(|(known, _)| known == name)?;
         reader::some(*value)
     }
 
+    /// Returns a field that must be there.
     pub(crate) fn need(&self, name: &str) -> Result<RawValue<'a>, Error> {
         self.get(name).ok_or_else(|| Error::client(Kind::InvalidRequest, format!("`{name}` is required")).param(name))
     }
@@ -246,6 +248,7 @@ impl<'a> Fields<'a> {
         self.get(name).map(|value| read(value, &Path::root(name))).transpose()
     }
 
+    /// Returns a field that must be a string, if it is there.
     pub(crate) fn text(&self, name: &str) -> Result<Option<Text<'a>>, Error> {
         Ok(self.with(name, reader::string)?.map(Text::from))
     }

@@ -23,14 +23,17 @@ enum Step<'p> {
 }
 
 impl<'p> Path<'p> {
+    /// Returns the path of a member of the body.
     pub(crate) fn root(key: &'p str) -> Path<'p> {
         Path { parent: None, step: Step::Key(key) }
     }
 
+    /// Returns the path of a member of this value.
     pub(crate) fn key(&'p self, key: &'p str) -> Path<'p> {
         Path { parent: Some(self), step: Step::Key(key) }
     }
 
+    /// Returns the path of an element of this value, from 0.
     pub(crate) fn index(&'p self, index: usize) -> Path<'p> {
         Path { parent: Some(self), step: Step::Index(index) }
     }
@@ -65,10 +68,12 @@ pub(crate) fn some(value: RawValue<'_>) -> Option<RawValue<'_>> {
     (!value.is_null()).then_some(value)
 }
 
+/// Reads a string. The error names the path and the type that was found.
 pub(crate) fn string<'a>(value: RawValue<'a>, path: &Path<'_>) -> Result<RawStr<'a>, Error> {
     value.as_str().ok_or_else(|| wrong_type(path, "a string", value))
 }
 
+/// Reads a boolean. The error names the path and the type that was found.
 pub(crate) fn boolean(value: RawValue<'_>, path: &Path<'_>) -> Result<bool, Error> {
     value.as_bool().ok_or_else(|| wrong_type(path, "a boolean", value))
 }
@@ -84,6 +89,7 @@ pub(crate) fn count(value: RawValue<'_>, path: &Path<'_>) -> Result<u64, Error> 
     })
 }
 
+/// Reads a number. The error names the path and the type that was found.
 pub(crate) fn number<'a>(value: RawValue<'a>, path: &Path<'_>) -> Result<Number<'a>, Error> {
     match value.kind() {
         RawKind::Number => Ok(Number(value)),
@@ -91,6 +97,7 @@ pub(crate) fn number<'a>(value: RawValue<'a>, path: &Path<'_>) -> Result<Number<
     }
 }
 
+/// Reads an object. The error names the path and the type that was found.
 pub(crate) fn object<'a>(value: RawValue<'a>, path: &Path<'_>) -> Result<RawValue<'a>, Error> {
     if value.is_object() { Ok(value) } else { Err(wrong_type(path, "an object", value)) }
 }
@@ -113,6 +120,7 @@ pub(crate) fn required<'a>(object: RawValue<'a>, key: &str, path: &Path<'_>) -> 
     })
 }
 
+/// Makes the error for a value of another type than `expected`.
 pub(crate) fn wrong_type(path: &Path<'_>, expected: &str, got: RawValue<'_>) -> Error {
     let note = format!("`{path}` must be {expected}, not {}", got.kind().name());
     Error::client(Kind::InvalidType, note).param(path.to_string())
@@ -163,6 +171,7 @@ pub(crate) fn unsupported_foreign(foreign: &Foreign<'_>, noun: &str) -> Error {
     unsupported_content(&foreign.path, &format!("{noun} of type `{kind}`"), &remedy)
 }
 
+/// What a client may do whose audio the target does not accept.
 pub(crate) const AUDIO_REMEDY: &str = "send a transcript, or, if the model accepts audio, use a provider of the format Chat \
      Completions and set `audio_in` in its `capabilities`, or its `host`";
 

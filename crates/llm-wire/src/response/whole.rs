@@ -42,6 +42,7 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
+    /// Returns this reason without anything that explains it.
     pub(crate) fn of(reason: Reason) -> Ended {
         Ended { reason, stop: None, category: None, explanation: None }
     }
@@ -75,6 +76,7 @@ impl From<&Finish<'_>> for Ended {
     }
 }
 
+/// One item of an answer.
 #[derive(Debug)]
 pub(crate) struct AnswerItem {
     pub kind: AnswerKind,
@@ -109,6 +111,7 @@ pub(crate) enum AnswerKind {
     },
 }
 
+/// A piece of reasoning of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AnswerReasoning {
     pub part: u32,
@@ -116,6 +119,7 @@ pub(crate) struct AnswerReasoning {
     pub text: Vec<u8>,
 }
 
+/// A link of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AnswerCite {
     pub url: Text<'static>,

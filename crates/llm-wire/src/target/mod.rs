@@ -2,6 +2,7 @@
 //! its model, and the deviations of its host.
 
 pub mod caps;
+pub(crate) mod echo;
 pub mod facts;
 pub mod overrides;
 pub mod plan;

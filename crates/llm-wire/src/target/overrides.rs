@@ -60,6 +60,7 @@ impl Overrides {
         Overrides { facts, ..self }
     }
 
+    /// Applies the facts about a model, and then the provider's own settings, to its capabilities.
     pub(crate) fn apply(&self, to: Format, host: Host, model: &str, caps: &mut Caps) {
         self.facts.apply(to, host, model, caps);
         if self.rules.iter().all(|(_, settings)| settings.is_empty()) {

@@ -70,6 +70,7 @@ pub(crate) struct Families {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Limit(u64);
 
+/// How a model is told how much to think.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Reasoning {
@@ -83,6 +84,7 @@ pub(crate) enum Reasoning {
     AlwaysOn,
 }
 
+/// The role of instructions in Chat Completions.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum SystemRole {
@@ -90,6 +92,7 @@ pub(crate) enum SystemRole {
     Developer,
 }
 
+/// The name of the bound on a response's tokens in Chat Completions.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum MaxTokensField {
@@ -103,6 +106,7 @@ impl Setting {
         serde_json::from_value(Value::Object(Map::from_iter([(name.to_owned(), value.clone())])))
     }
 
+    /// Sets the capability that this names.
     pub(crate) fn apply(self, caps: &mut Caps) {
         match self {
             Setting::Families(formats) => {

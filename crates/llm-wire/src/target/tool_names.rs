@@ -27,6 +27,7 @@ pub enum NameRule {
 }
 
 impl NameRule {
+    /// Returns the rule of this name in the facts. `None` for any other word.
     pub fn named(word: &str) -> Option<NameRule> {
         match word {
             "openai" => Some(NameRule::OpenAi),
@@ -55,6 +56,7 @@ pub enum IdRule {
 }
 
 impl IdRule {
+    /// Returns the rule of this name in the facts. `None` for any other word.
     pub fn named(word: &str) -> Option<IdRule> {
         match word {
             "openai" => Some(IdRule::OpenAi),
@@ -204,10 +206,12 @@ impl ToolTable {
         self.find(&sent.unescape())
     }
 
+    /// Returns the tools in the order in which they were added.
     pub fn iter(&self) -> impl Iterator<Item = &ToolEntry> {
         self.entries.iter()
     }
 
+    /// Returns whether no tool was added.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

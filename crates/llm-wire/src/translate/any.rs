@@ -73,6 +73,7 @@ pub(crate) enum AnyEncoder {
 }
 
 impl AnyEncoder {
+    /// Makes an encoder for a client of this format.
     pub(crate) fn new(format: Format) -> AnyEncoder {
         match format {
             Format::Chat => AnyEncoder::Chat(chat::stream::Encoder::default()),

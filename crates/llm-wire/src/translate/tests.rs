@@ -1,6 +1,6 @@
 use super::*;
 use crate::target::overrides::Overrides;
-use crate::target::plan::{SequentialIds, Target};
+use crate::target::plan::{Context, Plan, SequentialIds, Target};
 use crate::target::quirks::Host;
 
 fn translator(client: Format, provider: Format, stream: bool) -> Translator {

@@ -9,6 +9,7 @@ use crate::error::{ReadError, openai_members};
 use crate::json::{RawKind, RawValue, write};
 use crate::sse;
 
+/// Returns the HTTP status of an error of this kind.
 pub(crate) fn status(kind: Kind) -> u16 {
     kind.row().status
 }

@@ -59,6 +59,7 @@ static KEYS: LazyLock<[Finder<'static>; 3]> =
 static CHOICES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r#""choices""#));
 
 impl Tap {
+    /// Returns what was observed so far.
     pub fn seen(&self) -> &Observed {
         &self.seen
     }
@@ -68,6 +69,7 @@ impl Tap {
         self.unread
     }
 
+    /// Observes a frame, and returns what it is.
     pub fn frame(&mut self, frame: &Frame<'_>) -> FrameKind {
         self.unread = false;
         self.effect = None;

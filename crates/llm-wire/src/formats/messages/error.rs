@@ -13,6 +13,7 @@ use crate::sse;
 /// conversation.
 const TOO_LONG: &str = "prompt is too long: ";
 
+/// Returns the HTTP status of an error of this kind.
 pub(crate) fn status(kind: Kind) -> u16 {
     kind.row().messages_status
 }

@@ -61,6 +61,7 @@ impl Kind {
 }
 
 impl Tap {
+    /// Returns what was observed so far.
     pub fn seen(&self) -> &Observed {
         &self.seen
     }
@@ -70,6 +71,7 @@ impl Tap {
         self.unread
     }
 
+    /// Observes a frame, and returns what it is.
     pub fn frame(&mut self, frame: &Frame<'_>) -> FrameKind {
         let kind = Kind::of(frame);
         self.unread = self.stage == Stage::Flowing && matches!(kind, Some(Kind::BlockStart | Kind::BlockDelta));

@@ -1,7 +1,7 @@
 //! The `response` object: what whole answers are, and what the lifecycle events of a stream hold.
 //!
 //! Strict readers need every field, so the client's own values are repeated
-//! ([`Echo`](crate::target::plan::Echo)), and what this gateway never has (`previous_response_id`,
+//! ([`Echo`](crate::target::echo::Echo)), and what this gateway never has (`previous_response_id`,
 //! `store`) is written too.
 
 use crate::canonical::event::Reason;

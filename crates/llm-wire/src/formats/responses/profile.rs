@@ -7,6 +7,7 @@ use crate::formats::profile::{
 use crate::reasoning::envelope::Seal;
 use crate::target::quirks::Host;
 
+/// What other code may ask about Responses.
 pub(crate) const PROFILE: FormatProfile = FormatProfile {
     name: "responses",
     title: "Responses",

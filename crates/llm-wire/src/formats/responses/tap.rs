@@ -22,6 +22,7 @@ pub struct Tap {
 }
 
 impl Tap {
+    /// Returns what was observed so far.
     pub fn seen(&self) -> &Observed {
         &self.seen
     }
@@ -31,6 +32,7 @@ impl Tap {
         self.unread
     }
 
+    /// Observes a frame, and returns what it is.
     pub fn frame(&mut self, frame: &Frame<'_>) -> FrameKind {
         self.unread = false;
         self.effect = None;

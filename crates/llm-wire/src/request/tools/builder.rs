@@ -49,6 +49,7 @@ pub(crate) enum Schema<'a> {
 }
 
 impl Schema<'_> {
+    /// Returns the schema as JSON.
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Schema::Raw(raw) => raw.bytes(),

@@ -52,6 +52,7 @@ pub(crate) fn offer<'r, 'a>(
 }
 
 impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
+    /// Returns the format of the target.
     pub(crate) fn to(&self) -> Format {
         self.cx.target.format
     }
@@ -73,6 +74,7 @@ impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
         }
     }
 
+    /// Returns whether the target accepts a choice among some of the tools.
     pub(crate) fn keeps_allowed(&self) -> bool {
         self.target_profile().tools.has_allowed && self.cx.target.host.is_native()
     }
@@ -117,6 +119,7 @@ impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
         Ok(())
     }
 
+    /// Returns the name by which the target knows a tool.
     pub(crate) fn sent(&self, namespace: Option<&Text<'_>>, name: &Text<'_>) -> String {
         sent_name(self.cx, namespace, name)
     }

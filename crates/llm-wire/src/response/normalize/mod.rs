@@ -23,7 +23,8 @@ use crate::canonical::event::{Event, Finish, Note, Reason, Status};
 use crate::canonical::text::Text;
 use crate::canonical::usage::Usage;
 use crate::json::{RawStr, RawValue};
-use crate::target::plan::{Reply, one_line};
+use crate::target::echo::one_line;
+use crate::target::plan::Reply;
 use state::{Item, Phase};
 pub(crate) use state::{Normalizer, Out};
 

@@ -48,6 +48,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
+    /// Makes a decoder for a host with these quirks.
     pub fn new(quirks: Quirks) -> Decoder {
         Decoder { reader: Reader::new(quirks), ..Decoder::default() }
     }

@@ -1,6 +1,6 @@
 //! The blocks of an answer: their starts, deltas and stops.
 
-use super::{Decoder, HELD_MAX, Open, Phase};
+use super::decode::{Decoder, HELD_MAX, Open, Phase};
 use crate::canonical::args;
 use crate::canonical::codec::Sink;
 use crate::canonical::event::{Block, Cite, Event, Note, Status};

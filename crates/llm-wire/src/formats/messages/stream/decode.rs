@@ -11,10 +11,8 @@
 //! The stop reason is held until `message_stop`, the end of the bytes, or a silence, since hosts
 //! that imitate the format send deltas behind it.
 
-use crate::canonical::args;
 use crate::canonical::codec::{Decode, Sink};
-use crate::canonical::event::{Block, Cite, Event, Note, Reason, Status};
-use crate::canonical::request::{CallKind, ReasoningKind};
+use crate::canonical::event::{Event, Note, Reason, Status};
 use crate::error::classify;
 use crate::error::foreign;
 use crate::error::{Error, Kind};
@@ -23,39 +21,38 @@ use crate::formats::messages::reason;
 use crate::formats::messages::reason::Stop;
 use crate::formats::messages::tap::Counts;
 use crate::json::{RawStr, RawValue, Tape};
-use crate::reasoning::envelope::Seal;
 use crate::response::whole::Ended;
 use crate::sse::Frame;
 use crate::target::quirks::Quirks;
 
 /// Most bytes held back until their block ends: signatures, and inputs that came with a block's
 /// start.
-const HELD_MAX: usize = 16 << 20;
+pub(super) const HELD_MAX: usize = 16 << 20;
 
 /// Reads a provider's stream.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    phase: Phase,
+    pub(super) phase: Phase,
     /// Blocks that have not stopped, in order of appearance. One as a rule.
-    open: Vec<(u64, Open)>,
-    next: u32,
-    held: usize,
+    pub(super) open: Vec<(u64, Open)>,
+    pub(super) next: u32,
+    pub(super) held: usize,
     /// The stop reason that was given last.
     stop: Option<Ended>,
     /// Input of a tool came for no block that is open: the call that it belongs to is not whole.
-    lost: bool,
+    pub(super) lost: bool,
     /// A document came that is neither an event of the format nor an error.
     unknown: bool,
     /// There were blocks that no other format shows.
-    foreign: bool,
+    pub(super) foreign: bool,
     /// There was text, or a call.
-    has_text: bool,
+    pub(super) has_text: bool,
     counts: Counts,
     tape: Tape,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Phase {
+pub(super) enum Phase {
     #[default]
     Live,
     /// The stop reason is held: content may follow.
@@ -66,7 +63,7 @@ enum Phase {
 
 /// An open block.
 #[derive(Debug)]
-enum Open {
+pub(super) enum Open {
     Text {
         ix: u32,
     },
@@ -158,163 +155,9 @@ impl Decoder {
         }
     }
 
-    fn block_start(&mut self, index: u64, block: RawValue<'_>, sink: Sink<'_>) {
-        if self.position(index).is_some() {
-            // A host that forgot to stop the block before.
-            sink(Event::Note(Note::Disorder));
-            self.block_stop(index, sink);
-        }
-        let text = |key| block.find(key).and_then(RawValue::as_str).unwrap_or_default();
-        let ix = self.next;
-        let open = match text("type").as_bytes() {
-            b"text" => {
-                sink(Event::Open { ix, block: Block::Text });
-                self.has_text |= !text("text").is_empty();
-                push_text(ix, text("text"), sink);
-                let citations = block.find("citations").into_iter().flat_map(RawValue::elements);
-                citations.for_each(|(citation, _)| cite(ix, citation, sink));
-                Open::Text { ix }
-            }
-            b"thinking" => {
-                sink(Event::Open { ix, block: Block::Reasoning { id: RawStr::default() } });
-                push_reason(ix, text("thinking"), sink);
-                Open::Thinking { ix, signature: self.hold(text("signature").as_bytes(), sink) }
-            }
-            b"redacted_thinking" => {
-                sink(Event::Open { ix, block: Block::Reasoning { id: RawStr::default() } });
-                sink(Event::Opaque { ix, seal: Seal::Redacted, raw: text("data") });
-                sink(Event::Close { ix, status: Status::Complete });
-                self.next += 1;
-                return;
-            }
-            // A call without a name cannot be made: it is dropped and noted.
-            b"tool_use" if !text("name").is_empty() => {
-                let tool =
-                    Block::Tool { kind: CallKind::Function, id: text("id"), name: text("name"), namespace: None };
-                self.has_text = true;
-                sink(Event::Open { ix, block: tool });
-                Open::Tool { ix, input: self.hold(&input_of(block), sink) }
-            }
-            kind => {
-                self.foreign |= kind != b"tool_use";
-                sink(Event::Note(Note::DroppedOutput));
-                self.open.push((index, Open::Foreign));
-                return;
-            }
-        };
-        self.next += 1;
-        self.open.push((index, open));
-    }
-
-    fn hold(&mut self, bytes: &[u8], sink: Sink<'_>) -> Vec<u8> {
-        self.held += bytes.len();
-        if self.held > HELD_MAX && self.phase != Phase::Over {
-            let note = format!("the upstream's answer holds more than {HELD_MAX} bytes in signatures and tool inputs");
-            self.fail(Error::upstream(Kind::UpstreamFault, note), sink);
-        }
-        if self.phase == Phase::Over { Vec::new() } else { bytes.to_vec() }
-    }
-
-    fn fail(&mut self, error: Error, sink: Sink<'_>) {
+    pub(super) fn fail(&mut self, error: Error, sink: Sink<'_>) {
         self.phase = Phase::Over;
         sink(Event::Fail(error));
-    }
-
-    fn position(&self, index: u64) -> Option<usize> {
-        self.open.iter().rposition(|(open, _)| *open == index)
-    }
-
-    fn delta(&mut self, index: Option<u64>, delta: RawValue<'_>, sink: Sink<'_>) {
-        let (mut kind, mut text, mut citation) = (RawStr::default(), RawStr::default(), None);
-        for (key, value, _) in delta.members() {
-            match key.as_bytes() {
-                b"type" => kind = value.as_str().unwrap_or_default(),
-                b"text" | b"thinking" | b"partial_json" | b"signature" => text = value.as_str().unwrap_or_default(),
-                b"citation" => citation = Some(value),
-                _ => {}
-            }
-        }
-        // Without an index the block that began last is meant.
-        let at = match index {
-            Some(index) => self.position(index),
-            None => self.open.len().checked_sub(1),
-        };
-        let Some(at) = at else {
-            return match (kind.as_bytes(), index) {
-                (b"text_delta", index) if !text.is_empty() => {
-                    let index = index.unwrap_or(u64::from(self.next));
-                    self.block_start(index, RawValue::new(br#"{"type":"text"}"#), sink);
-                    self.delta(Some(index), delta, sink);
-                }
-                (b"thinking_delta", index) if !text.is_empty() => {
-                    let index = index.unwrap_or(u64::from(self.next));
-                    self.block_start(index, RawValue::new(br#"{"type":"thinking"}"#), sink);
-                    self.delta(Some(index), delta, sink);
-                }
-                (kind, _) => {
-                    self.lost |= kind == b"input_json_delta" && !text.is_empty();
-                    sink(Event::Note(Note::Disorder));
-                }
-            };
-        };
-        let mut signed = None;
-        match (&mut self.open[at].1, kind.as_bytes()) {
-            (Open::Foreign, _) => {}
-            (Open::Text { ix }, b"text_delta") => {
-                self.has_text |= !text.is_empty();
-                push_text(*ix, text, sink);
-            }
-            (Open::Text { ix }, b"citations_delta") => citation.into_iter().for_each(|c| cite(*ix, c, sink)),
-            (Open::Thinking { ix, .. }, b"thinking_delta") => push_reason(*ix, text, sink),
-            (Open::Thinking { signature, .. }, b"signature_delta") => signed = Some(std::mem::take(signature)),
-            (Open::Tool { ix, input }, b"input_json_delta") => {
-                if !text.is_empty() {
-                    input.clear();
-                    sink(Event::Args { ix: *ix, raw: text });
-                }
-            }
-            (_, b"text_delta" | b"citations_delta" | b"thinking_delta" | b"signature_delta" | b"input_json_delta") => {
-                sink(Event::Note(Note::Disorder));
-            }
-            _ => sink(Event::Note(Note::UnknownEvent)),
-        }
-        // A later signature replaces an earlier one, as it does in the vendor's SDKs.
-        if let Some(old) = signed {
-            self.held = self.held.saturating_sub(old.len());
-            let new = self.hold(text.as_bytes(), sink);
-            if let Open::Thinking { signature, .. } = &mut self.open[at].1 {
-                *signature = new;
-            }
-        }
-    }
-
-    fn block_stop(&mut self, index: u64, sink: Sink<'_>) {
-        if let Some(at) = self.position(index) {
-            let (_, open) = self.open.remove(at);
-            self.close(open, Status::Complete, sink);
-        }
-    }
-
-    fn close(&mut self, open: Open, status: Status, sink: Sink<'_>) {
-        let ix = match open {
-            Open::Foreign => return,
-            Open::Text { ix } => ix,
-            Open::Thinking { ix, signature } => {
-                self.held = self.held.saturating_sub(signature.len());
-                if !signature.is_empty() {
-                    sink(Event::Opaque { ix, seal: Seal::Thinking, raw: RawStr::new(&signature) });
-                }
-                ix
-            }
-            Open::Tool { ix, input } => {
-                self.held = self.held.saturating_sub(input.len());
-                if !input.is_empty() {
-                    sink(Event::Args { ix, raw: RawStr::new(&input) });
-                }
-                ix
-            }
-        };
-        sink(Event::Close { ix, status });
     }
 
     /// Holds a stop reason. `object` has `stop_reason` and its explanation.
@@ -516,40 +359,4 @@ impl Decode for Decoder {
 /// Whether a delta has anything in it. Some hosts send empty ones behind the end.
 fn has_content(delta: RawValue<'_>) -> bool {
     delta.members().any(|(key, value, _)| key.as_bytes() != b"type" && !matches!(value.bytes(), b"\"\"" | b"null"))
-}
-
-fn push_text(ix: u32, raw: RawStr<'_>, sink: Sink<'_>) {
-    if !raw.is_empty() {
-        sink(Event::Text { ix, raw });
-    }
-}
-
-fn push_reason(ix: u32, raw: RawStr<'_>, sink: Sink<'_>) {
-    if !raw.is_empty() {
-        // What newer models show is a summary of what they thought.
-        sink(Event::Reason { ix, part: 0, kind: ReasoningKind::Summary, raw });
-    }
-}
-
-/// The input that came with the start of a block, as a string body. Empty if there is none yet.
-fn input_of(block: RawValue<'_>) -> Vec<u8> {
-    let mut out = Vec::new();
-    match block.find("input") {
-        Some(input) if input.members().next().is_some() => args::write_quoted(input, &mut out),
-        // Arguments in a string, as some imitators write them.
-        Some(input) => out.extend_from_slice(input.as_str().unwrap_or_default().as_bytes()),
-        None => {}
-    }
-    out
-}
-
-/// Only results of a web search are links that other formats can show.
-fn cite(ix: u32, citation: RawValue<'_>, sink: Sink<'_>) {
-    let text = |key| citation.find(key).and_then(RawValue::as_str).unwrap_or_default();
-    let url = text("url");
-    if text("type").eq_str("web_search_result_location") && !url.is_empty() {
-        sink(Event::Cite { ix, cite: Cite { url, title: text("title"), range: None } });
-    } else {
-        sink(Event::Note(Note::DroppedCitation));
-    }
 }

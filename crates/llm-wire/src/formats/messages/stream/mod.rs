@@ -1,6 +1,7 @@
 //! Streams of the Messages format: decode a provider's, encode one for a client. Contracts:
 //! [`Decode`](crate::canonical::codec::Decode) and [`Encode`](crate::canonical::codec::Encode).
 
+mod blocks;
 mod decode;
 mod encode;
 mod head;

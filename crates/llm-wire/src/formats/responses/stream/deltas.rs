@@ -1,6 +1,6 @@
 //! Deltas of a message, of reasoning and of a tool's input, and the copies of them that come whole.
 
-use super::{Decoder, HELD_MAX};
+use super::decode::{Decoder, HELD_MAX};
 use crate::canonical::codec::Sink;
 use crate::canonical::event::{Block, Event, Note};
 use crate::canonical::request::ReasoningKind;

@@ -29,25 +29,22 @@ use crate::formats::responses::object::{Facts, Stage};
 use crate::formats::responses::output;
 use crate::formats::responses::output::explanation;
 use crate::formats::responses::stream::write::{Place, Writer};
-use crate::json::{RawStr, RawValue, write};
+use crate::json::{RawStr, write};
 use crate::response::whole::{Answer, AnswerKind};
 use crate::sse;
 use crate::target::plan::Reply;
-
-/// The members after a delta of text.
-const NO_LOGPROBS: &[u8] = b",\"logprobs\":[]";
 
 /// Writes a client's stream. `Default`: its facts come with each call, in the [`Reply`].
 #[derive(Debug, Default)]
 pub(crate) struct Encoder {
     phase: Phase,
     /// `sequence_number` of the next event.
-    number: u64,
-    answer: Box<Answer>,
+    pub(super) number: u64,
+    pub(super) answer: Box<Answer>,
     /// One for each item of the answer.
-    slots: Vec<Slot>,
+    pub(super) slots: Vec<Slot>,
     /// Output items in the order of their `output_index`.
-    shown: Vec<OutputItem>,
+    pub(super) shown: Vec<OutputItem>,
     failure: Option<Error>,
 }
 
@@ -61,19 +58,19 @@ enum Phase {
 
 /// An item of the answer on its way out.
 #[derive(Debug, Default)]
-struct Slot {
-    state: State,
+pub(super) struct Slot {
+    pub(super) state: State,
     /// Of a text or refusal: `content_index`.
-    part: u64,
+    pub(super) part: u64,
     /// For reasoning: the part that is open.
-    reasoning: Option<ReasoningPart>,
+    pub(super) reasoning: Option<ReasoningPart>,
     /// For reasoning: how many parts of each kind began.
-    summaries: u64,
-    contents: u64,
+    pub(super) summaries: u64,
+    pub(super) contents: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum State {
+pub(super) enum State {
     #[default]
     Silent,
     /// `output_index` is the place in `shown`.
@@ -85,27 +82,27 @@ enum State {
 
 /// The open part of a reasoning item.
 #[derive(Debug, Clone, Copy)]
-struct ReasoningPart {
+pub(super) struct ReasoningPart {
     /// As the provider counts.
-    part: u32,
-    kind: ReasoningKind,
+    pub(super) part: u32,
+    pub(super) kind: ReasoningKind,
     /// As the answer counts, over both kinds.
-    nth: u32,
+    pub(super) nth: u32,
     /// As the format counts, within its kind.
-    index: u64,
+    pub(super) index: u64,
 }
 
 /// An output item.
 #[derive(Debug)]
-struct OutputItem {
+pub(super) struct OutputItem {
     /// The items of the answer: the parts of a message, or one.
-    items: Vec<usize>,
+    pub(super) items: Vec<usize>,
     /// See [`output::done`].
-    nth: usize,
-    id: String,
+    pub(super) nth: usize,
+    pub(super) id: String,
     /// How many parts of a message have not ended.
-    open: usize,
-    done: bool,
+    pub(super) open: usize,
+    pub(super) done: bool,
 }
 
 impl OutputItem {
@@ -146,9 +143,9 @@ impl Encoder {
         });
     }
 
-    /// The place of an item in the output, begun now if need be. `None` if it has ended or never
-    /// began.
-    fn live(&mut self, ix: u32, reply: &mut Reply, out: &mut Vec<u8>) -> Option<usize> {
+    /// Returns the place of an item in the output, begun now if need be. `None` if it has ended or
+    /// never began.
+    pub(super) fn live(&mut self, ix: u32, reply: &mut Reply, out: &mut Vec<u8>) -> Option<usize> {
         let slot = self.slots.get(ix as usize)?;
         match slot.state {
             State::Live { output_index } => Some(output_index),
@@ -171,7 +168,7 @@ impl Encoder {
         }
     }
 
-    /// The message that an item goes on with: a text directly behind a text.
+    /// Returns the message that an item goes on with: a text directly behind a text.
     fn joined(&self, ix: usize) -> Option<usize> {
         let last = self.shown.last().filter(|last| !last.done)?;
         let before = *last.items.last()?;
@@ -213,106 +210,6 @@ impl Encoder {
         });
     }
 
-    /// An event of the part of a message, with the part in it.
-    fn part(&mut self, name: &str, ix: u32, output_index: usize, empty: bool, out: &mut Vec<u8>) {
-        let Encoder { answer, shown, slots, number, .. } = self;
-        let kind = &answer.items[ix as usize].kind;
-        let nothing = match kind {
-            AnswerKind::Refusal { .. } => AnswerKind::Refusal { text: Vec::new() },
-            _ => AnswerKind::Text { text: Vec::new(), cites: Vec::new(), logprobs: Vec::new() },
-        };
-        let place = content(&shown[output_index], output_index, &slots[ix as usize]);
-        Writer { out, number }.event(name, |o| {
-            place.write(o);
-            o.object("part", |o| output::part(o, if empty { &nothing } else { kind }));
-        });
-    }
-
-    fn text(&mut self, ix: u32, name: &str, raw: RawStr<'_>, reply: &mut Reply, out: &mut Vec<u8>) {
-        let Some(output_index) = self.live(ix, reply, out) else { return };
-        let is_call = matches!(self.answer.items[ix as usize].kind, AnswerKind::Tool { .. });
-        let place = content(&self.shown[output_index], output_index, &self.slots[ix as usize]);
-        let place = Place { part: place.part.filter(|_| !is_call), ..place };
-        let tail = if name == "response.output_text.delta" { NO_LOGPROBS } else { b"" };
-        Writer { out, number: &mut self.number }.delta(name, place, raw, tail);
-    }
-
-    /// Log probabilities come behind their text: a delta of nothing else.
-    fn logprobs(&mut self, ix: u32, raw: RawValue<'_>, out: &mut Vec<u8>) {
-        let Some(slot @ Slot { state: State::Live { output_index }, .. }) = self.slots.get(ix as usize) else { return };
-        let place = content(&self.shown[*output_index], *output_index, slot);
-        let mut tail = b",\"logprobs\":".to_vec();
-        tail.extend_from_slice(&output::logprobs(raw));
-        Writer { out, number: &mut self.number }.delta("response.output_text.delta", place, RawStr::default(), &tail);
-    }
-
-    /// Writes reasoning text. Parts follow one another, so that a new one ends the one before.
-    fn reasoning(
-        &mut self,
-        ix: u32,
-        part: u32,
-        kind: ReasoningKind,
-        raw: RawStr<'_>,
-        reply: &mut Reply,
-        out: &mut Vec<u8>,
-    ) {
-        let Some(output_index) = self.live(ix, reply, out) else { return };
-        let slot = &mut self.slots[ix as usize];
-        let flowing = slot.reasoning.filter(|reasoning| (reasoning.part, reasoning.kind) == (part, kind));
-        let reasoning = match flowing {
-            Some(reasoning) => reasoning,
-            None => {
-                let nth = slot.reasoning.map_or(0, |before| before.nth + 1);
-                let count = if kind == ReasoningKind::Summary { &mut slot.summaries } else { &mut slot.contents };
-                let index = std::mem::replace(count, *count + 1);
-                self.end_reasoning(ix, output_index, out);
-                let reasoning = ReasoningPart { part, kind, nth, index };
-                self.slots[ix as usize].reasoning = Some(reasoning);
-                self.reasoning_event(reasoning, output_index, ReasoningEvent::Added, out);
-                reasoning
-            }
-        };
-        let item = &self.shown[output_index];
-        let (_, delta, ..) = names(kind);
-        Writer { out, number: &mut self.number }.delta(delta, reasoning.place(item, output_index), raw, b"");
-        self.answer.take(&Event::Reason { ix, part: reasoning.nth, kind, raw });
-    }
-
-    fn end_reasoning(&mut self, ix: u32, output_index: usize, out: &mut Vec<u8>) {
-        if let Some(reasoning) = self.slots[ix as usize].reasoning {
-            self.reasoning_event(reasoning, output_index, ReasoningEvent::TextDone, out);
-            self.reasoning_event(reasoning, output_index, ReasoningEvent::Done, out);
-        }
-    }
-
-    fn reasoning_event(
-        &mut self,
-        reasoning: ReasoningPart,
-        output_index: usize,
-        event: ReasoningEvent,
-        out: &mut Vec<u8>,
-    ) {
-        let Encoder { answer, shown, number, .. } = self;
-        let item = &shown[output_index];
-        let Some(ix) = item.items.first() else { return };
-        let AnswerKind::Reasoning { parts, .. } = &answer.items[*ix].kind else { return };
-        let text = parts.iter().find(|part| part.part == reasoning.nth).map(|part| part.text.as_slice());
-        let text = text.unwrap_or_default();
-        let (added, _, text_done, done) = names(reasoning.kind);
-        let name = match event {
-            ReasoningEvent::Added => added,
-            ReasoningEvent::TextDone => text_done,
-            ReasoningEvent::Done => done,
-        };
-        Writer { out, number }.event(name, |o| {
-            reasoning.place(item, output_index).write(o);
-            match event {
-                ReasoningEvent::TextDone => o.raw_str("text", RawStr::new(text)),
-                _ => o.object("part", |o| output::reasoning_part(o, reasoning.kind, text)),
-            }
-        });
-    }
-
     fn close(&mut self, ix: u32, reply: &mut Reply, out: &mut Vec<u8>) {
         let Some(slot) = self.slots.get_mut(ix as usize) else { return };
         let State::Live { output_index } = std::mem::replace(&mut slot.state, State::Done) else { return };
@@ -334,34 +231,6 @@ impl Encoder {
         for nth in 1..output::count(&self.answer.items[ix as usize]) {
             let output_index = self.add(ix as usize, nth, reply, out);
             self.done(output_index, out);
-        }
-    }
-
-    /// The links of a text, whose range may be all of it, and the text as a whole.
-    fn text_done(&mut self, ix: u32, output_index: usize, out: &mut Vec<u8>) {
-        let Encoder { answer, shown, slots, number, .. } = self;
-        let place = content(&shown[output_index], output_index, &slots[ix as usize]);
-        let mut writer = Writer { out, number };
-        match &answer.items[ix as usize].kind {
-            AnswerKind::Text { text, cites, logprobs } => {
-                for (n, cite) in (0u64..).zip(cites) {
-                    writer.event("response.output_text.annotation.added", |o| {
-                        place.write(o);
-                        o.u64("annotation_index", n);
-                        o.object("annotation", |o| output::annotation(o, cite, text));
-                    });
-                }
-                writer.event("response.output_text.done", |o| {
-                    place.write(o);
-                    o.raw_str("text", RawStr::new(text));
-                    output::write_logprobs(o, logprobs);
-                });
-            }
-            AnswerKind::Refusal { text } => writer.event("response.refusal.done", |o| {
-                place.write(o);
-                o.raw_str("refusal", RawStr::new(text));
-            }),
-            _ => {}
         }
     }
 
@@ -493,42 +362,7 @@ impl Encode for Encoder {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ReasoningEvent {
-    Added,
-    TextDone,
-    Done,
-}
-
-impl ReasoningPart {
-    fn place<'s>(&self, item: &'s OutputItem, output_index: usize) -> Place<'s> {
-        let name = match self.kind {
-            ReasoningKind::Summary => "summary_index",
-            ReasoningKind::Full => "content_index",
-        };
-        Place { item_id: &item.id, output_index: output_index as u64, part: Some((name, self.index)) }
-    }
-}
-
-/// The place of a part of a message.
-fn content<'s>(item: &'s OutputItem, output_index: usize, slot: &Slot) -> Place<'s> {
+/// Returns the place of a part of a message.
+pub(super) fn content<'s>(item: &'s OutputItem, output_index: usize, slot: &Slot) -> Place<'s> {
     Place { item_id: &item.id, output_index: output_index as u64, part: Some(("content_index", slot.part)) }
-}
-
-/// Returns the names of the events of a reasoning part: its start, a delta, the end of its text, its end.
-fn names(kind: ReasoningKind) -> (&'static str, &'static str, &'static str, &'static str) {
-    match kind {
-        ReasoningKind::Summary => (
-            "response.reasoning_summary_part.added",
-            "response.reasoning_summary_text.delta",
-            "response.reasoning_summary_text.done",
-            "response.reasoning_summary_part.done",
-        ),
-        ReasoningKind::Full => (
-            "response.content_part.added",
-            "response.reasoning_text.delta",
-            "response.reasoning_text.done",
-            "response.content_part.done",
-        ),
-    }
 }

@@ -1,6 +1,6 @@
 //! The events of a reasoning item and its parts.
 
-use super::{Encoder, OutputItem, ReasoningPart};
+use super::encode::{Encoder, OutputItem, ReasoningPart};
 use crate::canonical::event::Event;
 use crate::canonical::request::ReasoningKind;
 use crate::formats::responses::output;

@@ -1,6 +1,6 @@
 //! The events of the parts of a message.
 
-use super::{Encoder, Slot, State, content};
+use super::encode::{Encoder, Slot, State, content};
 use crate::formats::responses::output;
 use crate::formats::responses::stream::write::{Place, Writer};
 use crate::json::{RawStr, RawValue};

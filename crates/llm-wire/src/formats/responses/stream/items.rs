@@ -1,6 +1,6 @@
 //! The items of an answer: their starts, names and ends.
 
-use super::{Decoder, HELD_MAX, ITEMS_MAX, UNSHOWABLE};
+use super::decode::{Decoder, HELD_MAX, ITEMS_MAX, UNSHOWABLE};
 use crate::canonical::codec::Sink;
 use crate::canonical::event::{Block, Event, Note, Status};
 use crate::canonical::request::CallKind;
@@ -14,12 +14,7 @@ use crate::reasoning::envelope::Seal;
 
 impl Decoder {
     /// Begins an item. `false` if it began before with something of its own.
-    pub(in crate::formats::responses::stream) fn item_added(
-        &mut self,
-        index: Option<u64>,
-        item: RawValue<'_>,
-        sink: Sink<'_>,
-    ) -> bool {
+    pub(super) fn item_added(&mut self, index: Option<u64>, item: RawValue<'_>, sink: Sink<'_>) -> bool {
         let id = string(item, "id").unwrap_or_default();
         let kind = kind_of(item);
         let index = index.unwrap_or((self.open.len() + self.closed.len()) as u64);
@@ -119,12 +114,7 @@ impl Decoder {
     }
 
     /// The item as a whole: passes on what is new, and ends it.
-    pub(in crate::formats::responses::stream) fn item_done(
-        &mut self,
-        index: Option<u64>,
-        item: RawValue<'_>,
-        sink: Sink<'_>,
-    ) {
+    pub(super) fn item_done(&mut self, index: Option<u64>, item: RawValue<'_>, sink: Sink<'_>) {
         let id = string(item, "id").unwrap_or_default();
         let kind = kind_of(item);
         let at = match open_at(&self.open, index, id, kind) {
@@ -155,7 +145,7 @@ impl Decoder {
         }
     }
 
-    pub(in crate::formats::responses::stream) fn finish_item(&mut self, at: usize, item: RawValue<'_>, sink: Sink<'_>) {
+    pub(super) fn finish_item(&mut self, at: usize, item: RawValue<'_>, sink: Sink<'_>) {
         let mut slot = self.open.remove(at);
         match &mut slot.content {
             SlotContent::Message(parts) => {

@@ -2,8 +2,12 @@
 //! [`Decode`](crate::canonical::codec::Decode) and [`Encode`](crate::canonical::codec::Encode).
 
 mod decode;
+mod deltas;
 mod encode;
+mod encode_reasoning;
+mod encode_text;
 mod fields;
+mod items;
 mod slot;
 mod terminal;
 mod whole;

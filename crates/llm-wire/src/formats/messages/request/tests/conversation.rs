@@ -2,7 +2,7 @@
 
 use crate::formats::messages::request::tests::*;
 
-/// Turns are mended, merged and kept in order.
+/// Turns are repaired, merged and kept in order.
 #[test]
 fn turns() {
     const T: fn(&str) -> String = |text| format!(r#"{{"type":"text","text":"{text}"}}"#);
