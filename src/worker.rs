@@ -253,6 +253,7 @@ impl WorkerPool {
         Ok(WorkerPool { addr, admin_addr, listeners, admin_listener, shared, accepting, running, handles })
     }
 
+    /// Returns the system interface that the workers use. All use the same one.
     pub fn driver(&self) -> Driver {
         self.handles.first().map_or(Driver::Epoll, |handle| handle.driver)
     }

@@ -73,6 +73,7 @@ pub struct Row {
 }
 
 impl Fault {
+    /// Every fault, in the order of declaration.
     pub const ALL: [Fault; 15] = [
         Fault::Connect,
         Fault::Broken,

@@ -9,6 +9,7 @@ const CAPACITY: u64 = 10 * TOKEN;
 /// Parts of a token that come back each second without traffic.
 const PER_SECOND: u64 = TOKEN / 10;
 
+/// The tokens for retries of one provider on one worker. A retry takes one.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
     parts: u64,

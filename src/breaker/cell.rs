@@ -24,6 +24,7 @@ impl Cell {
         self.word.load(Ordering::Relaxed) == 0
     }
 
+    /// Returns the circuit as it is now.
     pub fn circuit(&self) -> Circuit {
         Circuit::unpack(self.word.load(Ordering::Acquire))
     }
@@ -55,10 +56,12 @@ impl Cell {
         true
     }
 
+    /// Ends a probe that [`Cell::begin_probe`] began.
     pub fn end_probe(&self) {
         self.probes.fetch_sub(1, Ordering::AcqRel);
     }
 
+    /// Returns how many probes are on their way.
     pub fn probes(&self) -> u32 {
         self.probes.load(Ordering::Acquire)
     }

@@ -29,6 +29,7 @@ const CLOSED_LEAST: u32 = 300;
 /// The least share in a slow start.
 const SLOW_START_LEAST: u32 = 200;
 
+/// The state of a circuit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     Closed,
@@ -61,6 +62,7 @@ impl Reason {
         Reason::Administrator,
     ];
 
+    /// Returns the label that metrics, logs and the admin API show.
     pub fn label(self) -> &'static str {
         match self {
             Reason::None => "none",
@@ -103,6 +105,7 @@ pub enum Admission {
     Benched,
 }
 
+/// What is remembered of one account, or of one model there: the state and its counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Circuit {
     pub phase: Phase,
@@ -120,6 +123,7 @@ pub struct Circuit {
 }
 
 impl Circuit {
+    /// The circuit of a provider that has not failed.
     pub const HEALTHY: Circuit = Circuit {
         phase: Phase::Closed,
         at: 0,
@@ -146,6 +150,7 @@ impl Circuit {
         fields.iter().fold(0, |word, (value, bits)| word << bits | u64::from(*value))
     }
 
+    /// Returns the circuit that [`Circuit::pack`] made this word of.
     pub fn unpack(mut word: u64) -> Circuit {
         let mut take = |bits: u32| {
             let value = (word & ((1 << bits) - 1)) as u32;
@@ -331,116 +336,6 @@ fn doubled(base: u32, times: u32, most: u32) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn event() -> impl Strategy<Value = Event> {
-        prop_oneof![
-            3 => Just(Event::Success),
-            2 => proptest::option::of(0u32..10_000).prop_map(Event::Throttled),
-            2 => Just(Event::ServerError),
-            2 => Just(Event::Transport),
-            1 => Just(Event::Slow),
-            1 => Just(Event::KeyRefused),
-            1 => Just(Event::ModelMissing),
-            1 => (0u32..10_000).prop_map(Event::Exhausted),
-        ]
-    }
-
-    fn run(events: &[(Event, u32)]) -> Vec<(u32, Circuit)> {
-        let policy = Policy::default();
-        let (mut circuit, mut now) = (Circuit::HEALTHY, 0);
-        let step = |(event, pause): &(Event, u32)| {
-            now += pause;
-            if circuit.admission(now) == Admission::Probe {
-                circuit = circuit.probing(now);
-            }
-            circuit = circuit.after(*event, now, &policy);
-            (now, circuit)
-        };
-        events.iter().map(step).collect()
-    }
-
-    proptest! {
-        #[test]
-        fn a_word_holds_a_circuit(events in proptest::collection::vec((event(), 0u32..500), 0..60)) {
-            for (_, circuit) in run(&events) {
-                prop_assert_eq!(Circuit::unpack(circuit.pack()), circuit);
-            }
-        }
-
-        /// No bench is longer than the longest, and no share leaves its bounds.
-        #[test]
-        fn bounds(events in proptest::collection::vec((event(), 0u32..500), 0..60)) {
-            let policy = Policy::default();
-            for (now, circuit) in run(&events) {
-                prop_assert!(circuit.wait(now) <= policy.max_open.max(policy.max_cooldown));
-                let share = circuit.share(now, &policy);
-                prop_assert!((policy.min_multiplier..=WHOLE).contains(&share), "{share}");
-            }
-        }
-
-        /// From any state, successes alone lead back to health, in a bounded number of steps.
-        #[test]
-        fn successes_heal(events in proptest::collection::vec((event(), 0u32..500), 0..60)) {
-            let policy = Policy::default();
-            let (mut now, mut circuit) = run(&events).last().copied().unwrap_or((0, Circuit::HEALTHY));
-            for _ in 0..40 {
-                now += circuit.wait(now).max(50);
-                if circuit.admission(now) == Admission::Probe {
-                    circuit = circuit.probing(now);
-                }
-                circuit = circuit.after(Event::Success, now, &policy);
-            }
-            prop_assert_eq!(circuit, Circuit::HEALTHY);
-            prop_assert_eq!(circuit.pack(), 0);
-        }
-
-        /// The share grows from one success to the next, until it is whole.
-        #[test]
-        fn a_slow_start_is_monotonic(pauses in proptest::collection::vec(1u32..60, 30)) {
-            let policy = Policy::default();
-            let mut circuit = Circuit::HEALTHY;
-            for _ in 0..5 {
-                circuit = circuit.after(Event::ServerError, 0, &policy);
-            }
-            let mut now = circuit.at;
-            circuit = circuit.probing(now).after(Event::Success, now, &policy).after(Event::Success, now, &policy);
-            prop_assert_eq!(circuit.phase, Phase::SlowStart);
-            let mut last = 0;
-            for pause in pauses {
-                now += pause;
-                circuit = circuit.after(Event::Success, now, &policy);
-                let share = circuit.share(now, &policy);
-                prop_assert!(share >= last, "{share} after {last}");
-                last = share;
-            }
-        }
-    }
-
-    #[test]
-    fn thresholds_and_times() {
-        let policy = Policy::default();
-        let repeat = |event, n: u32| (0..n).fold(Circuit::HEALTHY, |circuit, _| circuit.after(event, 7, &policy));
-        assert_eq!(repeat(Event::ServerError, 4).phase, Phase::Closed);
-        let open = repeat(Event::ServerError, 5);
-        assert_eq!((open.phase, open.at, open.reason), (Phase::Open, 307, Reason::ServerErrors));
-        assert_eq!(repeat(Event::Transport, 3).phase, Phase::Closed);
-        assert_eq!(repeat(Event::Transport, 4).phase, Phase::Open);
-        let cooling = repeat(Event::Throttled(None), 1);
-        assert_eq!((cooling.phase, cooling.at, cooling.multiplier), (Phase::Cooling, 157, 500));
-        assert_eq!(repeat(Event::Throttled(None), 2).at, 307);
-        assert_eq!(repeat(Event::Throttled(Some(20)), 1).at, 27);
-        assert_eq!(repeat(Event::Throttled(None), 3).phase, Phase::Open);
-        assert_eq!(repeat(Event::Slow, 1).multiplier, 900);
-        // A failed probe opens for twice the time.
-        let again = open.probing(400).after(Event::Transport, 400, &policy);
-        assert_eq!((again.phase, again.at), (Phase::Open, 1000));
-        assert_eq!(open.admission(306), Admission::Benched);
-        assert_eq!(open.admission(307), Admission::Probe);
-        let by_hand = repeat(Event::OpenedByHand, 1);
-        assert_eq!(by_hand.after(Event::Success, 9, &policy), by_hand);
-        assert_eq!(by_hand.after(Event::ClosedByHand, 9, &policy), Circuit::HEALTHY);
-    }
-}
+// `tests/loom` compiles this file under another path.
+#[path = "circuit/tests.rs"]
+mod tests;

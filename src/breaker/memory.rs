@@ -19,6 +19,7 @@ const MODELS: usize = 256;
 pub struct Slot(Option<u16>);
 
 impl Slot {
+    /// The slot of a model without a circuit.
     pub const NONE: Slot = Slot(None);
 }
 
@@ -58,6 +59,7 @@ impl Memory {
         Slot::NONE
     }
 
+    /// Returns the circuit of a model. `None` if it has none.
     pub fn model(&self, slot: Slot) -> Option<&Cell> {
         Some(&self.models.get(usize::from(slot.0?))?.cell)
     }
@@ -139,6 +141,7 @@ impl Memory {
         Some(probes)
     }
 
+    /// Ends the probes that [`Memory::begin_probe`] began.
     pub fn end_probe(&self, slot: Slot, probes: Probes) {
         if probes.account {
             self.account.end_probe();

@@ -28,6 +28,7 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Caller = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
+/// A client of the admin API of a running gateway.
 pub struct Remote {
     base: String,
     key: Secret,
@@ -79,11 +80,13 @@ fn not_an_address(url: &str) -> String {
     format!("`{url}` is no address of a gateway; write it as http://host:18000")
 }
 
+/// Builds a runtime of the current thread. The error says that the system gives none.
 pub(crate) fn runtime() -> Result<Runtime, String> {
     let runtime = Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| format!("the system gives no runtime: {error}"))
 }
 
+/// Builds an HTTP client for `http` and `https` URLs with these TLS settings.
 pub(crate) fn client(tls: &ClientConfig) -> Caller {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
@@ -120,6 +123,7 @@ impl Remote {
         Ok(Remote { base: base.to_owned(), key, client: client(tls), runtime: runtime()? })
     }
 
+    /// Returns the URL of the gateway, without a slash at its end.
     pub fn url(&self) -> &str {
         &self.base
     }

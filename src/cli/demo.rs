@@ -26,6 +26,7 @@ pub struct Args {
 /// Requests per second that the demo's key may make: enough to play, and the headers show it.
 const RATE: i64 = 100;
 
+/// Runs `llm-proxy demo` until the process gets a signal.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let temporary = Temporary::new()?;
     let (key, admin_key) = (key::generate()?, key::generate()?);

@@ -13,6 +13,7 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Makes a failure that ends the command with exit code 1.
     pub fn failed(message: impl Into<String>) -> Failure {
         Failure::Failed(message.into())
     }

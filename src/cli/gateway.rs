@@ -15,10 +15,11 @@ use crate::net::runtime::Driver;
 use crate::shared::{Hints, ProcessState};
 use crate::worker::{self, WorkerPool};
 
+/// A running gateway: its workers and its control plane.
 pub struct Gateway {
     shared: Arc<ProcessState>,
-    team: WorkerPool,
-    background: ControlPlane,
+    workers: WorkerPool,
+    control_plane: ControlPlane,
 }
 
 impl Gateway {
@@ -45,31 +46,34 @@ impl Gateway {
         {
             tracing::warn!("the memory of this process can't be kept from core dumps: {error}");
         }
-        let workers = worker::count(boot.workers);
-        let shared = Arc::new(ProcessState::new(boot, workers, hints()));
-        let background = control_plane::start(shared.clone(), store, environment).map_err(Failure::Failed)?;
-        let team = match WorkerPool::start(&shared, public, admin) {
-            Ok(team) => team,
+        let count = worker::count(boot.workers);
+        let shared = Arc::new(ProcessState::new(boot, count, hints()));
+        let control_plane = control_plane::start(shared.clone(), store, environment).map_err(Failure::Failed)?;
+        let workers = match WorkerPool::start(&shared, public, admin) {
+            Ok(workers) => workers,
             Err(why) => {
-                background.stop();
+                control_plane.stop();
                 return Err(Failure::Failed(why));
             }
         };
-        Ok(Gateway { shared, team, background })
+        Ok(Gateway { shared, workers, control_plane })
     }
 
+    /// Returns the address of the public listener.
     pub fn addr(&self) -> SocketAddr {
-        self.team.addr
+        self.workers.addr
     }
 
+    /// Returns the system interface that the workers use.
     pub fn driver(&self) -> Driver {
-        self.team.driver()
+        self.workers.driver()
     }
 
     fn scheme(&self) -> &'static str {
         if self.shared.boot.tls_cert.is_some() { "https" } else { "http" }
     }
 
+    /// Returns a URL of the public listener that works on this machine.
     pub fn url(&self) -> String {
         let scheme = self.scheme();
         let addr = self.addr();
@@ -82,7 +86,7 @@ impl Gateway {
 
     /// The address of the admin interface and its page, as this machine reaches it.
     pub fn page_address(&self) -> String {
-        match self.team.admin_addr {
+        match self.workers.admin_addr {
             Some(addr) if addr.ip().is_unspecified() => format!("{}://127.0.0.1:{}", self.scheme(), addr.port()),
             Some(addr) => format!("{}://{addr}", self.scheme()),
             None => self.url(),
@@ -112,7 +116,7 @@ impl Gateway {
         } else if credentials == 0 {
             tracing::warn!("{}", self.shared.hints.no_credentials);
         }
-        if let Some(addr) = self.team.admin_addr {
+        if let Some(addr) = self.workers.admin_addr {
             tracing::info!("admin interface: {}://{addr}", self.scheme());
         }
         tracing::info!("records: {}", sinks(&self.shared.boot));
@@ -122,23 +126,23 @@ impl Gateway {
 
     /// Reads the configuration and the certificate again.
     pub fn reload(&self) {
-        self.background.reload();
+        self.control_plane.reload();
     }
 
     /// Returns the sockets of the public listener.
     pub fn listeners(&self) -> &[TcpListener] {
-        &self.team.listeners
+        &self.workers.listeners
     }
 
     /// Returns the socket of the admin interface, if it has one of its own.
     pub fn admin_listener(&self) -> Option<&TcpListener> {
-        self.team.admin_listener.as_ref()
+        self.workers.admin_listener.as_ref()
     }
 
     /// Leaves new connections to another process. Connections that are kept are served, and each
     /// response is the last on its connection.
     pub fn hand_over(&mut self) {
-        self.team.hand_over();
+        self.workers.hand_over();
     }
 
     /// How long new connections are served behind a SIGTERM.
@@ -152,10 +156,10 @@ impl Gateway {
         self.shared.leave();
     }
 
-    /// Ends what runs within the grace, then the background thread.
+    /// Ends what runs within the grace, then the control plane.
     pub fn stop(self) {
-        self.team.drain();
-        self.background.stop();
+        self.workers.drain();
+        self.control_plane.stop();
     }
 }
 

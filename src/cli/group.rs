@@ -117,6 +117,7 @@ struct List {
     json: bool,
 }
 
+/// Runs `llm-proxy group`.
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let store = &args.store;
     match args.command {

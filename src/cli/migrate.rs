@@ -48,6 +48,7 @@ struct Down {
     yes: bool,
 }
 
+/// Runs `llm-proxy migrate`.
 pub fn run(args: &Args) -> Result<(), Failure> {
     // A running gateway has applied its migrations already, or waits for another process that may.
     args.store.require_local("migrate")?;

@@ -24,6 +24,7 @@ pub struct Args {
 /// The most rows that are compared with those of the file.
 const MAX_ROWS: i64 = 1_000_000;
 
+/// Runs `llm-proxy prices`.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let text = if args.file.as_os_str() == "-" {
         std::io::read_to_string(std::io::stdin())

@@ -15,7 +15,7 @@ use tokio::time::{Duration, timeout};
 
 use super::admin_client;
 use crate::config::snapshot::Provider;
-use crate::control_plane::admin::health::{failure_message, probe_request};
+use crate::control_plane::admin::health_probe::{failure_message, probe_request};
 use crate::control_plane::discovery::model_lists;
 use crate::control_plane::http::provider::Target;
 use crate::tls::{Trust, client_config};

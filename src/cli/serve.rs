@@ -77,6 +77,7 @@ fn file_settings(flags: &[Flag], environment: &Environment) -> Result<Vec<FileSe
     Err(Failure::Usage(lines))
 }
 
+/// Runs the gateway until a signal ends it.
 pub fn run(start: Start) -> Result<(), Failure> {
     let Start { mut boot, environment, warnings } = start;
     let program = handover::program();

@@ -118,6 +118,7 @@ impl StoreArgs {
         Ok((Blocking::new(store::open(&boot, &environment)?)?, environment))
     }
 
+    /// Reads the environment and `.env`, and prints the warnings about the latter.
     pub fn environment(&self) -> Environment {
         let (environment, warnings) = Environment::of_process();
         for warning in warnings {

@@ -42,6 +42,7 @@ const WITH_KEYS: &str = "the file holds the providers' keys; `${NAME}` in their 
 const WITHOUT_KEYS: &str = "a gateway does not tell providers' keys: set the variables that stand in their places, or write them, and write the \
                             headers that are `***`, before the file is taken up where they are not known";
 
+/// Runs `llm-proxy export`.
 pub fn export(args: &ExportArgs) -> Result<(), Failure> {
     let Some(place) = args.store.open_to_read()? else {
         return Err(Failure::failed("there is nothing to export"));
@@ -88,6 +89,7 @@ pub fn import_text(text: &str, store: &StoreArgs) -> Result<(), Failure> {
     take(&file, &place, false, &environment)
 }
 
+/// Runs `llm-proxy import`.
 pub fn import(args: &ImportArgs) -> Result<(), Failure> {
     let place = args.store.open()?;
     let environment = match &place {

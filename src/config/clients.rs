@@ -42,6 +42,7 @@ const CHAT: &str = "OpenAI Chat Completions";
 const MESSAGES: &str = "Anthropic Messages";
 const RESPONSES: &str = "OpenAI Responses";
 
+/// The clients for which `llm-proxy connect` prints settings.
 pub const CLIENTS: &[Client] = &[
     Client {
         name: "curl",

@@ -58,6 +58,7 @@ impl Entry {
         &self.key
     }
 
+    /// Returns whether the key is a pattern, and not the name of one model.
     pub fn is_pattern(&self) -> bool {
         self.pattern.is_some()
     }
@@ -73,6 +74,7 @@ impl Entry {
         self.metadata.as_deref()
     }
 
+    /// Returns whether a request for `model` uses this entry.
     pub fn matches(&self, model: &str) -> bool {
         *self.key == *model || self.pattern.as_ref().is_some_and(|pattern| pattern.matches(model))
     }
@@ -244,7 +246,8 @@ impl Allowed {
         let items = match serde_json::from_str::<Option<Vec<&RawValue>>>(json) {
             Ok(items) => items.unwrap_or_default(),
             Err(_) => {
-                let message = "allowed_models is not a JSON array; it allows no model until that is mended".to_owned();
+                let message =
+                    "allowed_models is not a JSON array; it allows no model until that is corrected".to_owned();
                 return (Allowed { set: Some(Arc::default()) }, vec![message]);
             }
         };
@@ -270,10 +273,12 @@ impl Allowed {
         (Allowed { set: Some(Arc::new(set)) }, problems)
     }
 
+    /// Returns whether a key with this list may use `model`.
     pub fn allows(&self, model: &str) -> bool {
         self.set.as_ref().is_none_or(|set| set.names.contains(model) || set.patterns.iter().any(|p| p.matches(model)))
     }
 
+    /// Returns whether every model is allowed.
     pub fn allows_all(&self) -> bool {
         self.set.is_none()
     }

@@ -32,6 +32,7 @@ impl Networks {
         self.0.iter().any(|network| network.contains(address))
     }
 
+    /// Returns whether there is no network in the list.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

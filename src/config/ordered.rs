@@ -6,6 +6,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+/// A member of a JSON object, its value as it is written.
 pub(crate) type Pair<'a> = (Cow<'a, str>, &'a RawValue);
 
 /// Returns the pairs of the object `json`; none for `null`. The error says what is wrong with `name`,

@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 
 use super::snapshot::Snapshot;
 
+/// Holds the current snapshot, from which workers take their view.
 #[derive(Debug, Default)]
 pub struct Publisher {
     current: ArcSwap<Snapshot>,
@@ -39,10 +40,12 @@ impl Publisher {
         Duration::from_millis(unix_ms().saturating_sub(self.published_ms.load(Ordering::Relaxed)))
     }
 
+    /// Returns the generation of the current snapshot.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
+    /// Returns the current snapshot.
     pub fn load(&self) -> Arc<Snapshot> {
         self.current.load_full()
     }

@@ -11,10 +11,12 @@ pub struct Share {
 const MAX: u64 = 1_000_000;
 
 impl Share {
+    /// Returns the share of a member with this weight.
     pub fn whole(weight: u32) -> Share {
         Share { num: u64::from(weight), den: 1 }
     }
 
+    /// Returns whether a member with this share gets requests only as a standby.
     pub fn is_zero(self) -> bool {
         self.num == 0
     }
@@ -29,6 +31,7 @@ impl Share {
         Share::reduced(num, den)
     }
 
+    /// Returns the sum of both shares, in lowest terms.
     pub fn plus(self, other: Share) -> Share {
         let num = u128::from(self.num) * u128::from(other.den) + u128::from(other.num) * u128::from(self.den);
         Share::reduced(num, u128::from(self.den) * u128::from(other.den))

@@ -25,6 +25,7 @@ use llm_wire::target::quirks::{Host, Quirks};
 /// SHA-256 of a client's key.
 pub type KeyHash = [u8; 32];
 
+/// The compiled configuration. It never changes; a change of the store makes the next one.
 #[derive(Debug, Default)]
 pub struct Snapshot {
     /// Grows by one with each publish in this process. 0 is the empty snapshot before the store was

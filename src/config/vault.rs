@@ -39,11 +39,12 @@ impl Key {
     }
 }
 
+/// Returns whether a stored key is encrypted.
 pub fn is_sealed(text: &str) -> bool {
     text.starts_with(MARK)
 }
 
-/// Whether `text` ought to be sealed anew: it is plain or under an older key, and there is a
+/// Whether `text` should be encrypted again: it is plain or under an older key, and there is a
 /// `SECRET_KEY`.
 pub fn is_due(text: &str, env: &Env<'_>) -> bool {
     let Some(key) = env(VARIABLES[0]).and_then(|secret| Key::of(&secret)) else { return false };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::names::{Counter, Family, Grid, Shape, Words};
 use super::shard::Shard;
 
+/// The type of a metric in the exposition formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Counter,
@@ -22,12 +23,14 @@ pub struct Metric {
     pub samples: Vec<Sample>,
 }
 
+/// One value of a metric, with its labels.
 #[derive(Debug, Clone)]
 pub struct Sample {
     pub labels: Vec<(&'static str, String)>,
     pub value: Value,
 }
 
+/// The value of a sample, in the unit of the exposition.
 #[derive(Debug, Clone)]
 pub enum Value {
     Number(f64),
@@ -43,6 +46,7 @@ pub enum Value {
 /// in the order of the family's labels.
 pub type Facts = Vec<(Family, Vec<String>, f64)>;
 
+/// Sums counters, families and grids over all shards. `words` names the rows of the grids.
 pub fn gather(shards: &[&Arc<Shard>], facts: &Facts, words: &Words<'_>) -> Vec<Metric> {
     let counters = Counter::ALL.iter().map(|counter| of_counter(shards, *counter));
     let families = Family::ALL.iter().map(|family| of_family(shards, *family, facts));

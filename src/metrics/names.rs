@@ -1,6 +1,6 @@
 //! Every metric, with its exposition name, labels and help text: the one table. [`Counter`] has
 //! what is counted without labels, [`Family`] what is distinguished by some, [`Grid`] what
-//! translations lose and mend.
+//! translations lose and repair.
 
 macro_rules! counters {
     ($( $name:ident $metric:literal $help:literal; )*) => {
@@ -10,6 +10,7 @@ macro_rules! counters {
         pub enum Counter { $( $name, )* }
 
         impl Counter {
+            /// Every counter, in the order of the exposition.
             pub const ALL: &'static [Counter] = &[ $( Counter::$name, )* ];
 
             /// Exposition name and help text.
@@ -91,6 +92,7 @@ pub enum Shape {
 }
 
 impl Shape {
+    /// Returns how many cells a series of this shape has.
     pub fn cells(self) -> usize {
         match self {
             Shape::Counter | Shape::Gauge => 1,
@@ -119,11 +121,13 @@ macro_rules! families {
         pub enum Family { $( $name, )* }
 
         impl Family {
+            /// Every family, in the order of the exposition.
             pub const ALL: &'static [Family] = &[ $( Family::$name, )* ];
             const ROWS: &'static [Row] = &[ $( Row {
                 name: $metric, shape: $shape, scale: $scale, labels: &[$($label),*], help: $help,
             }, )* ];
 
+            /// Returns how the family is exposed.
             pub fn row(self) -> &'static Row {
                 &Family::ROWS[self as usize]
             }
@@ -209,6 +213,7 @@ pub enum Grid {
 }
 
 impl Grid {
+    /// Both grids.
     pub const ALL: [Grid; 2] = [Grid::Dropped, Grid::Repaired];
     /// Words that a grid has room for.
     pub const WORDS: usize = 96;

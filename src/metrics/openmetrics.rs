@@ -10,6 +10,7 @@ use prometheus_client::registry::Registry;
 
 use super::gather::{Kind, Metric, Sample, Value};
 
+/// The media type of OpenMetrics.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 #[derive(Debug)]

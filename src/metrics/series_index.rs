@@ -27,6 +27,7 @@ pub struct SeriesIndex {
 }
 
 impl SeriesIndex {
+    /// Makes an index of the series of a shard. The caller is the one writer of that shard.
     pub fn new(shard: Arc<Shard>) -> SeriesIndex {
         let known = Family::ALL.iter().map(|_| Known::default()).collect();
         SeriesIndex { shard, known, overflow: vec![None; Family::ALL.len()] }

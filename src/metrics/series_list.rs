@@ -44,10 +44,12 @@ impl Series {
         add(&self.cells[0], n);
     }
 
+    /// Adds one to a counter or a gauge.
     pub fn inc(&self) {
         self.add(1);
     }
 
+    /// Takes one from a gauge.
     pub fn dec(&self) {
         self.add(u64::MAX);
     }
@@ -71,6 +73,7 @@ impl Series {
         }
     }
 
+    /// Returns the family that the series belongs to.
     pub fn family(&self) -> Family {
         self.family
     }
@@ -109,14 +112,17 @@ impl SeriesList {
         Some(series)
     }
 
+    /// Returns how many series there are.
     pub fn len(&self) -> usize {
         self.len.load(Ordering::Acquire)
     }
 
+    /// Returns whether there is no series yet.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
+    /// Returns the series in the order in which they were made.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Series>> {
         (0..self.len()).filter_map(|at| self.chunks[at / CHUNK].get()?[at % CHUNK].get())
     }

@@ -16,16 +16,19 @@ pub struct Shard {
 }
 
 impl Shard {
+    /// Makes a shard whose counters are all zero.
     pub fn new() -> Arc<Shard> {
         let zeros = |n: usize| (0..n).map(|_| AtomicU64::new(0)).collect();
         let series = Family::ALL.iter().map(|_| SeriesList::default()).collect();
         Arc::new(Shard { counters: zeros(Counter::ALL.len()), grids: zeros(Grid::ALL.len() * GRID), series })
     }
 
+    /// Adds `n` to a counter.
     pub fn add(&self, counter: Counter, n: u64) {
         add(&self.counters[counter as usize], n);
     }
 
+    /// Adds one to a counter.
     pub fn inc(&self, counter: Counter) {
         self.add(counter, 1);
     }
@@ -36,6 +39,7 @@ impl Shard {
         &self.series[family as usize]
     }
 
+    /// Returns the value of a counter.
     pub fn get(&self, counter: Counter) -> u64 {
         self.counters[counter as usize].load(Ordering::Relaxed)
     }
@@ -47,6 +51,7 @@ impl Shard {
         }
     }
 
+    /// Returns the value of a cell of a grid. A cell outside of the grid is 0.
     pub fn get_of(&self, grid: Grid, word: usize, sides: (usize, usize)) -> u64 {
         self.cell(grid, word, sides).map_or(0, |cell| cell.load(Ordering::Relaxed))
     }

@@ -5,8 +5,10 @@ use std::fmt::Write;
 
 use super::gather::{Kind, Metric, Sample, Value};
 
+/// The media type of this format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// Writes metrics in this format. Metrics without samples are left out.
 pub fn encode(metrics: &[Metric]) -> String {
     let mut out = String::with_capacity(16 << 10);
     for metric in metrics.iter().filter(|metric| !metric.samples.is_empty()) {

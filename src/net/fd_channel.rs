@@ -67,6 +67,7 @@ impl FdChannel {
         Ok(Some((String::from_utf8_lossy(initialised(&text[..length])).into_owned(), fd)))
     }
 
+    /// Returns the descriptor of the channel's socket.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

@@ -32,6 +32,7 @@ pub struct WakeSocket {
 const READ_SIZE: usize = 64;
 
 impl WakeSocket {
+    /// Takes one end of a pair of sockets, which it makes non-blocking.
     pub fn new(socket: StdUnixStream) -> io::Result<WakeSocket> {
         socket.set_nonblocking(is_legacy())?;
         Ok(WakeSocket { socket: UnixStream::from_std(socket)?, buf: vec![0; READ_SIZE] })

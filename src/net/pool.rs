@@ -52,6 +52,7 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// Makes an origin. Two of them are equal if their connections can serve each other's requests.
     pub fn new(
         (tls, host, port): (bool, String, u16),
         proxy: Option<Arc<Proxy>>,
@@ -140,6 +141,7 @@ pub struct Pool {
 }
 
 impl Pool {
+    /// Makes the empty pool of one worker.
     pub fn new(
         tls: Arc<ClientConfig>,
         shared: Arc<ProcessState>,
@@ -209,6 +211,7 @@ impl Pool {
         .await;
     }
 
+    /// Returns how many connections are idle.
     pub fn idle_count(&self) -> usize {
         self.idle.borrow().values().map(Vec::len).sum()
     }

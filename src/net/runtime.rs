@@ -25,6 +25,7 @@ pub enum Driver {
 }
 
 impl Driver {
+    /// Returns the word that settings and metrics use.
     pub fn name(self) -> &'static str {
         match self {
             Driver::IoUring => "io_uring",
@@ -71,6 +72,7 @@ impl Worker {
         }
     }
 
+    /// Returns the system interface that was chosen.
     pub fn driver(&self) -> Driver {
         match self.built {
             Built::Uring(_) => Driver::IoUring,
@@ -83,6 +85,7 @@ impl Worker {
         self.io_uring_error.as_ref()
     }
 
+    /// Runs a future to its end, and on this thread everything that it spawns.
     pub fn block_on<F: Future>(&mut self, future: F) -> F::Output {
         match &mut self.built {
             Built::Uring(runtime) => runtime.block_on(future),

@@ -230,6 +230,7 @@ impl Deadline {
         self.slot.at.set(self.timers.recent().saturating_add(nanos(after)));
     }
 
+    /// Sets the deadline to `after` from now. `None` clears it.
     pub fn set_opt(&self, after: Option<Duration>) {
         match after {
             Some(after) => self.set(after),
@@ -237,6 +238,7 @@ impl Deadline {
         }
     }
 
+    /// Removes the deadline.
     pub fn clear(&self) {
         self.slot.at.set(UNSET);
     }

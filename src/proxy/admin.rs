@@ -363,6 +363,7 @@ fn failure(status: u16, message: &str, kind: &str, code: &str) -> Response {
     Response { status, body: error_body(message, kind, code, None), ..Response::default() }
 }
 
+/// Sends the response of the control plane, and ends the request.
 pub async fn send(client: &mut Client, mut recorder: RequestRecorder, meta: &ResponseMeta, response: Response) -> Next {
     let mut out = Vec::with_capacity(512 + response.body.len());
     reply::begin(&mut out, response.status, meta, recorder.request_id().as_bytes());

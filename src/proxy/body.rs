@@ -73,6 +73,7 @@ pub struct SharedBody {
 }
 
 impl SharedBody {
+    /// Returns the bytes of the body.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes[self.range.clone()]
     }
@@ -85,10 +86,12 @@ enum BodyStorage {
 }
 
 impl Received {
+    /// Returns the head of the request, with the body if that follows it in the buffer.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
+    /// Returns the bytes of the body.
     pub fn body(&self) -> &[u8] {
         match &self.body {
             BodyStorage::Inline(range) => &self.bytes[range.clone()],

@@ -97,6 +97,7 @@ pub enum WaitError {
 pub struct ClientDisconnected;
 
 impl Client {
+    /// Takes a connection that was accepted.
     pub fn new(core: &Core, (reader, writer): (Reader, Writer), peer: SocketAddr, listener: ListenerKind) -> Client {
         let write_timeout = core.boot().write_timeout.min(core.boot().request_timeout);
         Client {

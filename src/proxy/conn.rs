@@ -69,6 +69,7 @@ pub struct Open {
 }
 
 impl Open {
+    /// Counts a connection until the result is dropped.
     pub fn count(core: &Rc<Core>, place: Place, share: Option<Share>) -> Open {
         core.connections.set(core.connections.get() + 1);
         Open { core: core.clone(), place, _share: share }

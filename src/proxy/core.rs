@@ -52,6 +52,7 @@ impl WorkerSnapshot {
         WorkerSnapshot { snapshot, origins, selector, scopes: RefCell::default(), lists_generation }
     }
 
+    /// Returns a provider by its index in the snapshot.
     pub fn provider(&self, index: usize) -> &Arc<Provider> {
         &self.snapshot.providers[index]
     }
@@ -73,6 +74,7 @@ impl WorkerSnapshot {
         scope
     }
 
+    /// Returns where the provider's requests go, for the pool.
     pub fn origin(&self, index: usize) -> &Rc<Origin> {
         self.origins[index].get_or_init(|| {
             let provider = &self.snapshot.providers[index];
@@ -94,6 +96,7 @@ struct PriceCache {
     found: HashMap<(i64, Short<96>, Short<96>), Option<Arc<Price>>, ahash::RandomState>,
 }
 
+/// What one worker owns and shares among its connections.
 pub struct Core {
     pub index: usize,
     pub shared: Arc<ProcessState>,
@@ -143,16 +146,20 @@ pub struct Templates {
 }
 
 impl Templates {
+    /// Returns the templates of whole answers in this format.
     pub fn answers(&self, format: Format) -> &RefCell<AnswerTemplates> {
         &self.answers[format as usize]
     }
 
+    /// Returns the templates of events in this format.
     pub fn events(&self, format: Format) -> &RefCell<EventTemplates> {
         &self.events[format as usize]
     }
 }
 
 impl Core {
+    /// Makes the core of the worker `index`. `seed` makes its rotation differ from that of the
+    /// others.
     pub fn new(index: usize, shared: Arc<ProcessState>, pool: Pool, timers: Rc<Timers>, seed: u64) -> Core {
         let metrics = shared.shards[index].clone();
         let ring = shared.rings[index].clone();
@@ -188,6 +195,7 @@ impl Core {
         }
     }
 
+    /// Returns the settings of the process.
     pub fn boot(&self) -> &Boot {
         &self.shared.boot
     }
@@ -219,6 +227,7 @@ impl Core {
         cache.found.entry(key).or_insert_with(find).clone()
     }
 
+    /// Returns whether the worker ends what still runs.
     pub fn stopping(&self) -> bool {
         self.stopping.get()
     }

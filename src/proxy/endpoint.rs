@@ -47,6 +47,7 @@ pub struct StoredResponse<'p> {
     pub part: StoredPart,
 }
 
+/// What of a stored response a route is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoredPart {
     /// The response itself.
@@ -123,6 +124,7 @@ impl ApiRoute {
     }
 }
 
+/// What a route does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
     /// A model's response, whole or as a stream.

@@ -45,6 +45,7 @@ pub struct HeadFacts {
 }
 
 impl HeadFacts {
+    /// Reads the facts from a head. `bytes` is the buffer that its offsets refer to.
     pub fn of(head: &RequestHead, bytes: &[u8]) -> HeadFacts {
         let path = head.path(bytes);
         let get = |name: &str| head.get(bytes, name);

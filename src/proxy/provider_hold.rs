@@ -14,6 +14,7 @@ pub struct ProviderHold {
 }
 
 impl ProviderHold {
+    /// Keeps `hold` for a request that began at `began`, in nanoseconds on the worker's clock.
     pub fn new(hold: Hold, limits: Arc<ProviderLimits>, began: u64) -> ProviderHold {
         ProviderHold { hold, limits, began }
     }

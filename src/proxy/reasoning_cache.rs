@@ -74,6 +74,7 @@ fn key(credential: i64, call_id: &str) -> u64 {
 }
 
 impl ReasoningCache {
+    /// Makes the empty cache of one worker.
     pub fn new(shared: Arc<ProcessState>, worker: usize) -> ReasoningCache {
         ReasoningCache { shared, worker, entries: RefCell::default() }
     }

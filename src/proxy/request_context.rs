@@ -188,10 +188,12 @@ impl<'c> RequestContext<'c> {
 }
 
 impl RequestContext<'_> {
+    /// Returns the bytes of the body.
     pub fn body(&self) -> &[u8] {
         self.received.body()
     }
 
+    /// Returns the bytes that the offsets of the head refer to.
     pub fn bytes(&self) -> &[u8] {
         self.received.bytes()
     }
@@ -212,10 +214,12 @@ impl RequestContext<'_> {
         true
     }
 
+    /// Returns the query of the target, without the question mark.
     pub fn query(&self) -> Option<&[u8]> {
         self.head.query(self.bytes())
     }
 
+    /// Returns the body for another task.
     pub fn shared_body(&self) -> Rc<Vec<u8>> {
         self.received.shared_body()
     }
@@ -299,6 +303,7 @@ impl RequestContext<'_> {
         sent
     }
 
+    /// Logs a failure that the client got with this status.
     pub fn log(&self, error: &Error, status: u16) {
         log(&self.recorder, error, status);
     }
@@ -419,6 +424,7 @@ pub fn new_request_id(core: &Core) -> Short<64> {
     Short::ascii(text)
 }
 
+/// Returns the method as it is written in a request.
 pub fn method_name(method: Method) -> &'static str {
     match method {
         Method::Get => "GET",

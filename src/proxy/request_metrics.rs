@@ -78,6 +78,7 @@ pub struct Measured {
     pub gap_ns: u64,
 }
 
+/// The series of one worker that requests count in.
 pub struct RequestMetrics {
     index: SeriesIndex,
     active: Vec<(&'static str, Arc<Series>)>,
@@ -92,6 +93,7 @@ pub struct RequestMetrics {
 }
 
 impl RequestMetrics {
+    /// Makes the series of one worker that every request needs.
     pub fn new(shared: &ProcessState, worker: usize) -> RequestMetrics {
         let mut index = SeriesIndex::new(shared.shards[worker].clone());
         let stages = Stage::ALL.iter().map(|stage| index.series(Family::StageTime, &[stage.label()])).collect();

@@ -17,6 +17,7 @@ const FAILURE_TTL: u64 = 5_000_000_000;
 /// clients.
 const MAX_ADDRESSES: usize = 1024;
 
+/// The wrong admin keys of single addresses at one worker.
 #[derive(Debug, Default)]
 pub struct AdminThrottle {
     /// When the failures of an address no longer count, in nanoseconds of the caller's clock.

@@ -18,6 +18,7 @@ use llm_wire::error::{Error, Kind};
 /// The longest wait for the response.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Answers a client's request for what it has used.
 pub async fn serve(
     core: &Rc<Core>,
     client: &mut Client,

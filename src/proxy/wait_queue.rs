@@ -34,6 +34,7 @@ pub enum Grant {
     Provider(usize, Hold),
 }
 
+/// The requests of one worker that wait for a provider.
 #[derive(Default)]
 pub struct WaitQueue {
     /// In the order in which they are served.

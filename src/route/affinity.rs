@@ -29,6 +29,7 @@ pub const SESSION_HEADERS: [&str; 6] = [
 pub struct ConversationKey(u64);
 
 impl ConversationKey {
+    /// Returns the key of a conversation that these bytes identify.
     pub fn of(bytes: &[u8]) -> ConversationKey {
         let mut hash = Hash::default();
         hash.write(bytes);
@@ -166,6 +167,7 @@ pub(super) fn choose(key: ConversationKey, places: &[Place]) -> Option<(usize, b
 pub struct Load(Arc<AtomicU32>);
 
 impl Load {
+    /// Counts a request of a conversation until the result is dropped.
     pub fn begin(count: Arc<AtomicU32>) -> Load {
         count.fetch_add(1, Ordering::Relaxed);
         Load(count)

@@ -49,6 +49,7 @@ pub struct Selector {
 }
 
 impl Selector {
+    /// Makes the selector of one worker.
     pub fn new(worker: usize, routing: CatchAllRouting, lists: Arc<Lists>) -> Selector {
         Selector { worker, routing, lists, ..Selector::default() }
     }

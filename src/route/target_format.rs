@@ -55,6 +55,7 @@ pub fn choose(client: Format, translate: bool, provider: &Provider, model: &str)
 }
 
 impl TargetFormat {
+    /// Returns `format` as it is, without a look at the tools of the request.
     pub fn plain(format: Format, provider: &Provider, model: &str) -> TargetFormat {
         TargetFormat { format, caps: caps(provider, format, model), thinking_tools: ThinkingTools::Accepted }
     }

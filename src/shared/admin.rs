@@ -60,6 +60,7 @@ pub struct Request {
     pub request_id: String,
 }
 
+/// The response to an admin request.
 #[derive(Debug, Clone, Default)]
 pub struct Response {
     pub status: u16,
@@ -97,6 +98,7 @@ pub struct Call {
 }
 
 impl Call {
+    /// Sends the response to the worker that waits for it.
     pub fn respond(self, response: Response) {
         // There is room: a call gets one response.
         let _ = self.response.push(response);
@@ -106,6 +108,7 @@ impl Call {
 /// The worker's side of a call.
 pub struct PendingCall(Arc<ArrayQueue<Response>>);
 
+/// How far a call is.
 pub enum CallState {
     Ready(Response),
     Pending,
@@ -114,6 +117,7 @@ pub enum CallState {
 }
 
 impl PendingCall {
+    /// Returns the response, if it has come.
     pub fn poll(&self) -> CallState {
         // The order matters: a call that responds and is dropped then has a response.
         let is_dropped = Arc::strong_count(&self.0) == 1;

@@ -12,6 +12,7 @@ const FAILURE_TTL: u64 = 100_000_000;
 /// Addresses that are remembered for having had the key.
 const REMEMBERED: usize = 64;
 
+/// The wrong admin keys of the last time, of all addresses together.
 #[derive(Debug)]
 pub struct AdminFailures {
     /// When all failures no longer count, in nanoseconds of the process's clock.
@@ -39,12 +40,14 @@ impl AdminFailures {
             || self.trusted[Self::place(hash)].load(Ordering::Relaxed) == hash
     }
 
+    /// Records a wrong key. `now` is in nanoseconds of the process's clock.
     pub fn record_failure(&self, now: u64) {
         let later = |expiry: u64| Some(expiry.max(now) + FAILURE_TTL);
         // It never fails, since the function always gives a value.
         let _ = self.expiry.fetch_update(Ordering::Relaxed, Ordering::Relaxed, later);
     }
 
+    /// Records that `peer` has used the right key.
     pub fn record_success(&self, peer: IpAddr) {
         let hash = self.hash(peer);
         self.trusted[Self::place(hash)].store(hash, Ordering::Relaxed);

@@ -14,6 +14,7 @@ pub struct BodyMemory {
 }
 
 impl BodyMemory {
+    /// Makes a bound of `limit` bytes for all bodies that are held at one time.
     pub fn new(limit: usize) -> Arc<BodyMemory> {
         Arc::new(BodyMemory { used: AtomicUsize::new(0), limit })
     }

@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 /// list.
 pub type Lists = HashMap<i64, Arc<[String]>>;
 
+/// The model lists that are current.
 #[derive(Debug, Default)]
 pub struct Catalog {
     lists: ArcSwap<Lists>,
@@ -19,6 +20,7 @@ pub struct Catalog {
 }
 
 impl Catalog {
+    /// Replaces all lists. Equal lists change nothing.
     pub fn publish(&self, lists: Lists) {
         if **self.lists.load() == lists {
             return;
@@ -32,6 +34,7 @@ impl Catalog {
         self.generation.load(Ordering::Acquire)
     }
 
+    /// Returns the current lists.
     pub fn load(&self) -> Arc<Lists> {
         self.lists.load_full()
     }

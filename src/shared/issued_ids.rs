@@ -71,6 +71,7 @@ impl IssuedIds {
         IssuedIds { entries, hasher: ahash::RandomState::new() }
     }
 
+    /// Returns the hash under which an id is remembered.
     pub fn hash(&self, id: &[u8]) -> IdHash {
         // Zero is the hash of an entry that was never written.
         IdHash(self.hasher.hash_one(id) | 1 << 63)
@@ -82,6 +83,7 @@ impl IssuedIds {
         self.entries.get(at..at + WAYS).unwrap_or_default()
     }
 
+    /// Returns who has issued an id. `None` if it is not known, or no longer.
     pub fn find(&self, hash: IdHash) -> Option<Issued> {
         self.bucket(hash).iter().map(Entry::read).find(|(found, _)| *found == hash).map(|(_, issued)| issued)
     }

@@ -21,6 +21,7 @@ pub struct ModelLabels {
 }
 
 impl ModelLabels {
+    /// Makes an empty set for at most `most` names.
     pub fn new(most: usize) -> ModelLabels {
         ModelLabels { names: ArcSwap::default(), most }
     }

@@ -25,6 +25,7 @@ pub enum Resolved {
     Failed(Arc<str>),
 }
 
+/// The addresses of host names, and the names that workers wait for.
 #[derive(Debug)]
 pub struct Table {
     entries: ArcSwap<HashMap<String, Resolved>>,

@@ -63,6 +63,7 @@ impl Drop for Share {
 }
 
 impl Placement {
+    /// Makes the counts and inboxes of this many workers.
     pub fn new(workers: usize) -> Arc<Placement> {
         let worker =
             |_| Worker { count: AtomicUsize::new(0), inbox: ArrayQueue::new(INBOX), wake_socket: OnceLock::new() };

@@ -30,6 +30,7 @@ pub struct ReasoningBroadcast {
 }
 
 impl ReasoningBroadcast {
+    /// Makes a queue for each of this many workers.
     pub fn new(workers: usize) -> ReasoningBroadcast {
         ReasoningBroadcast { queues: (0..workers).map(|_| ArrayQueue::new(CAPACITY)).collect() }
     }
@@ -40,6 +41,7 @@ impl ReasoningBroadcast {
         others.filter(|(_, queue)| queue.push(entry.clone()).is_err()).count()
     }
 
+    /// Returns the next entry for a worker. `None` if its queue is empty.
     pub fn receive(&self, worker: usize) -> Option<Arc<SealedReasoning>> {
         self.queues.get(worker)?.pop()
     }

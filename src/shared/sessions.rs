@@ -34,6 +34,7 @@ impl Sessions {
         sessions.iter().find(|session| session.token_hash == hash && session.expires > now).map(|session| session.role)
     }
 
+    /// Opens a session. Beyond the largest number of sessions the oldest ones end.
     pub fn open(&self, token: &[u8], role: Role, now: Instant) {
         let session = Session { token_hash: hash(token), role, expires: now + LIFETIME };
         self.0.rcu(|sessions| {
@@ -45,6 +46,7 @@ impl Sessions {
         });
     }
 
+    /// Ends the session with this token, if there is one.
     pub fn close(&self, token: &[u8]) {
         let hash = hash(token);
         self.0.rcu(|sessions| -> Vec<Session> {

@@ -31,10 +31,12 @@ impl State {
 pub struct Watch(AtomicU8);
 
 impl Watch {
+    /// Sets the state.
     pub fn set(&self, state: State) {
         self.0.store(state as u8, Ordering::Relaxed);
     }
 
+    /// Returns the state.
     pub fn get(&self) -> State {
         match self.0.load(Ordering::Relaxed) {
             0 => State::Up,

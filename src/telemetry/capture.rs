@@ -45,6 +45,7 @@ impl CappedBytes {
         self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
+    /// Returns whether all bytes were kept.
     pub fn is_whole(&self) -> bool {
         self.bytes.len() as u64 == self.total
     }
@@ -120,6 +121,7 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// Makes the record of an attempt that begins now. `began_us` is in microseconds since 1970.
     pub fn new(provider: i64, format: Format, model: Short<96>, path: &'static str, began_us: u64) -> Attempt {
         Attempt {
             provider,
@@ -211,6 +213,7 @@ impl Detail {
         }
     }
 
+    /// Returns the attempt that was begun last.
     pub fn last_attempt(&mut self) -> Option<&mut Attempt> {
         self.attempts.last_mut()
     }

@@ -56,6 +56,7 @@ pub enum Source {
 }
 
 impl Source {
+    /// Every source, in the order of declaration.
     pub const ALL: [Source; 3] = [Source::Provider, Source::Estimate, Source::Counted];
 
     /// The metric label `source`.
@@ -111,10 +112,12 @@ impl Tokens {
         }
     }
 
+    /// Returns the sum of input and output. It saturates.
     pub fn total(&self) -> u64 {
         self.input.saturating_add(self.output)
     }
 
+    /// Returns the tokens that were written to a cache, for either time.
     pub fn cache_write(&self) -> u64 {
         self.cache_write_5m.saturating_add(self.cache_write_1h)
     }

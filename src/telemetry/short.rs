@@ -11,8 +11,10 @@ pub struct Short<const N: usize> {
 }
 
 impl<const N: usize> Short<N> {
+    /// The empty text.
     pub const EMPTY: Short<N> = Short { len: 0, bytes: [0; N] };
 
+    /// Copies `text`, cut at the last character that fits into `N` bytes.
     pub fn new(text: &str) -> Short<N> {
         const { assert!(N <= 255) }
         let mut end = text.len().min(N);
@@ -33,10 +35,12 @@ impl<const N: usize> Short<N> {
         Short { len: LEN as u8, bytes }
     }
 
+    /// Returns the bytes of the text.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }
 
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }

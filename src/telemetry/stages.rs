@@ -28,6 +28,7 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// Every stage, in the order of a request.
     pub const ALL: [Stage; 11] = [
         Stage::HeadRead,
         Stage::Auth,
@@ -70,6 +71,7 @@ impl Stage {
 pub struct Stages([u64; Stage::ALL.len()]);
 
 impl Stages {
+    /// Adds `ns` nanoseconds to a stage.
     pub fn add(&mut self, stage: Stage, ns: u64) {
         self.0[stage as usize] += ns;
     }
@@ -80,6 +82,7 @@ impl Stages {
         *cell = cell.saturating_sub(ns);
     }
 
+    /// Returns the nanoseconds that a stage took.
     pub fn get(&self, stage: Stage) -> u64 {
         self.0[stage as usize]
     }

@@ -55,9 +55,11 @@ const SEARCHED: usize = 160;
 pub struct UserAgent(u8);
 
 impl UserAgent {
+    /// The request had no `User-Agent`.
     pub const UNKNOWN: UserAgent = UserAgent(u8::MAX);
     const OTHER: UserAgent = UserAgent(u8::MAX - 1);
 
+    /// Returns the program that a `User-Agent` names.
     pub fn of(user_agent: &[u8]) -> UserAgent {
         const { assert!(PROGRAMS.len() < u8::MAX as usize - 1) }
         if user_agent.is_empty() {
@@ -75,6 +77,7 @@ impl UserAgent {
         found.map_or(UserAgent::OTHER, |at| UserAgent(at as u8))
     }
 
+    /// Returns the label that metrics show.
     pub fn name(self) -> &'static str {
         match self {
             UserAgent::UNKNOWN => "unknown",

@@ -33,6 +33,7 @@ impl Answer {
         }
     }
 
+    /// Returns whether there is no text to count.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

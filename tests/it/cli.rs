@@ -259,7 +259,7 @@ fn providers_keys_are_encrypted_where_there_is_a_secret_key() {
     assert_eq!(stored(), ["sk-secret"]);
     env(&["provider", "add", "--key", "two", "--base", "https://x", "--api-key", "sk-two"]);
     assert!(stored()[1].starts_with("enc:v1:"));
-    assert_eq!(env(&["provider", "reencrypt"]), "encrypted 1 keys of providers anew\n");
+    assert_eq!(env(&["provider", "reencrypt"]), "re-encrypted 1 keys of providers\n");
     assert!(stored().iter().all(|key| key.starts_with("enc:v1:")), "{:?}", stored());
     assert!(env(&["provider", "list"]).contains("served"));
     place.bad(&["provider", "reencrypt"], 1, "SECRET_KEY is not set");

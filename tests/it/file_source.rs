@@ -99,7 +99,7 @@ fn a_file_is_served_and_followed_whole_or_not_at_all() {
     eventually("its absence is told", || gateway.log().join("\n").contains("can't be read: No such file"));
     assert_eq!(status(&gateway, "sk-team", "b"), 200);
     place.write("gateway.yaml", &file(&provider, "{d: d}", ""));
-    eventually("the mended file is taken up", || status(&gateway, "sk-team", "d") == 200);
+    eventually("the corrected file is used", || status(&gateway, "sk-team", "d") == 200);
     assert_eq!(refused(), 1, "told once");
 
     // So does the admin interface, which can read.

@@ -134,6 +134,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Runs `llm-proxy bench`.
 pub fn run(args: &Args) -> Result<(), Failure> {
     check_names(args)?;
     let endpoints = endpoints(args)?;

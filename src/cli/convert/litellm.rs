@@ -1,6 +1,7 @@
 //! LiteLLM's `config.yaml` (docs.litellm.ai/docs/proxy/config_settings, read 2026-11).
 
 use super::import::{Draft, Import, variable, weight};
+use super::litellm_fallbacks::{Fallback, add_standbys};
 use super::tree::{is_empty, items, member, number, pairs, text, whole};
 use super::vendors::{self, Vendor};
 use crate::cli::key::hash;
@@ -26,7 +27,7 @@ pub(super) fn read(root: &Node, import: &mut Import) {
             _ => import.leave_field(node.line, name),
         }
     }
-    self::fallbacks(&fallbacks, import);
+    add_standbys(&fallbacks, import);
 }
 
 /// Members of `litellm_params` that say where a model is, or that need no counterpart: parameters
@@ -226,14 +227,6 @@ fn info(path: &str, node: &Node, params: &Node, more: &mut Vec<(String, String)>
     }
 }
 
-/// A fallback: from which model, to which others, and its position.
-struct Fallback {
-    /// `None`: from every model that has none of its own.
-    from: Option<String>,
-    to: Vec<String>,
-    line: usize,
-}
-
 fn settings(section: &str, node: &Node, fallbacks: &mut Vec<Fallback>, import: &mut Import) {
     for (name, node) in pairs(node) {
         let path = format!("{section}.{name}");
@@ -329,46 +322,6 @@ fn aliases(node: &Node, import: &mut Import) {
         }
         if member(node, "hidden").is_some_and(|hidden| !is_empty(hidden)) {
             import.leave(node.line, format!("model_group_alias.{alias}.hidden: it is listed all the same"));
-        }
-    }
-}
-
-/// A fallback is a standby that serves the model under the name of the one that it stands in for.
-fn fallbacks(fallbacks: &[Fallback], import: &mut Import) {
-    let known: Vec<String> =
-        import.providers.iter().flat_map(|draft| draft.models.iter().map(|(model, ..)| model.clone())).collect();
-    let own: Vec<&String> = fallbacks.iter().filter_map(|fallback| fallback.from.as_ref()).collect();
-    let sources = import.providers.clone();
-    for fallback in fallbacks {
-        let from: Vec<String> = match &fallback.from {
-            Some(from) if known.contains(from) => vec![from.clone()],
-            Some(from) => {
-                import.leave(fallback.line, format!("the fallback of `{from}` is not carried: there is no such model"));
-                continue;
-            }
-            None => known.iter().filter(|model| !own.contains(model) && !model.contains('*')).cloned().collect(),
-        };
-        for to in &fallback.to {
-            let targets: Vec<_> = sources
-                .iter()
-                .filter_map(|draft| {
-                    let (_, upstream, more) = draft.models.iter().find(|(model, ..)| model == to)?;
-                    Some((draft, upstream.clone(), more.clone()))
-                })
-                .collect();
-            if targets.is_empty() {
-                import.leave(fallback.line, format!("the fallback to `{to}` is not carried: there is no such model"));
-            }
-            for (draft, upstream, more) in targets {
-                let models = from.iter().filter(|from| *from != to);
-                let models: Vec<_> = models.map(|from| (from.clone(), upstream.clone(), more.clone())).collect();
-                let name = format!("{}-fallback", draft.name);
-                import.add(Draft { name, weight: 0, models, ..draft.clone() });
-            }
-        }
-        if fallback.to.len() > 1 {
-            let message = "several fallbacks of a model are standbys, which have no order among them";
-            import.leave(fallback.line, message);
         }
     }
 }

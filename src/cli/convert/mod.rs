@@ -4,6 +4,7 @@
 mod bifrost;
 mod import;
 mod litellm;
+mod litellm_fallbacks;
 mod litellm_keys;
 mod tree;
 mod vendors;

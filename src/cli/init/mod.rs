@@ -81,6 +81,7 @@ impl Target {
     }
 }
 
+/// Runs `llm-proxy init`.
 pub fn run(args: Args) -> Result<(), Failure> {
     let (environment, _) = Environment::of_process();
     let key_name = args.key_name.clone();

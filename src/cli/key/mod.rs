@@ -45,6 +45,7 @@ enum Command {
     Revoke(Named),
 }
 
+/// Runs `llm-proxy key`.
 pub fn run(args: Args) -> Result<(), Failure> {
     let store = &args.store;
     match args.command {

@@ -70,6 +70,7 @@ struct Changes {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limit(pub Option<u32>);
 
+/// Reads a limit: a number, or `none`. The error says what is expected.
 pub(crate) fn limit(text: &str) -> Result<Limit, String> {
     match text {
         "none" => Ok(Limit(None)),

@@ -46,6 +46,7 @@ enum Command {
     Reencrypt,
 }
 
+/// Runs `llm-proxy provider`.
 pub fn run(args: Args) -> Result<(), Failure> {
     let store = &args.store;
     match args.command {

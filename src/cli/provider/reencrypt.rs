@@ -36,5 +36,5 @@ pub(super) fn run(store: &StoreArgs) -> Result<(), Failure> {
             count
         }
     };
-    print::line(&format!("encrypted {count} keys of providers anew"))
+    print::line(&format!("re-encrypted {count} keys of providers"))
 }

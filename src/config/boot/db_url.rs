@@ -77,6 +77,24 @@ const IGNORED: &[&str] = &[
 ];
 const FORM: &str = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE";
 
+impl TlsMode {
+    /// Reads `sslmode`, or `ssl`, which is asyncpg's name for it and may also be a boolean.
+    fn parse(name: &str, value: &str) -> Result<TlsMode, String> {
+        match value {
+            "disable" => Ok(TlsMode::Disable),
+            "prefer" | "allow" => Ok(TlsMode::Prefer),
+            "require" => Ok(TlsMode::Require),
+            "verify-full" => Ok(TlsMode::VerifyFull),
+            "false" if name == "ssl" => Ok(TlsMode::Disable),
+            "true" if name == "ssl" => Ok(TlsMode::Require),
+            "verify-ca" => Err("DB_URL has sslmode=verify-ca, which is not supported; sslmode=verify-full also \
+                                checks the host's name"
+                .to_owned()),
+            _ => Err("sslmode in DB_URL must be disable, prefer, require or verify-full".to_owned()),
+        }
+    }
+}
+
 impl DbUrl {
     /// Parses the value of DB_URL. The error is a whole sentence, and never shows the password.
     pub fn parse(text: &str) -> Result<DbUrl, String> {
@@ -114,26 +132,11 @@ impl DbUrl {
         Ok(url)
     }
 
+    /// Applies a parameter of the query. An unknown one is an error, since it may be a misspelt
+    /// security option.
     fn set(&mut self, name: &str, value: String) -> Result<(), String> {
         match name {
-            // `ssl` is what asyncpg calls it.
-            "sslmode" | "ssl" => {
-                self.tls = match value.as_str() {
-                    "disable" => TlsMode::Disable,
-                    "prefer" | "allow" => TlsMode::Prefer,
-                    "require" => TlsMode::Require,
-                    "verify-full" => TlsMode::VerifyFull,
-                    "false" if name == "ssl" => TlsMode::Disable,
-                    "true" if name == "ssl" => TlsMode::Require,
-                    "verify-ca" => {
-                        return Err(
-                            "DB_URL has sslmode=verify-ca, which is not supported; sslmode=verify-full also checks the host's name"
-                                .to_owned(),
-                        );
-                    }
-                    _ => return Err("sslmode in DB_URL must be disable, prefer, require or verify-full".to_owned()),
-                }
-            }
+            "sslmode" | "ssl" => self.tls = TlsMode::parse(name, &value)?,
             "sslrootcert" if value == "system" => self.root_cert = None,
             "sslrootcert" => self.root_cert = Some(value.into()),
             "host" => {
@@ -169,7 +172,6 @@ impl DbUrl {
                 ));
             }
             _ if IGNORED.contains(&name) => self.ignored.push(name.to_owned()),
-            // It may be a misspelt security option, so it is not ignored.
             _ => {
                 let shown: String = name.chars().take(40).collect();
                 return Err(format!(

@@ -105,6 +105,7 @@ impl Environment {
         }
     }
 
+    /// Returns the value of a variable, from the environment or else from a file.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.find(name).map(|(value, _)| value)
     }

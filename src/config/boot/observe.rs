@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::otlp::Otlp;
 use crate::config::secret::Secret;
 
+/// The settings of metrics, logs, traces and notifications.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observe {
     /// Stages of a request are timed.
@@ -46,6 +47,7 @@ pub struct Jsonl {
     pub body_bytes: usize,
 }
 
+/// The settings of the sink for Langfuse.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Langfuse {
     pub enabled: bool,
@@ -69,6 +71,7 @@ pub struct Webhook {
     pub format: WebhookFormat,
 }
 
+/// The form of the body of a webhook call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum WebhookFormat {
     #[default]

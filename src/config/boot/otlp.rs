@@ -80,6 +80,7 @@ impl Otlp {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Protocol;
 
+/// Which traces are exported, as `OTEL_TRACES_SAMPLER` names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sampler {
     /// The client's decision goes before `root`.
@@ -87,6 +88,7 @@ pub struct Sampler {
     pub root: Root,
 }
 
+/// The decision for a trace that begins here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Root {
     On,

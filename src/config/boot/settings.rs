@@ -16,6 +16,7 @@ use crate::config::rescue::Rescue;
 use crate::config::secret::Secret;
 use crate::config::timeouts::FirstContent;
 
+/// The system interface that workers use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Driver {
     /// io_uring where the kernel allows it, else epoll.

@@ -71,6 +71,7 @@ impl From<String> for InvalidValue {
 
 macro_rules! variables {
     ($( $name:literal $(($alias:literal))? $default:literal $help:literal $($secret:ident)? => $($field:ident).+, $parse:expr; )*) => {
+        /// Every setting of the process, in the order of the reference.
         pub const VARIABLES: &[Variable] = &[ $( Variable {
             name: $name,
             alias: concat!($($alias)?),

@@ -1,5 +1,5 @@
 //! Rows of `budgets`. One that cannot be read would let its subject spend without a limit: what it is
-//! of, as far as that can be read, is refused until it is mended.
+//! of, as far as that can be read, is refused until it is corrected.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::config::budget::DOLLAR;
 use crate::config::rows::BudgetRow;
 use crate::config::snapshot::{Problem, Snapshot, TagBudgets};
-use crate::limit::budget::{Budget, LARGEST, Of, Terms, Unit};
+use crate::limit::budget::{Budget, LARGEST, Scope, Terms, Unit};
 use crate::limit::period::{Period, Zone};
 
 /// The longest name of a tag, in bytes.
@@ -27,22 +27,22 @@ impl Budgets {
     }
 
     /// Returns the budgets of a subject. The error is the reason why the subject must be refused.
-    pub(super) fn of(&self, of: Of, name: &str) -> Result<&[Arc<Budget>], String> {
+    pub(super) fn of(&self, scope: Scope, name: &str) -> Result<&[Arc<Budget>], String> {
         if self.is_empty() {
             return Ok(&[]);
         }
-        let key = (of.name(), name.to_owned());
+        let key = (scope.name(), name.to_owned());
         match self.broken.contains(&key) {
             true => Err(format!(
-                "a budget of {} `{name}` can't be used; requests are refused until that is mended",
-                of.name()
+                "a budget of {} `{name}` can't be used; requests are refused until that is corrected",
+                scope.name()
             )),
             false => Ok(self.by_subject.get(&key).map_or(&[], Vec::as_slice)),
         }
     }
 
     pub(super) fn tags(&self) -> Option<TagBudgets> {
-        let is_tag = |of: &str| of == Of::Tag.name();
+        let is_tag = |scope: &str| scope == Scope::Tag.name();
         let good = self.by_subject.iter().filter(|((of, _), _)| is_tag(of));
         let mut tags: TagBudgets = good.map(|((_, tag), list)| (tag.as_str().into(), Some(list.clone()))).collect();
         let broken = self.broken.iter().filter(|(of, _)| is_tag(of));
@@ -67,11 +67,11 @@ pub(super) fn compile_all(
             messages.push("another row has this name, and counts".to_owned());
         } else if let Some(terms) = terms {
             let budget = carried_over(row, terms, previous);
-            let key = (budget.terms.of.name(), budget.terms.subject.to_string());
+            let key = (budget.terms.scope.name(), budget.terms.subject.to_string());
             budgets.by_subject.entry(key).or_default().push(budget.clone());
             snapshot.budgets.push(budget);
-        } else if let Some(of) = Of::parse(&row.scope) {
-            budgets.broken.insert((of.name(), row.subject.clone()));
+        } else if let Some(scope) = Scope::parse(&row.scope) {
+            budgets.broken.insert((scope.name(), row.subject.clone()));
         }
         let object = || format!("budget {}", row.name);
         problems.extend(messages.into_iter().map(|message| Problem { object: object(), message }));
@@ -92,12 +92,12 @@ fn carried_over(row: &BudgetRow, terms: Terms, previous: Option<&Snapshot>) -> A
 }
 
 fn terms(row: &BudgetRow, messages: &mut Vec<String>) -> Option<Terms> {
-    const REFUSED: &str = "what it is of is refused until that is mended";
+    const REFUSED: &str = "what it is of is refused until that is corrected";
     let mut missing = |column: &str, value: &str, choices: &str| {
         messages.push(format!("{column} `{value}` is none of {choices}; {REFUSED}"));
     };
-    let of = Of::parse(&row.scope);
-    if of.is_none() {
+    let scope = Scope::parse(&row.scope);
+    if scope.is_none() {
         missing("scope", &row.scope, "credential, group, tag, provider");
     }
     let unit = Unit::parse(&row.unit);
@@ -116,18 +116,18 @@ fn terms(row: &BudgetRow, messages: &mut Vec<String>) -> Option<Terms> {
         messages.push(format!("amount is not from 0 to {}; {REFUSED}", shown_largest(unit)));
         return None;
     }
-    if row.subject.is_empty() || (of == Some(Of::Tag) && !is_tag(&row.subject)) {
+    if row.subject.is_empty() || (scope == Some(Scope::Tag) && !is_tag(&row.subject)) {
         messages.push(format!("subject `{}` is no name of a {}; {REFUSED}", row.subject, row.scope));
         return None;
     }
-    if of == Some(Of::Provider) && row.downgrade_to.is_some() {
+    if scope == Some(Scope::Provider) && row.downgrade_to.is_some() {
         messages.push(
             "downgrade_to has no effect: when a provider's budget is used up, another provider is tried".to_owned(),
         );
     }
     let warn_at = warn_at(&row.warn_at).map_err(|message| messages.push(message)).unwrap_or_default();
     Some(Terms {
-        of: of?,
+        scope: scope?,
         subject: row.subject.as_str().into(),
         unit: unit?,
         amount: row.amount,

@@ -168,7 +168,7 @@ fn previous(row: &CredentialRow, problems: &mut Vec<String>) -> Option<Previous>
 }
 
 fn keep<T>(result: Result<T, String>, refused: &str, problems: &mut Vec<String>) -> Option<T> {
-    result.map_err(|message| problems.push(format!("{message}; {refused} until that is mended"))).ok()
+    result.map_err(|message| problems.push(format!("{message}; {refused} until that is corrected"))).ok()
 }
 
 /// The value of each hex digit; 255 for other bytes. A table is used, since digits and letters come

@@ -10,7 +10,7 @@ use crate::config::models::Allowed;
 use crate::config::rows::{CredentialRow, GroupRow};
 use crate::config::snapshot::{Group, Problem, Scope, Snapshot};
 use crate::limit::Limits;
-use crate::limit::budget::Of;
+use crate::limit::budget::Scope as BudgetScope;
 
 /// How deep groups may be nested. Each level costs every request of its credentials a little.
 pub(crate) const MAX_DEPTH: usize = 8;
@@ -28,7 +28,7 @@ impl Groups<'_> {
     /// refused; it is empty if the group is disabled, which is no problem.
     pub(super) fn scope(&self, row: &CredentialRow) -> Result<Option<Arc<Scope>>, Option<String>> {
         let scope = self.scope_of_group(row)?;
-        let own = self.budgets.of(Of::Credential, &row.name).map_err(Some)?;
+        let own = self.budgets.of(BudgetScope::Credential, &row.name).map_err(Some)?;
         if own.is_empty() {
             return Ok(scope);
         }
@@ -44,11 +44,11 @@ impl Groups<'_> {
         }
         Err(match self.rows.contains_key(name) {
             false => Some(format!(
-                "group_name names `{name}`, and there is no such group; the key is refused until that is mended"
+                "group_name names `{name}`, and there is no such group; the key is refused until that is corrected"
             )),
             true if self.is_disabled(name) => None,
             true => Some(format!(
-                "group_name names `{name}`, a group that can't be used; the key is refused until that is mended"
+                "group_name names `{name}`, a group that can't be used; the key is refused until that is corrected"
             )),
         })
     }
@@ -100,7 +100,7 @@ pub(super) fn compile_all<'r>(
                 continue;
             }
         };
-        let lists: Result<Vec<_>, String> = names.iter().map(|name| budgets.of(Of::Group, name)).collect();
+        let lists: Result<Vec<_>, String> = names.iter().map(|name| budgets.of(BudgetScope::Group, name)).collect();
         match (names.iter().map(|name| usable.get(name).cloned()).collect(), lists) {
             (Some(groups_of), Ok(lists)) => {
                 let scope = Scope { groups: groups_of, budgets: lists.concat().into() };
@@ -138,7 +138,7 @@ fn compile(row: &GroupRow, previous: Option<&Snapshot>, messages: &mut Vec<Strin
 
 /// The names of a group and of those that it belongs to, the innermost first.
 fn chain<'r>(row: &'r GroupRow, rows: &HashMap<&'r str, &'r GroupRow>) -> Result<Vec<&'r str>, String> {
-    const REFUSED: &str = "the keys of the group are refused until that is mended";
+    const REFUSED: &str = "the keys of the group are refused until that is corrected";
     let mut names = vec![row.name.as_str()];
     let mut next = row.parent.as_deref();
     while let Some(parent) = next {

@@ -10,6 +10,8 @@ mod credential;
 mod dialect;
 mod group;
 mod provider;
+mod provider_notices;
+mod provider_params;
 mod virtual_model;
 
 use std::cell::RefCell;
@@ -26,14 +28,14 @@ use super::env::Env;
 use super::models::Allowed;
 use super::rows::{ProviderRow, Rows};
 use super::snapshot::{Problem, Provider, Snapshot};
-use crate::limit::budget::Of;
+use crate::limit::budget::Scope;
 
 /// Returns notices about enabled providers whose values were corrected: a base that is an endpoint,
 /// a key that looks like a variable. None of them keeps a row from being served.
 pub fn notices(rows: &Rows, env: &Env<'_>) -> Vec<Problem> {
     let notice = |row: &ProviderRow| {
         let object = object(row);
-        provider::notices(row, env).into_iter().map(move |message| Problem { object: object.clone(), message })
+        provider_notices::notices(row, env).into_iter().map(move |message| Problem { object: object.clone(), message })
     };
     let mut found: Vec<_> = rows.providers.iter().filter(|row| row.is_enabled).flat_map(notice).collect();
     if !rows.models.is_empty() {
@@ -129,7 +131,7 @@ fn remember(provider: &mut Arc<Provider>, previous: &Snapshot) {
 /// Gives the providers their budgets. One whose budget can't be used is not served.
 fn limit_providers(budgets: &budget::Budgets, snapshot: &mut Snapshot, problems: &mut Vec<Problem>) {
     let count = snapshot.providers.len();
-    snapshot.providers.retain_mut(|provider| match budgets.of(Of::Provider, &provider.key) {
+    snapshot.providers.retain_mut(|provider| match budgets.of(Scope::Provider, &provider.key) {
         Ok([]) => true,
         Ok(list) => {
             if let Some(provider) = Arc::get_mut(provider) {

@@ -1,24 +1,17 @@
 //! One row of `providers`: its type decides the formats, the formats decide the header that carries
 //! the key.
 
-use std::fmt;
 use std::sync::Arc;
 
-use serde_json::value::RawValue;
-
-use super::dialect::Words;
+use super::provider_params::{Header, Params};
 use crate::config::env::Env;
 use crate::config::link_local;
 use crate::config::models::Mapping;
-use crate::config::nearest::nearest;
-use crate::config::ordered;
 use crate::config::outbound::{self, Outbound};
-use crate::config::retries::Retries;
 use crate::config::rows::ProviderRow;
 use crate::config::secret::HeaderLines;
 use crate::config::secret_env::{self, VariableClass};
 use crate::config::snapshot::{BaseUrl, Dialect, Provider};
-use crate::config::timeouts::Timeouts;
 use crate::config::vault;
 use crate::limit::provider::{ProviderLimits, ProviderSettings};
 use llm_wire::Format;
@@ -59,6 +52,7 @@ pub const TYPES: &[(&str, Type)] = &[
 ];
 
 impl Type {
+    /// Returns the type of this name. White space around it and its case are ignored.
     pub fn of(provider_type: &str) -> Type {
         let known = TYPES.iter().find(|(name, _)| name.eq_ignore_ascii_case(provider_type.trim()));
         known.map_or(Type::Unknown, |(_, kind)| *kind)
@@ -80,21 +74,6 @@ impl Type {
         }
     }
 }
-
-/// Headers that frame the message or belong to the connection. The gateway alone writes them.
-const OWN: &[&str] = &[
-    "host",
-    "connection",
-    "content-length",
-    "transfer-encoding",
-    "te",
-    "trailer",
-    "upgrade",
-    "keep-alive",
-    "expect",
-    "proxy-connection",
-    "accept-encoding",
-];
 
 pub(super) fn compile(row: &ProviderRow, env: &Env<'_>, problems: &mut Vec<String>) -> Option<Provider> {
     let kind = Type::of(&row.provider_type);
@@ -176,76 +155,9 @@ fn outbound(params: &Params<'_>, base: &BaseUrl, env: &Env<'_>) -> Result<Outbou
 
 /// Whether the paths of the provider's first format begin with a version of their own, as those of
 /// Messages do.
-fn paths_have_version(kind: Type, formats: Option<&[Format]>) -> bool {
+pub(super) fn paths_have_version(kind: Type, formats: Option<&[Format]>) -> bool {
     let first = formats.and_then(|formats| formats.first().copied()).unwrap_or_else(|| kind.format());
     !first.profile().http.version_segment.is_empty()
-}
-
-/// Returns notices about values that were corrected, in sentences that begin with the column. None
-/// of them keeps the row from being served.
-pub(super) fn notices(row: &ProviderRow, env: &Env<'_>) -> Vec<String> {
-    let mut notices = Vec::new();
-    if Type::of(&row.provider_type) == Type::Unknown {
-        let name = row.provider_type.trim();
-        let near = nearest(name, TYPES.iter().map(|(known, _)| *known));
-        let near = near.map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
-        notices.push(format!("type `{name}` is not known{near}; the provider is treated as openai"));
-    }
-    let params = Params::parse(&row.provider_params, &mut Vec::new()).ok();
-    let formats = params.and_then(|params| params.formats);
-    if let Ok(mut base) = BaseUrl::parse(&row.api_base) {
-        let notice = base.correct(paths_have_version(Type::of(&row.provider_type), formats.as_deref()));
-        notices.extend(notice.map(|notice| format!("api_base {notice}")));
-    }
-    if let Some(name) = row.api_key.trim().strip_prefix("env:").map(str::trim).filter(|name| !name.is_empty())
-        && secret_env::class_of(name, env) == VariableClass::Other
-        && env(name).is_some_and(|value| !value.trim().is_empty())
-    {
-        notices.push(format!(
-            "api_key is taken from the environment variable `{name}`, and names of providers' keys are {}",
-            secret_env::FORMS
-        ));
-    }
-    if looks_unexpanded(&row.api_key) {
-        notices.push(format!(
-            "api_key `{}` looks like a variable that no shell has filled in, and is taken as it stands; \
-             write env:NAME to have it read from the server's environment",
-            row.api_key.trim()
-        ));
-    }
-    notices.extend(doubtful_key(row));
-    notices
-}
-
-/// Returns what is doubtful about a row's key: a variable's name without `env:`, or no key for a
-/// vendor that demands one.
-fn doubtful_key(row: &ProviderRow) -> Option<String> {
-    let key = row.api_key.trim();
-    let is_name = key.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
-    if is_name && (key.ends_with("_KEY") || key.ends_with("_TOKEN")) {
-        return Some(format!("api_key `{key}` looks like the name of a variable; write env:{key} to have it read"));
-    }
-    let host = Host::of(&BaseUrl::parse(&row.api_base).ok()?.authority);
-    // A key may also come with a header of the row.
-    let has_header = row.provider_params.contains("custom_headers");
-    (key.is_empty() && !has_header && matches!(host, Host::OpenAi | Host::Anthropic))
-        .then(|| format!("api_key is empty, and {} demands a key", host.name()))
-}
-
-/// `$NAME`, `${NAME}`, `%NAME%` or LiteLLM's `os.environ/NAME`, whole: no provider's key looks so,
-/// and none is given away by showing it.
-fn looks_unexpanded(key: &str) -> bool {
-    let key = key.trim();
-    let name = match key.strip_prefix('$') {
-        Some(rest) => rest.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(rest),
-        None => match key.strip_prefix("os.environ/") {
-            Some(name) => name,
-            None => key.strip_prefix('%').and_then(|rest| rest.strip_suffix('%')).unwrap_or_default(),
-        },
-    };
-    let first = name.bytes().next();
-    first.is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 /// OpenAI and Azure serve their models in two formats; of all others only the one that their type
@@ -353,167 +265,7 @@ fn auth(kind: Type, format: Format, key: &str, extra: &[Header], names: &mut Vec
     Arc::new(HeaderLines::from(header.to_string().into_bytes()))
 }
 
-struct Header {
-    /// Lower case.
-    name: String,
-    value: String,
-}
-
-/// A complete line.
-impl fmt::Display for Header {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}\r\n", self.name, self.value)
-    }
-}
-
-impl Header {
-    /// The error does not show the value: it may be a key.
-    fn parse(name: &str, value: &RawValue) -> Result<Header, String> {
-        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        if name.is_empty() || !name.bytes().all(token) {
-            return Err("is not a header name".to_owned());
-        }
-        let name = name.to_ascii_lowercase();
-        if OWN.contains(&name.as_str()) {
-            return Err("is a header that llm-proxy itself must set".to_owned());
-        }
-        let value = match serde_json::from_str::<serde_json::Value>(value.get()) {
-            Ok(serde_json::Value::String(text)) => text.trim().to_owned(),
-            Ok(other @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_))) => other.to_string(),
-            _ => return Err("has a value that is not a string".to_owned()),
-        };
-        if !value.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ' || byte == b'\t') {
-            return Err("has a value with a line break or another character that is not allowed in a header".to_owned());
-        }
-        Ok(Header { name, value })
-    }
-}
-
-/// The members of `provider_params` that this module reads.
-struct Params<'j> {
-    /// The formats, never empty. `None` stands for those of the type and the host.
-    formats: Option<Vec<Format>>,
-    headers: Vec<Header>,
-    priority: u32,
-    timeouts: Timeouts,
-    retries: Retries,
-    limits: ProviderSettings,
-    proxy: Option<&'j RawValue>,
-    tls: Option<&'j RawValue>,
-    words: Words<'j>,
-}
-
-impl<'j> Params<'j> {
-    fn parse(json: &'j str, problems: &mut Vec<String>) -> Result<Params<'j>, String> {
-        // A provider may rely on a header that can't be read, so that it is not called at all.
-        let pairs = ordered::pairs("provider_params", json)?;
-        let mut params = Params {
-            formats: None,
-            headers: Vec::new(),
-            priority: 0,
-            timeouts: Timeouts::default(),
-            retries: Retries::default(),
-            limits: ProviderSettings::default(),
-            proxy: None,
-            tls: None,
-            words: Words::default(),
-        };
-        for (name, value) in pairs {
-            match &*name {
-                "formats" => params.formats = Some(formats(value, problems)?),
-                "custom_headers" => params.headers = headers(value, problems)?,
-                "priority" => params.priority = priority(value, problems),
-                "timeouts" => params.timeouts = timeouts(value, problems),
-                "retries" => params.retries = retries(value, problems),
-                "proxy" => params.proxy = Some(value),
-                "tls" => params.tls = Some(value),
-                "limits" => params.limits = limits(value)?,
-                "host" => params.words.host = Some(value),
-                "quirks" => params.words.quirks = Some(value),
-                "capabilities" => params.words.capabilities = Some(value),
-                "translation" => params.words.translation = Some(value),
-                _ => {}
-            }
-        }
-        Ok(params)
-    }
-}
-
-fn timeouts(value: &RawValue, problems: &mut Vec<String>) -> Timeouts {
-    Timeouts::parse(value.get()).unwrap_or_else(|reason| {
-        problems.push(format!("provider_params: timeouts: {reason}; the provider has those of the process"));
-        Timeouts::default()
-    })
-}
-
 /// Returns the limits that the numbers stand for. `None` if nothing is limited.
 pub(super) fn limits_of(settings: ProviderSettings, before: Option<&ProviderLimits>) -> Option<Arc<ProviderLimits>> {
     (settings != ProviderSettings::default()).then(|| Arc::new(ProviderLimits::new(settings, before)))
-}
-
-/// Reads the limits. The provider is not served if one can't be read, since it must not count as
-/// absent.
-fn limits(value: &RawValue) -> Result<ProviderSettings, String> {
-    let numbers = serde_json::from_str::<WrittenLimits>(value.get());
-    let numbers = numbers.map_err(|error| format!("provider_params: limits: {error}"))?;
-    Ok(ProviderSettings {
-        max_concurrency: numbers.max_concurrency,
-        requests_per_minute: numbers.requests_per_minute,
-        tokens_per_minute: numbers.tokens_per_minute,
-    })
-}
-
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenLimits {
-    max_concurrency: Option<u32>,
-    requests_per_minute: Option<u32>,
-    tokens_per_minute: Option<u32>,
-}
-
-fn retries(value: &RawValue, problems: &mut Vec<String>) -> Retries {
-    Retries::parse(value.get()).unwrap_or_else(|reason| {
-        problems.push(format!("provider_params: retries: {reason}; the provider has those of the process"));
-        Retries::default()
-    })
-}
-
-fn priority(value: &RawValue, problems: &mut Vec<String>) -> u32 {
-    serde_json::from_str(value.get()).unwrap_or_else(|_| {
-        problems.push(format!(
-            "provider_params: priority `{}` is not a whole number from 0; the provider is in the first tier",
-            value.get()
-        ));
-        0
-    })
-}
-
-fn formats(value: &RawValue, problems: &mut Vec<String>) -> Result<Vec<Format>, String> {
-    let Ok(names) = serde_json::from_str::<Vec<String>>(value.get()) else {
-        return Err("provider_params: formats is not a list of strings".to_owned());
-    };
-    let mut formats = Vec::new();
-    for name in names {
-        match name.parse::<Format>() {
-            Ok(format) if !formats.contains(&format) => formats.push(format),
-            Ok(_) => {}
-            Err(reason) => problems.push(format!("provider_params: formats: {reason}; it is left out")),
-        }
-    }
-    if formats.is_empty() { Err("provider_params: formats names no format".to_owned()) } else { Ok(formats) }
-}
-
-fn headers(value: &RawValue, problems: &mut Vec<String>) -> Result<Vec<Header>, String> {
-    let pairs = ordered::pairs("provider_params: custom_headers", value.get())?;
-    let mut headers: Vec<Header> = Vec::new();
-    for (name, value) in pairs {
-        match Header::parse(&name, value) {
-            Ok(header) => {
-                headers.retain(|other| other.name != header.name);
-                headers.push(header);
-            }
-            Err(reason) => problems.push(format!("provider_params: custom_headers: `{name}` {reason}; it is left out")),
-        }
-    }
-    Ok(headers)
 }

@@ -36,7 +36,7 @@ impl<T: JsonSchema> JsonSchema for OrVariable<T> {
 macro_rules! described {
     ($( $(#[$doc:meta])* $name:ident = $schema:expr; )*) => { $(
         $(#[$doc])*
-        pub(super) struct $name;
+        pub(crate) struct $name;
 
         impl JsonSchema for $name {
             fn schema_name() -> Cow<'static, str> {

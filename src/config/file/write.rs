@@ -211,7 +211,7 @@ fn one_line(json: &str) -> String {
         match first {
             "\"" => {
                 let end = string_end(after);
-                // Written anew, so that what YAML does not take is escaped.
+                // Rewritten, so that what YAML does not take is escaped.
                 let text: String = serde_json::from_str(&format!("\"{}", &after[..end])).unwrap_or_default();
                 out.push_str(&quoted(&text));
                 rest = &after[end..];

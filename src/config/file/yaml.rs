@@ -14,12 +14,14 @@ const MAX_DEPTH: usize = 64;
 /// More nodes are refused: an alias of an alias of an alias grows fast.
 const MAX_NODES: usize = 2_000_000;
 
+/// A value of the file with the number of its line, from 1.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Node {
     pub line: usize,
     pub value: Value,
 }
 
+/// A value as YAML has it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value {
     Null,
@@ -33,6 +35,7 @@ pub(crate) enum Value {
 }
 
 impl Node {
+    /// Returns the words for such a value in an error message.
     pub(crate) fn kind(&self) -> &'static str {
         match self.value {
             Value::Null => "empty",

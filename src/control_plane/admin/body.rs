@@ -23,10 +23,12 @@ pub(crate) enum Change<T> {
 }
 
 impl<T> Change<T> {
+    /// Returns whether the body does not have the field.
     pub(crate) fn is_absent(&self) -> bool {
         matches!(self, Change::Absent)
     }
 
+    /// Applies `into` to a value, if there is one.
     pub(crate) fn map<U>(self, into: impl FnOnce(T) -> U) -> Change<U> {
         match self {
             Change::Absent => Change::Absent,
@@ -68,6 +70,7 @@ pub(crate) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
+    /// Reads the members of a body. An empty body is an empty object.
     pub(crate) fn parse(body: &'a [u8]) -> Result<Fields<'a>, Refusal> {
         let text = std::str::from_utf8(body).map_err(|_| Refusal::invalid("the body is not UTF-8", None))?;
         let text = if text.trim().is_empty() { "{}" } else { text };
@@ -85,6 +88,7 @@ impl<'a> Fields<'a> {
         serde_json::from_str(raw.get()).map_err(|error| self.bad.push((name.to_owned(), words(&error)))).ok()
     }
 
+    /// Returns a field that must be there. `None` is a field with a problem, which is recorded.
     pub(crate) fn required<T: DeserializeOwned>(&mut self, name: &'static str) -> Option<T> {
         match self.raw(name) {
             None => {
@@ -95,6 +99,8 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Returns a field that may be absent or null. The outer `None` is a field with a problem,
+    /// which is recorded.
     pub(crate) fn optional<T: DeserializeOwned>(&mut self, name: &'static str) -> Option<Option<T>> {
         match self.raw(name) {
             None => Some(None),
@@ -103,6 +109,7 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Returns what the body does to a column. `None` is a field with a problem, which is recorded.
     pub(crate) fn change<T: DeserializeOwned>(&mut self, name: &'static str) -> Option<Change<T>> {
         match self.raw(name) {
             None => Some(Change::Absent),
@@ -201,17 +208,20 @@ pub(crate) struct Object {
 }
 
 impl Object {
+    /// Adds a field that must be there.
     pub(crate) fn required<T: JsonSchema>(&mut self, generator: &mut SchemaGenerator, name: &str, help: &str) {
         self.required.push(name.into());
         let schema = generator.subschema_for::<T>();
         self.property(schema, name, help);
     }
 
+    /// Adds a field that may be absent or null.
     pub(crate) fn optional<T: JsonSchema>(&mut self, generator: &mut SchemaGenerator, name: &str, help: &str) {
         let schema = generator.subschema_for::<Option<T>>();
         self.property(schema, name, help);
     }
 
+    /// Adds a field that changes a column.
     pub(crate) fn change<T: JsonSchema>(&mut self, generator: &mut SchemaGenerator, name: &str, help: &str) {
         self.optional::<T>(generator, name, help);
     }
@@ -221,6 +231,7 @@ impl Object {
         self.properties.insert(name.to_owned(), schema.to_value());
     }
 
+    /// Returns the schema of the object.
     pub(crate) fn schema(self) -> Schema {
         json_schema!({ "type": "object", "properties": self.properties, "required": self.required })
     }

@@ -213,7 +213,7 @@ pub(super) async fn remove(context: Arc<Context>, req: AdminRequest) -> Outcome 
     empty()
 }
 
-/// Begins the current window anew.
+/// Restarts the current window.
 pub(super) async fn reset(context: Arc<Context>, req: AdminRequest) -> Outcome {
     context.refresh().await?;
     let row = context.budget(req.id)?;

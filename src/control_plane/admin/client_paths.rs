@@ -37,6 +37,7 @@ const STREAM: Field = ("stream", "boolean", false, "whether the response is a st
 
 macro_rules! paths {
     ($( $method:ident $path:literal $tag:literal $key:ident $summary:literal ($body:expr) -> $response:expr; )*) => {
+        /// The paths of clients that the OpenAPI document describes.
         pub(crate) const PATHS: &[Path] = &[ $( Path {
             method: stringify!($method), path: $path, tag: $tag, summary: $summary, key: Key::$key,
             body: $body, response: $response,

@@ -19,6 +19,7 @@ use crate::rfc3339;
 pub(crate) struct Json(Box<RawValue>);
 
 impl Json {
+    /// Returns the JSON as it was written.
     pub(crate) fn text(&self) -> &str {
         self.0.get()
     }

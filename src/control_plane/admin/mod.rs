@@ -17,6 +17,7 @@ mod explain;
 mod field_values;
 pub mod groups;
 pub(crate) mod health;
+pub(crate) mod health_probe;
 mod health_status;
 mod logs;
 mod members;

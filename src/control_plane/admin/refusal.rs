@@ -13,18 +13,22 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
+    /// Makes a refusal with this status and code.
     pub(crate) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Refusal {
         Refusal { status, code, message: message.into(), param: None }
     }
 
+    /// Makes a 400. `param` is the field that is not valid.
     pub(crate) fn invalid(message: impl Into<String>, param: Option<String>) -> Refusal {
         Refusal { param, ..Refusal::new(400, "invalid_request", message) }
     }
 
+    /// Makes a 404 for an object that does not exist. `what` is its kind.
     pub(crate) fn missing(what: &str, id: i64) -> Refusal {
         Refusal::new(404, "not_found", format!("there is no {what} with id {id}"))
     }
 
+    /// Returns the refusal as a response.
     pub(crate) fn answer(self) -> Response {
         let kind = if self.status < 500 { "invalid_request_error" } else { "server_error" };
         let body = error_body(&self.message, kind, self.code, self.param.as_deref());

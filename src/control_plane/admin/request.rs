@@ -17,9 +17,11 @@ pub(crate) struct AdminRequest {
     pub(crate) id: i64,
 }
 
+/// The result of a handler.
 pub(crate) type Outcome = Result<Response, Refusal>;
 
 impl AdminRequest {
+    /// Reads the body. The refusal names all of its fields that are not valid.
     pub(crate) fn body<B: Body>(&self) -> Result<B, Refusal> {
         let mut fields = Fields::parse(&self.request.body)?;
         let body = B::read(&mut fields);
@@ -69,6 +71,7 @@ impl AdminRequest {
         pairs.into_iter().find(|(key, value)| *key == name && !value.is_empty()).map(|(_, value)| decode(value))
     }
 
+    /// Returns a number of the query. A refusal says that it must be from `least` to `most`.
     pub(crate) fn number(&self, name: &'static str, least: i64, most: i64) -> Result<Option<i64>, Refusal> {
         let Some(text) = self.query(name) else { return Ok(None) };
         let refusal =
@@ -76,6 +79,7 @@ impl AdminRequest {
         text.parse().ok().filter(|n| (least..=most).contains(n)).map(Some).ok_or_else(refusal)
     }
 
+    /// Returns a boolean of the query.
     pub(crate) fn flag(&self, name: &'static str) -> Result<Option<bool>, Refusal> {
         match self.query(name).as_deref() {
             None => Ok(None),
@@ -85,6 +89,7 @@ impl AdminRequest {
         }
     }
 
+    /// Returns a word of the query, which must be one of `choices`.
     pub(crate) fn choice(
         &self,
         name: &'static str,
@@ -121,6 +126,7 @@ pub(crate) fn json(status: u16, body: &impl Serialize) -> Outcome {
     }
 }
 
+/// Returns a response without a body: 204.
 pub(crate) fn empty() -> Outcome {
     Ok(Response { status: 204, ..Response::default() })
 }

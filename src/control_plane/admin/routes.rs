@@ -80,6 +80,7 @@ fn shape<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
 macro_rules! routes {
     ($( $method:ident $path:literal $tag:literal $summary:literal
         ($query:expr) $(<- $body:ty)? => $status:literal $($shape:ty)? : $($serve:ident)::+; )*) => {
+        /// Every route of the admin API, in the order of the OpenAPI document.
         pub(crate) const ROUTES: &[Route] = &[ $( Route {
             method: stringify!($method),
             path: $path,
@@ -134,7 +135,7 @@ routes! {
     PUT    "/budgets/{budget_id}/status" "budgets" "Enable or disable a budget" (&[]) <- Status => 200 budgets::BudgetStatus: budgets::status;
     PATCH  "/budgets/{budget_id}/status" "budgets" "Enable or disable a budget" (&[]) <- Status => 200 budgets::BudgetStatus: budgets::status;
     POST   "/budgets/{budget_id}/status" "budgets" "Enable or disable a budget" (&[]) <- Status => 200 budgets::BudgetStatus: budgets::status;
-    POST   "/budgets/{budget_id}/reset" "budgets" "Begin the current window of a budget anew" (&[]) => 200 budgets::BudgetWithState: budgets::reset;
+    POST   "/budgets/{budget_id}/reset" "budgets" "Restart the current window of a budget" (&[]) => 200 budgets::BudgetWithState: budgets::reset;
     POST   "/budgets/{budget_id}/top-up" "budgets" "Add to the amount of a budget, for the current window alone" (&[]) <- budgets::TopUp => 200 budgets::BudgetWithState: budgets::top_up;
 
     GET    "/groups" "groups" "List groups of credentials" (PAGE) => 200 groups::GroupList: groups::list;

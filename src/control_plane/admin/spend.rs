@@ -25,10 +25,10 @@ const PER: &[&str] = &["day"];
 pub(super) const QUERY: &[Parameter] = &[
     Parameter {
         name: "by",
-        help: "what sums are told apart by, credential by default; hours come from the request log",
+        help: "what sums are grouped by, credential by default; hours come from the request log",
         kind: Kind::Choice(DIMENSIONS),
     },
-    Parameter { name: "per", help: "day tells the sums apart by day as well", kind: Kind::Choice(PER) },
+    Parameter { name: "per", help: "day also groups the sums by day", kind: Kind::Choice(PER) },
     Parameter { help: "the first day, in UTC; of a time its day", ..FROM },
     Parameter { help: "the last day, in UTC; of a time its day", ..TO },
     text("credential_name"),
@@ -116,7 +116,7 @@ fn only(req: &AdminRequest) -> Vec<(SpendBy, String)> {
 async fn hours(context: &Context, req: &AdminRequest) -> Result<Vec<Hour>, Refusal> {
     for name in ["group_name", "tag", "per"] {
         if req.query(name).is_some() {
-            let message = format!("{name} is not known by hour, which the request log tells apart; ask by day");
+            let message = format!("{name} is not known by hour, since hours come from the request log; group by day");
             return Err(Refusal::invalid(message, Some(name.to_owned())));
         }
     }

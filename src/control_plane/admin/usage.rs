@@ -17,7 +17,7 @@ use crate::control_plane::admin::view::amount;
 use crate::control_plane::store::logs::spend::DAY;
 use crate::control_plane::store::logs::{SpendBy, SpendQuery, Tables};
 use crate::control_plane::store::{Error, Store, now};
-use crate::limit::budget::{Budget, Of};
+use crate::limit::budget::{Budget, Scope};
 use crate::limit::period::{Period, Window, Zone};
 use crate::limit::{Bucket, Limits};
 use crate::shared::admin::Response;
@@ -155,14 +155,14 @@ fn own(budget: &Budget, window: Window, grant: crate::limit::budget::Grant) -> O
     let moment = |seconds| (terms.period != Period::Total).then_some(Moment(seconds));
     OwnBudget {
         name: &budget.name,
-        scope: terms.of.name(),
+        scope: terms.scope.name(),
         unit,
         period: terms.period.name(),
         time_zone: &terms.zone.name,
         is_hard: terms.is_hard,
         amount: amount(unit, terms.amount.saturating_add(grant.sums.extra)),
         left: amount(unit, grant.left.max(0)),
-        spent: (terms.of == Of::Credential).then(|| amount(unit, grant.sums.spent)),
+        spent: (terms.scope == Scope::Credential).then(|| amount(unit, grant.sums.spent)),
         since: moment(window.starts_at),
         renews_at: moment(window.ends_at),
     }

@@ -20,6 +20,7 @@ pub struct Plan {
     pub same: usize,
 }
 
+/// One change of a plan.
 #[derive(Debug)]
 pub struct Step {
     /// The name of the change in the audit log, as `provider.update`.

@@ -5,5 +5,6 @@ pub(crate) mod current;
 pub mod disk_cache;
 pub mod import_export;
 pub mod models_file;
+mod row_changes;
 mod row_files;
 pub mod sync;

@@ -20,6 +20,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// In bytes; a larger file is refused.
 const MAX_BYTES: u64 = 16 << 20;
 
+/// The file that `MODELS_FILE` names, followed like a configuration file.
 pub(crate) struct ModelsFile {
     path: Option<PathBuf>,
     stamp: Option<FileStamp>,
@@ -49,6 +50,7 @@ impl ModelsFile {
         file
     }
 
+    /// Returns the facts about models that are current.
     pub(crate) fn facts(&self) -> &Arc<Facts> {
         &self.facts
     }

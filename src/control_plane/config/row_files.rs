@@ -13,6 +13,7 @@ use crate::tls::{FileStamp, file_stamp};
 /// How often the files are compared with what was read.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// The files that rows name, such as certificates, and when each was changed.
 pub(crate) struct RowFiles {
     files: Vec<(PathBuf, Option<FileStamp>)>,
     next_look: Instant,

@@ -14,15 +14,16 @@ use tokio::time::Instant;
 
 use crate::config::boot::Environment;
 use crate::config::compile::{compile_with, notices};
-use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow, Rows};
+use crate::config::rows::Rows;
 use crate::config::snapshot::{Problem, Snapshot};
 use crate::control_plane::config::current::{Current, InForce};
 use crate::control_plane::config::disk_cache::DiskCache;
 use crate::control_plane::config::models_file::ModelsFile;
+use crate::control_plane::config::row_changes::{count_changes, merge};
 use crate::control_plane::config::row_files::RowFiles;
 use crate::control_plane::discovery::dns::Names;
 use crate::control_plane::metrics::meter::ControlPlaneMetrics;
-use crate::control_plane::store::{Answer, Changes, Delta, Error, Fault, Store};
+use crate::control_plane::store::{Answer, Changes, Error, Fault, Store};
 use crate::control_plane::timing::until;
 use crate::metrics::names::Family;
 use crate::shared::ProcessState;
@@ -34,6 +35,7 @@ const MAX_RETRY_PAUSE: Duration = Duration::from_secs(10);
 /// How long a new configuration waits for its names.
 const NAMES_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Follows the store, compiles its rows and publishes the result.
 pub(crate) struct Sync {
     shared: Arc<ProcessState>,
     store: Arc<dyn Store>,
@@ -73,6 +75,7 @@ enum Work {
 
 /// How the query ended.
 // One exists at a time, and is moved once.
+/// What has happened, for [`Sync::take`].
 #[allow(clippy::large_enum_variant)]
 pub(crate) enum Step {
     Changed(Result<(), Error>),
@@ -102,6 +105,7 @@ struct Next {
 }
 
 impl Sync {
+    /// Makes the part of the control plane that follows `store`. Nothing is read yet.
     pub(crate) fn new(
         shared: Arc<ProcessState>,
         store: Arc<dyn Store>,
@@ -188,6 +192,7 @@ impl Sync {
         }
     }
 
+    /// Does what a step requires. It does not wait.
     pub(crate) fn take(&mut self, step: Step, names: &mut Names) {
         match step {
             Step::Written if matches!(self.work, Work::Read(_)) => self.again = true,
@@ -318,10 +323,10 @@ impl Sync {
             version = after.version,
             "gateway: configuration in force: {} providers ({}), {} credentials ({}), {} problems",
             after.providers.len(),
-            changes(&before.providers, &after.providers, |row| row.id, |a, b| a.row_version == b.row_version),
+            count_changes(&before.providers, &after.providers, |row| row.id, |a, b| a.row_version == b.row_version),
             after.credentials_by_id.len(),
             // Unchanged ones were carried over.
-            changes(&before.credentials_by_id, &after.credentials_by_id, |row| row.id, Arc::ptr_eq),
+            count_changes(&before.credentials_by_id, &after.credentials_by_id, |row| row.id, Arc::ptr_eq),
             next.problems.len(),
         );
         let (logged, found): (HashSet<_>, HashSet<_>) =
@@ -337,6 +342,7 @@ impl Sync {
         Some(after)
     }
 
+    /// Returns whether there are former snapshots that a worker may still use.
     pub(crate) fn has_old_snapshots(&self) -> bool {
         !self.retired.is_empty()
     }
@@ -363,55 +369,10 @@ impl Work {
     }
 }
 
-/// Replaces the rows that were written, in the order of ids, and removes the deleted ones.
-fn merge(rows: &mut Rows, delta: Delta) {
-    rows.version = delta.version;
-    replace(&mut rows.providers, delta.providers, &delta.removed_providers, |row: &ProviderRow| row.id);
-    replace(&mut rows.credentials, delta.credentials, &delta.removed_credentials, |row: &CredentialRow| row.id);
-    replace(&mut rows.budgets, delta.budgets, &delta.removed_budgets, |row: &BudgetRow| row.id);
-    replace(&mut rows.groups, delta.groups, &delta.removed_groups, |row: &GroupRow| row.id);
-    replace(&mut rows.models, delta.models, &delta.removed_models, |row: &ModelRow| row.id);
-}
-
-fn replace<T>(rows: &mut Vec<T>, written: Vec<T>, removed: &[i64], id: fn(&T) -> i64) {
-    for row in written {
-        match rows.binary_search_by_key(&id(&row), id) {
-            Ok(at) => rows[at] = row,
-            Err(at) => rows.insert(at, row),
-        }
-    }
-    if !removed.is_empty() {
-        let removed: HashSet<_> = removed.iter().collect();
-        rows.retain(|row| !removed.contains(&id(row)));
-    }
-}
-
 /// Returns the hosts that are names, and not addresses.
 fn hosts(snapshot: &Snapshot) -> HashSet<String> {
     let hosts = snapshot.providers.iter().flat_map(|provider| provider.outbound.hosts(&provider.base));
     hosts.filter(|host| host.parse::<IpAddr>().is_err()).map(str::to_owned).collect()
-}
-
-/// Formats the numbers of added, removed and changed rows as `+1 -0 ~2`. Both lists are in the
-/// order of ids, and may be long.
-fn changes<T>(old: &[T], new: &[T], id: fn(&T) -> i64, same: fn(&T, &T) -> bool) -> String {
-    let (mut came, mut changed, mut kept) = (0, 0, 0);
-    let mut rest = old;
-    for row in new {
-        while let [first, others @ ..] = rest
-            && id(first) < id(row)
-        {
-            rest = others;
-        }
-        match rest.first().filter(|first| id(first) == id(row)) {
-            None => came += 1,
-            Some(first) => {
-                kept += 1;
-                changed += usize::from(!same(first, row));
-            }
-        }
-    }
-    format!("+{came} -{} ~{changed}", old.len() - kept)
 }
 
 #[cfg(test)]

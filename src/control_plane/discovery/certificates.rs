@@ -9,6 +9,7 @@ use crate::rfc3339;
 use crate::shared::ProcessState;
 use crate::tls::{self, FileStamp};
 
+/// Follows the files of the listener's certificate.
 pub(crate) struct Watch {
     shared: Arc<ProcessState>,
     cert: PathBuf,

@@ -40,10 +40,12 @@ const KEEP_REQUESTED: Duration = Duration::from_secs(600);
 /// The most addresses of a name that are used.
 const MAX_ADDRESSES: usize = 16;
 
+/// The addresses of a name, or why there are none.
 pub(crate) type Answer = Result<Vec<IpAddr>, String>;
 /// Resolves a name: by the system, or in tests by a script.
 pub(crate) type Lookup = Box<dyn Fn(String) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send>;
 
+/// Resolves host names, and renews their addresses.
 pub(crate) struct Names {
     shared: Arc<ProcessState>,
     lookup: Lookup,
@@ -91,6 +93,7 @@ impl Names {
         Names::with(shared, Box::new(|host| Box::pin(lookup_system(host))))
     }
 
+    /// Makes a resolver that looks names up with `lookup`.
     pub(crate) fn with(shared: Arc<ProcessState>, lookup: Lookup) -> Names {
         let waker = Arc::new(RequestWaker::default());
         shared.names.set_waker(Waker::from(waker.clone()));
@@ -132,6 +135,7 @@ impl Names {
         }
     }
 
+    /// Does what a step requires. It does not wait.
     pub(crate) fn take(&mut self, step: Step) {
         let now = Instant::now();
         match step {

@@ -29,6 +29,7 @@ const MAX_ID: usize = 256;
 
 type List = Arc<[String]>;
 
+/// Fetches the model lists of providers that serve every model.
 pub(crate) struct Models {
     shared: Arc<ProcessState>,
     client: Client,
@@ -64,6 +65,7 @@ pub(crate) enum Step {
 }
 
 impl Models {
+    /// Makes the part of the control plane for model lists, without any yet.
     pub(crate) fn new(shared: Arc<ProcessState>, client: Client) -> Models {
         Models { shared, client, entries: BTreeMap::new(), fetches: JoinSet::new() }
     }
@@ -111,6 +113,7 @@ impl Models {
         }
     }
 
+    /// Does what a step requires. It does not wait.
     pub(crate) fn take(&mut self, step: Step) {
         match step {
             Step::Due => {}

@@ -45,6 +45,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    /// Returns a client with these TLS settings and without a proxy.
     pub(crate) fn new(shared: Arc<ProcessState>, tls: &Arc<ClientConfig>) -> Client {
         Client::with(shared, tls.clone(), None)
     }

@@ -40,6 +40,7 @@ const MAX_WAIT: Duration = Duration::from_secs(1);
 /// The first and the longest pause between tries of a store that is down. Pauses double.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
+/// Renews the leases of shared limits, and shares cooldowns, through Redis.
 pub(crate) struct Leases {
     shared: Arc<ProcessState>,
     /// `None` without `LIMITS_URL`.
@@ -82,6 +83,7 @@ pub(crate) struct Round {
     grants: Result<Vec<Grant>, String>,
 }
 
+/// What has happened, for [`Leases::take`].
 pub(crate) enum Step {
     Tick,
     Ended(Box<Round>),
@@ -90,6 +92,8 @@ pub(crate) enum Step {
 }
 
 impl Leases {
+    /// Makes the part of the control plane for shared limits. An error says what is wrong with
+    /// `LIMITS_URL`.
     pub(crate) fn new(shared: Arc<ProcessState>) -> Result<Leases, String> {
         let store = match &shared.boot.limits_url {
             None => None,
@@ -114,6 +118,7 @@ impl Leases {
         }
     }
 
+    /// Does what a step requires. It does not wait.
     pub(crate) fn take(&mut self, step: Step) {
         let Some(store) = &mut self.store else { return };
         let failed = match step {

@@ -13,6 +13,7 @@ use crate::shared::ProcessState;
 pub(crate) struct ControlPlaneMetrics(Mutex<SeriesIndex>);
 
 impl ControlPlaneMetrics {
+    /// Makes the writer of the control plane's shard. There must be one for each process.
     pub(crate) fn new(shared: &ProcessState) -> Arc<ControlPlaneMetrics> {
         Arc::new(ControlPlaneMetrics(Mutex::new(SeriesIndex::new(shared.background.clone()))))
     }

@@ -75,11 +75,13 @@ impl Directory {
         (credential.name.to_string(), path)
     }
 
+    /// Returns the names of this snapshot.
     pub(crate) fn of(snapshot: Arc<Snapshot>) -> Directory {
         Directory(snapshot)
     }
 }
 
+/// Takes finished requests from the rings, and passes them to the sinks.
 pub(crate) struct Drain {
     shared: Arc<ProcessState>,
     sinks: Vec<Box<dyn Sink>>,
@@ -89,6 +91,7 @@ pub(crate) struct Drain {
 }
 
 impl Drain {
+    /// Makes it with its sinks, which get each record in this order.
     pub(crate) fn new(shared: Arc<ProcessState>, sinks: Vec<Box<dyn Sink>>, prices: Prices, recount: Recount) -> Drain {
         Drain { shared, sinks, directory: Directory::default(), prices, recount }
     }

@@ -20,6 +20,7 @@ pub(crate) const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 type Counted = (Arc<Record>, Option<Counts>);
 
+/// Counts the tokens of records whose provider has reported none.
 pub(crate) struct Recount {
     shared: Arc<ProcessState>,
     meter: Arc<ControlPlaneMetrics>,
@@ -31,6 +32,7 @@ pub(crate) struct Recount {
 }
 
 impl Recount {
+    /// Makes it, with a thread if exact counts are on. The error says that the system gives none.
     pub(crate) fn new(shared: Arc<ProcessState>, meter: Arc<ControlPlaneMetrics>) -> Result<Recount, String> {
         let boot = &shared.boot;
         let pictures = DefaultPicture { tokens: boot.image_tokens, width: boot.image_width, height: boot.image_height };

@@ -119,6 +119,7 @@ impl Counter {
         false
     }
 
+    /// Returns how many texts were counted, and how many were not.
     pub fn stats(&self) -> Stats {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Stats {

@@ -9,6 +9,7 @@ use tracing::Level;
 use crate::control_plane::records::drain::{Directory, Sink};
 use crate::telemetry::record::{Outcome, Record};
 
+/// The sink that logs a line for each request.
 pub(crate) struct Access;
 
 /// Endpoints of monitoring.

@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 
+/// A head as its bytes came.
 pub(crate) struct Head<'a>(&'a [u8]);
 
 impl<'a> Head<'a> {
+    /// Takes the bytes of a head, which may be cut.
     pub(crate) fn new(bytes: &'a [u8]) -> Head<'a> {
         Head(bytes)
     }

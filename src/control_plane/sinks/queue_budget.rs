@@ -36,6 +36,7 @@ impl Drop for Reservation {
 }
 
 impl QueueBudget {
+    /// Makes a budget of `most` bytes.
     pub(crate) fn new(most: usize) -> QueueBudget {
         QueueBudget { used: Arc::default(), most }
     }
@@ -59,10 +60,12 @@ pub(crate) struct Losses {
 }
 
 impl Losses {
+    /// Makes the counters of the sink of this name.
     pub(crate) fn new(sink: &'static str, meter: Arc<ControlPlaneMetrics>) -> Losses {
         Losses { sink, meter, so_far: 0 }
     }
 
+    /// Counts records that the sink has passed on.
     pub(crate) fn passed(&self, n: u64) {
         self.meter.passed(self.sink, n);
     }

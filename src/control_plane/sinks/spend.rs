@@ -57,6 +57,7 @@ struct Ids {
     priced_above: u64,
 }
 
+/// The sink of `spend_days`, which sums requests before it writes them.
 pub(crate) struct Spend {
     shared: Arc<ProcessState>,
     meter: Arc<ControlPlaneMetrics>,

@@ -19,6 +19,7 @@ impl<'a> Part<'a> {
         Part { bytes: &cut.bytes[..cut.bytes.len().min(most)], total: cut.total }
     }
 
+    /// Returns whether nothing was cut.
     pub(crate) fn is_whole(&self) -> bool {
         self.bytes.len() as u64 == self.total
     }

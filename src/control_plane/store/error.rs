@@ -33,6 +33,7 @@ pub struct Error {
 }
 
 impl Error {
+    /// Makes an error. The message is a whole sentence without a final stop.
     pub(crate) fn new(fault: Fault, message: impl Into<String>) -> Error {
         Error { fault, message: message.into() }
     }

@@ -30,6 +30,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// Complaints that are reported at once.
 const MAX_REPORTED: usize = 20;
 
+/// A store whose rows are those of a configuration file. It cannot be written to.
 pub struct FileStore {
     path: PathBuf,
     environment: Environment,

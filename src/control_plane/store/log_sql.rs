@@ -8,6 +8,7 @@ use std::fmt::Write;
 use crate::control_plane::store::logs::hours::DURATION_BOUNDS;
 use crate::control_plane::store::logs::{Column, Filter, GROUPS, Kind, Query, Table, Value, Which};
 
+/// The database that a statement is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
     Sqlite,
@@ -123,6 +124,7 @@ pub(crate) fn insert(dialect: Dialect, table: &Table, rows: &[Vec<Value>]) -> St
     statement
 }
 
+/// Returns the statement for one page of a table.
 pub(crate) fn list(dialect: Dialect, query: &Query) -> Statement {
     let mut statement = select(dialect, query.table, false);
     statement.filter(dialect, &query.filter);
@@ -137,12 +139,14 @@ pub(crate) fn list(dialect: Dialect, query: &Query) -> Statement {
     statement
 }
 
+/// Returns the statement that counts the rows of a query.
 pub(crate) fn count(dialect: Dialect, query: &Query) -> Statement {
     let mut statement = Statement::new(format!("SELECT count(*) FROM {}", query.table.name));
     statement.filter(dialect, &query.filter);
     statement
 }
 
+/// Returns the statement for one row with all of its columns.
 pub(crate) fn get(dialect: Dialect, table: &Table, id: i64) -> Statement {
     let mut statement = select(dialect, table, true);
     statement.push(" WHERE id = ");
@@ -150,6 +154,7 @@ pub(crate) fn get(dialect: Dialect, table: &Table, id: i64) -> Statement {
     statement
 }
 
+/// Returns the statement that removes rows.
 pub(crate) fn remove(dialect: Dialect, table: &Table, which: &Which) -> Statement {
     let mut statement = Statement::new(format!("DELETE FROM {} WHERE id IN (", table.name));
     match which {

@@ -32,6 +32,7 @@ impl Schema {
         }
     }
 
+    /// Returns which steps were applied.
     pub fn status(&self) -> Result<Status, Error> {
         match self {
             Schema::Sqlite(dir) => sqlite::status(dir),

@@ -9,6 +9,7 @@ pub struct Status {
     pub note: Option<String>,
 }
 
+/// One migration, and whether it was applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     pub version: i64,

@@ -6,7 +6,7 @@ use crate::control_plane::store::logs::{Kind, Recost, SpendBy, SpendKey, SpendQu
 
 /// The columns of [`SpendKey::texts`].
 const TEXTS: [&str; 7] = ["credential", "group_path", "tags", "model", "provider", "upstream_model", "tier"];
-/// Rows that are read for one answer. Each has other texts in the column that is told apart.
+/// Rows that are read for one answer. Each has other texts in the column that sums are grouped by.
 const MOST_READ: i64 = 200_000;
 
 /// Rows as one statement writes them, each at its place in [`SpendKey`]'s order. Not more than 500.

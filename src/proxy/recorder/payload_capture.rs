@@ -10,6 +10,7 @@ use llm_wire::Format;
 use llm_wire::error::{Error, Kind, classify};
 use llm_wire::formats::errors;
 
+/// The heads and bodies of one request that a sink needs.
 #[derive(Default)]
 pub struct PayloadCapture {
     detail: Option<Box<Detail>>,

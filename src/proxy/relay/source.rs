@@ -103,6 +103,7 @@ pub(super) fn malformed(provider: &str, reason: impl std::fmt::Display) -> Error
 }
 
 impl UpstreamBody {
+    /// Takes a response whose head was read.
     pub fn new(response: UpstreamResponse) -> UpstreamBody {
         UpstreamBody {
             decoder: BodyDecoder::new(response.head.framing),
@@ -117,6 +118,7 @@ impl UpstreamBody {
         }
     }
 
+    /// Returns the head of the response.
     pub fn head(&self) -> &ResponseHead {
         &self.response.head
     }

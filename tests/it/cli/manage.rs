@@ -410,7 +410,7 @@ error: g.yaml: line 9: provider a: `colour` is not known here; known are provide
 error: g.yaml: line 11: provider b: api_base `nonsense` has no scheme; write it with https:// or http:// in front; the provider is not served
 error: g.yaml: line 12: the variable NOT_SET is not set; set it, or write ${NOT_SET:-VALUE}
 error: g.yaml: line 15: credential t: burst is not a whole number
-error: g.yaml: line 15: credential t: rate_limit -3 is not a number from 0 to 4294967295; the key is refused until that is mended
+error: g.yaml: line 15: credential t: rate_limit -3 is not a number from 0 to 4294967295; the key is refused until that is corrected
 error: PORT in line 2 of the configuration file: `none` is invalid; it must be a port from 0 to 65535
 ";
     let mut command = place.command(&["check-config", "g.yaml"]);

@@ -78,13 +78,13 @@ impl Row {
         let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let row = |(at, line): (usize, &str)| {
             let row: Result<Row, _> = serde_json::from_str(line);
-            row.unwrap_or_else(|error| panic!("{} line {}: {error}", file.display(), at + 1)).mended()
+            row.unwrap_or_else(|error| panic!("{} line {}: {error}", file.display(), at + 1)).corrected()
         };
         text.lines().enumerate().map(row).collect()
     }
 
     /// One recorder glued the next header's line to the value of `user-agent`.
-    fn mended(mut self) -> Row {
+    fn corrected(mut self) -> Row {
         for value in self.request_headers.values_mut() {
             value.truncate(value.find('\n').unwrap_or(value.len()));
         }

@@ -55,6 +55,15 @@ fn that_compare_a_format_are_found() {
 }
 
 #[test]
+fn without_documentation_are_found() {
+    let text = "pub fn a() {}\n/// B.\npub(crate) struct B;\nimpl B {\n    pub(crate) const C: u8 = 1;\n    fn d() {}\n}\n\
+                #[derive(Debug, clap::Args)]\npub struct E;\npub(super) fn f() {}\n#[cfg(test)]\nmod tests {\n    pub fn g() {}\n}\n\
+                pub mod h {\n    pub type I = u8;\n}\n";
+    let found = undocumented("src/a.rs", text);
+    assert_eq!(found, [(1, "a".to_owned()), (5, "C".to_owned()), (16, "I".to_owned())]);
+}
+
+#[test]
 fn in_a_cycle_are_found() {
     let rows = [
         ("src/proxy/mod.rs", "mod a; mod b; mod c; mod d;"),

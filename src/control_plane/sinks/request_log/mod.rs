@@ -43,6 +43,7 @@ const SWEEP_ROWS: i64 = 2000;
 /// The names of the sinks in metrics.
 const NAMES: [&str; 2] = ["request_log", "error_log"];
 
+/// The sink of the tables `request_logs` and `error_logs`.
 pub(crate) struct Log {
     requests: Queue,
     errors: Queue,

@@ -32,6 +32,7 @@ pub struct Filter {
     pub containing: Vec<(&'static Column, String)>,
 }
 
+/// Which rows of a table are listed, and in which order.
 #[derive(Debug, Clone)]
 pub struct Query {
     pub table: &'static Table,

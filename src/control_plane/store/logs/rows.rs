@@ -175,6 +175,7 @@ table! {
 }
 
 impl PriceRow {
+    /// Makes the row of a model's price.
     pub fn priced(model: String, price: &Price) -> PriceRow {
         PriceRow {
             id: 0,

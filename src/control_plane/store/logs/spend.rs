@@ -13,7 +13,7 @@ pub const DAY: i64 = 86_400;
 pub const GROUP_SEPARATOR: char = '\n';
 /// Stands between the tags of [`SpendKey::tags`].
 pub const TAG_SEPARATOR: char = ',';
-/// Rows of an answer that is told apart by day.
+/// Rows of an answer that is grouped by day.
 pub const MOST_ROWS: usize = 10_000;
 
 /// What the requests of one row have in common.
@@ -35,6 +35,7 @@ pub struct SpendKey {
 }
 
 impl SpendKey {
+    /// Returns the texts of the key, in the order of the columns.
     pub(crate) fn texts(&self) -> [&str; 7] {
         let SpendKey { day: _, credential, group_path, tags, model, provider, upstream_model, tier } = self;
         [credential, group_path, tags, model, provider, upstream_model, tier].map(String::as_str)
@@ -74,6 +75,7 @@ impl fmt::Display for TierOfPrices<'_> {
 }
 
 impl TierOfPrices<'_> {
+    /// Reads the column `tier`.
     pub fn parse(text: &str) -> TierOfPrices<'_> {
         let (tier, above) = text.split_once('>').unwrap_or((text, "0"));
         TierOfPrices { tier: tier.trim_end(), above: above.parse().unwrap_or(0) }
@@ -137,6 +139,7 @@ macro_rules! sums {
         pub struct SpendSums { $($(#[$doc])* pub $field: i64,)* }
 
         impl SpendSums {
+            /// The names of the columns.
             pub const COLUMNS: &'static [&'static str] = &[$(stringify!($field)),*];
 
             /// In the order of the columns.
@@ -151,6 +154,7 @@ macro_rules! sums {
                 Ok(SpendSums { $($field: next()?),* })
             }
 
+            /// Adds other sums to these. Each saturates.
             pub fn add(&mut self, more: &SpendSums) {
                 $(self.$field = self.$field.saturating_add(more.$field);)*
             }
@@ -182,7 +186,7 @@ sums! {
     cost
 }
 
-/// What sums are told apart by.
+/// What sums are grouped by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SpendBy {
     Credential,
@@ -197,6 +201,7 @@ pub enum SpendBy {
 }
 
 impl SpendBy {
+    /// Returns the column that the rows are grouped by.
     pub(crate) fn column(self) -> &'static str {
         match self {
             SpendBy::Credential => "credential",
@@ -222,7 +227,7 @@ impl SpendBy {
 #[derive(Debug, Clone)]
 pub struct SpendQuery {
     pub by: SpendBy,
-    /// Whether they are told apart by day as well.
+    /// Whether they are also grouped by day.
     pub per_day: bool,
     /// The first and the last day, as in [`SpendKey::day`].
     pub from: i64,
@@ -232,6 +237,7 @@ pub struct SpendQuery {
 }
 
 impl SpendQuery {
+    /// Returns whether the rows are of single days.
     pub(crate) fn has_day(&self) -> bool {
         self.per_day || self.by == SpendBy::Day
     }
@@ -242,7 +248,7 @@ impl SpendQuery {
 pub struct Spend {
     /// `None`: the requests have none.
     pub group: Option<String>,
-    /// `None` if days are not told apart.
+    /// `None` if sums are not grouped by day.
     pub day: Option<i64>,
     pub sums: SpendSums,
 }

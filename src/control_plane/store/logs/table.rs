@@ -35,6 +35,7 @@ impl Kind {
 /// Values of one column that an answer distinguishes.
 pub const GROUPS: i64 = 1000;
 
+/// A column of a table.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Column {
     pub name: &'static str,

@@ -22,6 +22,7 @@ use crate::control_plane::store::postgres::explain::QueryError;
 use crate::control_plane::store::postgres::migrate::{self, Done};
 use crate::control_plane::store::postgres::read::{read, version};
 
+/// A store in a PostgreSQL database.
 pub struct Postgres {
     pub(super) access: Access,
     pub(super) options: Options,
@@ -45,6 +46,7 @@ pub struct Postgres {
 pub(super) const DIRTY: &str = "is marked as dirty in schema_migrations: a migration of llm-proxy v1 has failed half-way; its \
     tables are whole and in use, but check the rows, then UPDATE schema_migrations SET dirty = false";
 
+/// What a process does with the database besides reading and writing rows.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
     /// Whether steps that the database lacks are run when it is first connected to.

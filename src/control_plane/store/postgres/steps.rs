@@ -12,13 +12,16 @@ use crate::control_plane::store::postgres::connection::{Access, Notifications, d
 use crate::control_plane::store::postgres::migrate;
 use crate::control_plane::store::schema_status::{Status, Step};
 
+/// The migrations of a database, for the command line.
 pub struct Steps(Access);
 
 impl Steps {
+    /// Takes the address of a database. Nothing is connected yet.
     pub fn new(url: &DbUrl) -> Result<Steps, Error> {
         Access::new(url).map(Steps)
     }
 
+    /// Returns which steps were applied.
     pub async fn status(&self) -> Result<Status, Error> {
         let client = self.connect().await?;
         let state = migrate::look(&client).await.map_err(|error| error.explain(&self.0.place))?;
@@ -36,12 +39,14 @@ impl Steps {
         Ok(Status { steps: POSTGRES.iter().map(step).collect(), note })
     }
 
+    /// Applies the steps that are missing, up to `to` or all, and returns their numbers.
     pub async fn up(&self, to: Option<i64>) -> Result<Vec<i64>, Error> {
         let mut client = self.connect().await?;
         let done = migrate::up(&mut client, POSTGRES, to).await;
         done.map(|done| done.steps).map_err(|error| error.explain(&self.0.place))
     }
 
+    /// Reverts the steps above `to`, and returns their numbers.
     pub async fn down(&self, to: i64) -> Result<Vec<i64>, Error> {
         let mut client = self.connect().await?;
         migrate::down(&mut client, POSTGRES, to).await.map_err(|error| error.explain(&self.0.place))

@@ -81,6 +81,7 @@ impl Sqlite {
         }
     }
 
+    /// Returns the path of the database file.
     pub fn path(&self) -> &Path {
         &self.path
     }

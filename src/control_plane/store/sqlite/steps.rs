@@ -11,6 +11,7 @@ use crate::control_plane::store::schema_status::{Status, Step};
 use crate::control_plane::store::sqlite::file;
 use crate::control_plane::store::sqlite::file::QueryError;
 
+/// Returns which steps were applied to the database in `dir`.
 pub fn status(dir: &Path) -> Result<Status, Error> {
     let applied = match there(dir) {
         Some(path) => {
@@ -36,6 +37,7 @@ pub fn up(dir: &Path, to: Option<i64>) -> Result<Vec<i64>, Error> {
     Ok(missing.map(|step| step.version).collect())
 }
 
+/// Reverts the steps above `to`, and returns their numbers.
 pub fn down(dir: &Path, to: i64) -> Result<Vec<i64>, Error> {
     let Some(path) = there(dir) else { return Ok(Vec::new()) };
     let work = || -> Result<Vec<i64>, QueryError> {

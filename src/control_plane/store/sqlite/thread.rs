@@ -14,6 +14,7 @@ use crate::control_plane::store::sqlite::write;
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
+/// A store in a SQLite database of this machine.
 #[derive(Debug, Clone)]
 pub struct Sqlite {
     pub(super) path: PathBuf,

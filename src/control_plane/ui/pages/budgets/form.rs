@@ -12,6 +12,7 @@ const UNITS: &[(&str, &str)] = &[("usd", "dollars"), ("tokens", "tokens")];
 const PERIODS: &[(&str, &str)] =
     &[("hour", "hour"), ("day", "day"), ("week", "week"), ("month", "month"), ("total", "in all, without end")];
 
+/// Writes the page with the form of a new budget.
 pub(crate) async fn new(visit: &Visit<'_>) -> Markup {
     framed(visit, "/budgets", "Create a budget", form(visit, &Value::Null).await)
 }
@@ -25,11 +26,6 @@ pub(super) async fn form(visit: &Visit<'_>, budget: &Value) -> Markup {
     // A link to the form can say what the budget is of.
     let wanted = json!({ "scope": visit.query("scope"), "subject": visit.query("subject") });
     let of = if is_new { &wanted } else { budget };
-    let or = |name: &str, default: &'static str| match text(budget, name) {
-        "" => default.to_owned(),
-        value => value.to_owned(),
-    };
-    let scopes: Vec<_> = SCOPES.iter().map(|(name, title, _)| (*name, *title)).collect();
     let warn_at: Vec<_> = list(budget, "warn_at").iter().map(Value::to_string).collect();
     html! {
         form.panel.form data-method=(row.method()) data-path=(row.path()) data-version=[row.version()] data-then=(then) {
@@ -38,35 +34,7 @@ pub(super) async fn form(visit: &Visit<'_>, budget: &Value) -> Markup {
                     label for="name" { "Name, which refusals show, and which never changes" }
                     input #name name="name" data-kind="text" required autocomplete="off" placeholder="research-monthly";
                 }
-                div.two {
-                    div {
-                        label for="scope" { "What it is of" }
-                        select #scope name="scope" data-kind="text" { (options(&scopes, text(of, "scope"))) }
-                    }
-                    div {
-                        label for="subject" { "Name of the key, group, tag or provider" }
-                        input #subject name="subject" data-kind="text" required autocomplete="off" list="subjects" value=(text(of, "subject"));
-                        (subjects(visit).await)
-                    }
-                    div {
-                        label for="amount" { "Amount" }
-                        input #amount name="amount" data-kind="decimal" required inputmode="decimal" autocomplete="off"
-                            value=(if is_new { String::new() } else { plain(&budget["amount"]) }) placeholder="25.00";
-                    }
-                    div {
-                        label for="unit" { "Of" }
-                        select #unit name="unit" data-kind="text" { (options(UNITS, &or("unit", "usd"))) }
-                    }
-                    div {
-                        label for="period" { "Per" }
-                        select #period name="period" data-kind="text" { (options(PERIODS, &or("period", "month"))) }
-                    }
-                    div {
-                        label for="time_zone" { "Time zone of the calendar" }
-                        input #time_zone name="time_zone" data-kind="text" data-empty=[row.empty()] autocomplete="off"
-                            value=(text(budget, "time_zone")) placeholder="UTC";
-                    }
-                }
+                (terms(visit, budget, of, &row).await)
                 label for="warn_at" { "Warn at these per cents" }
                 input #warn_at name="warn_at" data-kind="numbers" autocomplete="off" value=(warn_at.join(", ")) placeholder="80, 95";
                 p.label { "At the limit" }
@@ -76,6 +44,46 @@ pub(super) async fn form(visit: &Visit<'_>, budget: &Value) -> Markup {
                 }
                 @if !is_new { p.hint { "Another unit, period or time zone begins with new sums." } }
                 (row.submit(is_read_only, "Create the budget"))
+            }
+        }
+    }
+}
+
+/// The fields of what a budget is of, how much it is and for how long. `of` has its scope and subject.
+async fn terms(visit: &Visit<'_>, budget: &Value, of: &Value, row: &Row<'_>) -> Markup {
+    let or = |name: &str, default: &'static str| match text(budget, name) {
+        "" => default.to_owned(),
+        value => value.to_owned(),
+    };
+    let scopes: Vec<_> = SCOPES.iter().map(|(name, title, _)| (*name, *title)).collect();
+    html! {
+        div.two {
+            div {
+                label for="scope" { "What it is of" }
+                select #scope name="scope" data-kind="text" { (options(&scopes, text(of, "scope"))) }
+            }
+            div {
+                label for="subject" { "Name of the key, group, tag or provider" }
+                input #subject name="subject" data-kind="text" required autocomplete="off" list="subjects" value=(text(of, "subject"));
+                (subjects(visit).await)
+            }
+            div {
+                label for="amount" { "Amount" }
+                input #amount name="amount" data-kind="decimal" required inputmode="decimal" autocomplete="off"
+                    value=(if row.is_new() { String::new() } else { plain(&budget["amount"]) }) placeholder="25.00";
+            }
+            div {
+                label for="unit" { "Of" }
+                select #unit name="unit" data-kind="text" { (options(UNITS, &or("unit", "usd"))) }
+            }
+            div {
+                label for="period" { "Per" }
+                select #period name="period" data-kind="text" { (options(PERIODS, &or("period", "month"))) }
+            }
+            div {
+                label for="time_zone" { "Time zone of the calendar" }
+                input #time_zone name="time_zone" data-kind="text" data-empty=[row.empty()] autocomplete="off"
+                    value=(text(budget, "time_zone")) placeholder="UTC";
             }
         }
     }

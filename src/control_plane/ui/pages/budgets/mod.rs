@@ -235,8 +235,8 @@ fn window(budget: &Value) -> Markup {
             div {
                 div.actions {
                     button.quiet type="button" data-method="POST" data-path={ (path) "/reset" } data-then="reload"
-                        data-confirm="Begin the window anew? What was spent in it no longer counts." { "Reset" }
-                    span.hint { "Begins the window anew: nothing of it is spent." }
+                        data-confirm="Restart the window? What was spent in it no longer counts." { "Reset" }
+                    span.hint { "Restarts the window: nothing of it is spent." }
                 }
                 (outcome())
             }

@@ -21,6 +21,7 @@ const FALLBACKS: &[(&str, &str)] = &[
     ("content_filter", "A content filter refused it: on to the next member"),
 ];
 
+/// Writes the page with the form of a new virtual model.
 pub(crate) async fn new(visit: &Visit<'_>) -> Markup {
     let body = html! {
         p { "Requests are shared within a tier by weight. The next tier is used when no member of the tiers before is left." }

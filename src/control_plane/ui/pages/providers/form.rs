@@ -22,6 +22,7 @@ const RETRIES: &[(&str, &str, &str)] = &[
     ("retries.max_wait", "Longest wait, in seconds", "decimal"),
 ];
 
+/// Writes the page with the form of a new provider.
 pub(crate) fn new(visit: &Visit<'_>) -> Markup {
     let body = html! {
         p { "Choose a vendor to fill in its address, or fill in your own." }

@@ -1,11 +1,12 @@
 //! `llm-proxy budget create|set|enable|disable|list|reset|top-up|remove`.
 
-use clap::Subcommand;
+mod args;
+
 use serde_json::{Map, Value, json};
 
-use super::failure::Failure;
-use super::print;
-use super::store::{self, StoreArgs, StoreLocation, call, number, pick};
+use crate::cli::failure::Failure;
+use crate::cli::print;
+use crate::cli::store::{StoreArgs, StoreLocation, call, number, pick};
 use crate::config::budget;
 use crate::config::budget::{Claim, Unit};
 use crate::config::compile::compile;
@@ -14,131 +15,9 @@ use crate::control_plane::admin::budgets::current_key;
 use crate::control_plane::admin::view::{BudgetView, amount, shown};
 use crate::control_plane::store::Change;
 use crate::control_plane::store::blocking::Blocking;
+use args::{Command, Create, List, Named, Set, TopUp};
 
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    #[command(subcommand)]
-    command: Command,
-    #[command(flatten)]
-    store: StoreArgs,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Create a budget of a key, a group, a tag or a provider
-    Create(Create),
-    /// Change a budget: what is not named stays as it is
-    Set(Set),
-    /// Enforce a disabled budget again
-    Enable(Named),
-    /// Enforce a budget no more without removing it
-    Disable(Named),
-    /// List the budgets, and what they have come to
-    List(List),
-    /// Begin the current window of a budget anew
-    Reset(Named),
-    /// Add to the amount of a budget, for the current window alone
-    TopUp(TopUp),
-    /// Remove a budget with its sums
-    Remove(Named),
-}
-
-/// The budget that a command names.
-#[derive(Debug, clap::Args)]
-struct Named {
-    /// Name or id of the budget
-    #[arg(value_name = "NAME|ID")]
-    budget: String,
-}
-
-#[derive(Debug, clap::Args)]
-struct Create {
-    /// Unique name, which never changes
-    #[arg(long, value_name = "NAME", value_parser = store::name)]
-    name: String,
-    #[command(flatten)]
-    subject: Subject,
-    /// Dollars, or whole tokens with `--unit tokens`
-    #[arg(long, value_name = "AMOUNT")]
-    amount: String,
-    #[command(flatten)]
-    terms: Terms,
-}
-
-/// The object whose spending a budget limits.
-#[derive(Debug, clap::Args)]
-#[group(required = true, multiple = false)]
-struct Subject {
-    /// Budget of the key of this name
-    #[arg(long, value_name = "NAME", value_parser = store::name)]
-    key: Option<String>,
-    /// Budget of all keys of this group
-    #[arg(long, value_name = "NAME", value_parser = store::name)]
-    group: Option<String>,
-    /// Budget of requests with this tag
-    #[arg(long, value_name = "TAG", value_parser = store::name)]
-    tag: Option<String>,
-    /// Budget of what is spent at this provider
-    #[arg(long, value_name = "NAME", value_parser = store::name)]
-    provider: Option<String>,
-}
-
-#[derive(Debug, clap::Args)]
-struct Terms {
-    /// usd or tokens [default: usd]
-    #[arg(long, value_name = "UNIT", value_parser = ["usd", "tokens"])]
-    unit: Option<String>,
-    /// How long the amount is for [default: month]
-    #[arg(long, value_name = "PERIOD", value_parser = ["hour", "day", "week", "month", "total"])]
-    period: Option<String>,
-    /// Time zone of the calendar, such as Europe/Berlin [default: UTC]
-    #[arg(long, value_name = "ZONE")]
-    time_zone: Option<String>,
-    /// Per cent of the amount at which a warning is logged; may be repeated
-    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
-    warn_at: Vec<u8>,
-    /// Whether requests are refused for which too little is left [default: true]
-    #[arg(long, value_name = "BOOL")]
-    hard: Option<bool>,
-    /// Model, virtual or not, by which requests are served for which too little is left; `none` refuses
-    /// them [default: none]
-    #[arg(long, value_name = "MODEL")]
-    downgrade_to: Option<String>,
-}
-
-impl Terms {
-    /// The model that is named, or what `none` means.
-    fn downgrade(&self) -> Option<Option<String>> {
-        self.downgrade_to.clone().map(|model| Some(model).filter(|model| model != "none"))
-    }
-}
-
-#[derive(Debug, clap::Args)]
-struct Set {
-    #[command(flatten)]
-    named: Named,
-    /// Dollars, or whole tokens
-    #[arg(long, value_name = "AMOUNT")]
-    amount: Option<String>,
-    #[command(flatten)]
-    terms: Terms,
-}
-
-#[derive(Debug, clap::Args)]
-struct List {
-    /// Print JSON instead of a table
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Debug, clap::Args)]
-struct TopUp {
-    #[command(flatten)]
-    named: Named,
-    /// Dollars, or whole tokens
-    #[arg(value_name = "AMOUNT")]
-    amount: String,
-}
+pub(crate) use args::Args;
 
 pub(super) fn run(args: Args) -> Result<(), Failure> {
     let store = &args.store;
