@@ -56,8 +56,8 @@ pub fn ready(url: &str, tls: &ClientConfig) -> Result<String, String> {
 /// How long a gateway on this machine may take to report the id of its store.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The `store_id` that `/health` of the gateway at `url` reports. `None` if there is no gateway, or
-/// none that reports it.
+/// Returns the `store_id` that `/health` of the gateway at `url` reports. `None` if there is no
+/// gateway, or none that reports it.
 pub fn store_id(url: &str) -> Option<String> {
     let runtime = runtime().ok()?;
     let mut tcp = HttpConnector::new();

@@ -67,7 +67,7 @@ fn group(name: &str, parent: Option<&str>) -> GroupRow {
     }
 }
 
-/// A key that nobody knows: it is made and forgotten.
+/// Returns a key that nobody knows: it is made and forgotten.
 fn credential(name: &str, group: &str) -> Result<CredentialRow, Failure> {
     Ok(CredentialRow {
         credential_key: key::hash(&key::generate()?),
@@ -190,7 +190,7 @@ fn request(dice: &mut Dice, at: i64, number: usize) -> RequestRow {
     }
 }
 
-/// What the requests come to, by day.
+/// Returns what the requests come to, by day.
 fn spend(rows: &[RequestRow]) -> Vec<(SpendKey, SpendSums)> {
     let mut days: BTreeMap<SpendKey, SpendSums> = BTreeMap::new();
     for row in rows {

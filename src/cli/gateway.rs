@@ -84,7 +84,7 @@ impl Gateway {
         }
     }
 
-    /// The address of the admin interface and its page, as this machine reaches it.
+    /// Returns the address of the admin interface and its page, as this machine reaches it.
     pub fn page_address(&self) -> String {
         match self.workers.admin_addr {
             Some(addr) if addr.ip().is_unspecified() => format!("{}://127.0.0.1:{}", self.scheme(), addr.port()),
@@ -93,7 +93,7 @@ impl Gateway {
         }
     }
 
-    /// The settings that it was started with.
+    /// Returns the settings that it was started with.
     pub fn boot(&self) -> &Boot {
         &self.shared.boot
     }
@@ -145,7 +145,7 @@ impl Gateway {
         self.workers.hand_over();
     }
 
-    /// How long new connections are served behind a SIGTERM.
+    /// Returns how long new connections are served behind a SIGTERM.
     pub fn shutdown_delay(&self) -> Duration {
         self.shared.boot.shutdown_delay
     }

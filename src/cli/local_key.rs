@@ -41,7 +41,7 @@ pub(super) fn give(boot: &mut Boot) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether somebody looks at what a server writes, and at nobody's log.
+/// Returns whether somebody looks at what a server writes, and at nobody's log.
 fn is_on_a_terminal() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }

@@ -112,7 +112,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
-/// What a row costs at the prices of now. `None` where that is not known.
+/// Returns what a row costs at the prices of now. `None` where that is not known.
 fn cost(row: &LedgerRow, providers: &HashMap<String, Provider>, prices: &PriceTable) -> Option<i64> {
     // Of the rows that come from the request log the kinds of tokens are not known.
     if row.is_from_log() || row.sums.input_tokens.saturating_add(row.sums.output_tokens) == 0 {

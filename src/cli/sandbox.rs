@@ -146,7 +146,8 @@ impl Policy {
     }
 }
 
-/// The directory of a file, and that of what a link leads to: files are replaced by renaming.
+/// Returns the directory of a file, and that of what a link leads to: files are replaced by
+/// renaming.
 fn directories(path: &Path) -> Vec<PathBuf> {
     let parent = |path: &Path| match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new(".").to_owned(),

@@ -210,7 +210,7 @@ fn first_providers(store: &Blocking, environment: &Environment) -> Result<(), Fa
 }
 
 impl Args {
-    /// Whether any flag is given.
+    /// Returns whether any flag is given.
     pub fn has_flags(&self) -> bool {
         !self.flags().is_empty()
     }

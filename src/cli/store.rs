@@ -146,7 +146,7 @@ impl StoreArgs {
     }
 }
 
-/// Whether `boot` names an embedded store that does not exist.
+/// Returns whether `boot` names an embedded store that does not exist.
 pub(super) fn is_missing(boot: &Boot) -> bool {
     boot.db_url.is_none() && boot.config_file.is_none() && !boot.data_dir.join(sqlite::FILE).exists()
 }

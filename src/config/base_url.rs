@@ -25,8 +25,8 @@ impl BaseUrl {
         format!("{scheme}://{}{}", self.authority, self.path)
     }
 
-    /// Whether the last segment of the path is `v1`, `v2`, `v1beta`... Anthropic's bases leave it
-    /// out, and many write it all the same.
+    /// Returns whether the last segment of the path is `v1`, `v2`, `v1beta`... Anthropic's bases
+    /// leave it out, and many write it all the same.
     pub fn ends_in_version(&self) -> bool {
         let last = self.path.rsplit('/').next().unwrap_or_default();
         let mut bytes = last.bytes();

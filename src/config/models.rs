@@ -53,7 +53,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The model or pattern, as stored.
+    /// Returns the model or pattern, as stored.
     pub fn key(&self) -> &str {
         &self.key
     }
@@ -68,8 +68,8 @@ impl Entry {
         &self.mapped
     }
 
-    /// The members of the object besides `mapped_model`, for listings only: a JSON object, `{` and
-    /// `}` its first and last byte.
+    /// Returns the members of the object besides `mapped_model`, for listings only: a JSON object,
+    /// `{` and `}` its first and last byte.
     pub fn metadata(&self) -> Option<&str> {
         self.metadata.as_deref()
     }
@@ -163,7 +163,7 @@ impl Mapping {
         list.entries.iter().find_map(|entry| entry.resolve(model))
     }
 
-    /// The pair by which `model` is served. `None` also where the mapping is empty.
+    /// Returns the pair by which `model` is served. `None` also where the mapping is empty.
     pub fn entry(&self, model: &str) -> Option<&Entry> {
         let list = self.list.as_ref()?;
         let exact = list.by_key.get(model).map(|at| &list.entries[*at]);
@@ -182,17 +182,17 @@ impl Mapping {
         Some(if entry.passes_every_name() { Named::AsEvery } else { Named::ByPattern })
     }
 
-    /// Whether names that are not in the mapping are served under the name asked.
+    /// Returns whether names that are not in the mapping are served under the name asked.
     pub fn is_catch_all(&self) -> bool {
         self.serves_all() || self.entries().iter().any(Entry::passes_every_name)
     }
 
-    /// Whether the mapping was empty: every model is served under the name asked.
+    /// Returns whether the mapping was empty: every model is served under the name asked.
     pub fn serves_all(&self) -> bool {
         self.list.is_none()
     }
 
-    /// The models that can be listed: the keys that are no patterns, in stored order.
+    /// Returns the models that can be listed: the keys that are no patterns, in stored order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.entries().iter().filter(|entry| !entry.is_pattern()).map(Entry::key)
     }
@@ -283,7 +283,7 @@ impl Allowed {
         self.set.is_none()
     }
 
-    /// The usable entries as stored, patterns included; none when everything is allowed.
+    /// Returns the usable entries as stored, patterns included; none when everything is allowed.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = &str> {
         self.set.as_deref().map_or(&[][..], |set| &set.texts).iter().map(|text| &**text)
     }

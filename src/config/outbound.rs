@@ -79,7 +79,8 @@ fn of_environment(base: &BaseUrl, env: &Env<'_>) -> Result<Option<Proxy>, String
     Proxy::parse(&value).map(Some).map_err(|why| format!("{name} {why}"))
 }
 
-/// Whether a host is this machine, which is never reached through a proxy of the environment.
+/// Returns whether a host is this machine, which is never reached through a proxy of the
+/// environment.
 fn is_local(host: &str) -> bool {
     host == "localhost" || host.ends_with(".localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

@@ -237,7 +237,7 @@ fn push_text(pieces: &mut Vec<Piece>, text: &str) {
     }
 }
 
-/// The number and the length of a `$1` or `${1}` at the start of `text`.
+/// Returns the number and the length of a `$1` or `${1}` at the start of `text`.
 fn reference(text: &str) -> Option<(usize, usize)> {
     let after = text.strip_prefix('$')?;
     let (digits, around) = match after.strip_prefix('{') {

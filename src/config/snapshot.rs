@@ -225,22 +225,22 @@ impl Credential {
         self.scope.as_ref().map_or(&[], |scope| &scope.groups)
     }
 
-    /// The budgets of it and of its groups.
+    /// Returns the budgets of it and of its groups.
     pub fn budgets(&self) -> &[Arc<Budget>] {
         self.scope.as_ref().map_or(&[], |scope| &scope.budgets)
     }
 
-    /// Whether no limit is in force for it.
+    /// Returns whether no limit is in force for it.
     pub fn is_unlimited(&self) -> bool {
         self.limits.is_none() && self.groups().is_empty()
     }
 
-    /// Whether it and all of its groups allow every model.
+    /// Returns whether it and all of its groups allow every model.
     pub fn allows_all(&self) -> bool {
         self.allowed.allows_all() && self.groups().iter().all(|group| group.allowed.allows_all())
     }
 
-    /// Whether it and all of its groups allow this model.
+    /// Returns whether it and all of its groups allow this model.
     pub fn allows(&self, model: &str) -> bool {
         self.allowed.allows(model) && self.groups().iter().all(|group| group.allowed.allows(model))
     }

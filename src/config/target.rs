@@ -12,7 +12,8 @@ impl Provider {
         !(self.has_deployments(format) && matches!(model, "" | "." | ".."))
     }
 
-    /// Whether the model stands in the path. Azure has no deployments in the paths of Responses.
+    /// Returns whether the model stands in the path. Azure has no deployments in the paths of
+    /// Responses.
     fn has_deployments(&self, format: Format) -> bool {
         self.dialect.by_deployment && format.profile().http.has_deployments
     }

@@ -278,7 +278,7 @@ impl<'a> Dialogue<'a> {
     }
 }
 
-/// What a SOCKS5 proxy's reply code means (RFC 1928, 6).
+/// Returns what a SOCKS5 proxy's reply code means (RFC 1928, 6).
 fn refused(code: u8) -> Refusal {
     let (means, is_of_address) = match code {
         1 => ("a general failure", true),

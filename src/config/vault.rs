@@ -44,8 +44,8 @@ pub fn is_sealed(text: &str) -> bool {
     text.starts_with(MARK)
 }
 
-/// Whether `text` should be encrypted again: it is plain or under an older key, and there is a
-/// `SECRET_KEY`.
+/// Returns whether `text` should be encrypted again: it is plain or under an older key, and there
+/// is a `SECRET_KEY`.
 pub fn is_due(text: &str, env: &Env<'_>) -> bool {
     let Some(key) = env(VARIABLES[0]).and_then(|secret| Key::of(&secret)) else { return false };
     !is_open(text) && !text.strip_prefix(MARK).is_some_and(|rest| rest.starts_with(&format!("{}:", key.id)))

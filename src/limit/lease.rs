@@ -85,7 +85,7 @@ impl Lease {
         self.balance.swap(UNSHARED as u64, Ordering::Relaxed);
     }
 
-    /// How many units are missing for a full slice.
+    /// Returns how many units are missing for a full slice.
     pub fn missing(&self) -> u64 {
         match self.balance.load(Ordering::Relaxed) as i64 {
             UNSHARED => 0,

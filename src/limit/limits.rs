@@ -171,7 +171,7 @@ impl Limits {
 }
 
 impl Hold {
-    /// What was estimated when the request was admitted.
+    /// Returns what was estimated when the request was admitted.
     pub fn need(&self) -> Need {
         self.need
     }

@@ -71,7 +71,7 @@ impl Window {
     /// Everything, for [`Period::Total`].
     pub const ALL: Window = Window { starts_at: 0, ends_at: i64::MAX };
 
-    /// The window that `now` is in. A time that no calendar has is in a window of its own.
+    /// Returns the window that `now` is in. A time that no calendar has is in a window of its own.
     pub fn of(period: Period, zone: &Zone, now: i64) -> Window {
         let window = || -> Result<Window, jiff::Error> {
             if period == Period::Hour {
@@ -93,8 +93,8 @@ impl Window {
     }
 }
 
-/// The hour of `now` on the clock of a zone. Where the clock changes within an hour, as by half of one
-/// on Lord Howe Island, a window ends at the change, and the next one begins there.
+/// Returns the hour of `now` on the clock of a zone. Where the clock changes within an hour, as by
+/// half of one on Lord Howe Island, a window ends at the change, and the next one begins there.
 fn hour(zone: &TimeZone, now: i64) -> Result<Window, jiff::Error> {
     const HOUR: i64 = 3600;
     let moment = Timestamp::from_second(now)?;

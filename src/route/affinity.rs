@@ -108,7 +108,7 @@ impl Hash {
     }
 }
 
-/// The finish of SplitMix64.
+/// Returns the finish of SplitMix64.
 fn mixed(mut word: u64) -> u64 {
     word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

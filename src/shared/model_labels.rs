@@ -26,8 +26,8 @@ impl ModelLabels {
         ModelLabels { names: ArcSwap::default(), most }
     }
 
-    /// Whether `name` has a label of its own. One that is new gets it if the provider `answered`
-    /// and there is room.
+    /// Returns whether `name` has a label of its own. One that is new gets it if the provider
+    /// `answered` and there is room.
     pub fn has(&self, name: &str, answered: bool) -> bool {
         let names = self.names.load();
         if names.contains(name) {

@@ -59,7 +59,7 @@ impl Source {
     /// Every source, in the order of declaration.
     pub const ALL: [Source; 3] = [Source::Provider, Source::Estimate, Source::Counted];
 
-    /// The metric label `source`.
+    /// Returns the metric label `source`.
     pub fn label(self) -> &'static str {
         match self {
             Source::Provider => "provider",

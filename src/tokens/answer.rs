@@ -25,7 +25,7 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// How many bytes it holds.
+    /// Returns how many bytes it holds.
     pub fn len(&self) -> usize {
         match self {
             Answer::Text(text) => text.len(),
@@ -39,7 +39,8 @@ impl Answer {
     }
 }
 
-/// The tokens of an answer, and whether that is exact. Reasoning that was not shown can't be seen.
+/// Returns the tokens of an answer, and whether that is exact. Reasoning that was not shown can't
+/// be seen.
 pub fn count(format: Format, answer: &Answer, model: Model) -> (u64, bool) {
     let mut parts = AnswerParts::default();
     match answer {

@@ -90,12 +90,12 @@ pub fn estimate(request: &Request<'_>) -> Need {
     Need { prompt: prompt(request.body), output }
 }
 
-/// The tokens of an answer that reported none, by the bytes that the client was sent.
+/// Returns the tokens of an answer that reported none, by the bytes that the client was sent.
 pub fn of_answer(bytes: u64, stream: bool) -> u64 {
     bytes / if stream { STREAMED_BYTES_PER_TOKEN } else { BYTES_PER_TOKEN }
 }
 
-/// The tokens of the prompt, about.
+/// Returns the tokens of the prompt, about.
 pub fn prompt(body: &[u8]) -> u64 {
     let mut parts = Parts::new(body);
     // Tokens are counted in quarters.
@@ -143,7 +143,7 @@ impl<'a> Parts<'a> {
         Parts { rest: body, data: 0, next_url, next_member, url, member }
     }
 
-    /// The text up to the next data, which is passed over.
+    /// Returns the text up to the next data, which is passed over.
     fn next_text(&mut self) -> Option<&'a [u8]> {
         if self.rest.is_empty() {
             return None;
@@ -267,7 +267,7 @@ fn count(text: &[u8]) -> u64 {
     quarters
 }
 
-/// A run of `n` bytes of one class, in quarters of tokens.
+/// Returns a run of `n` bytes of one class, in quarters of tokens.
 fn run(class: Class, n: u64) -> u64 {
     match class {
         // Common words are one token with the space before them.

@@ -32,8 +32,8 @@ const PAGES_MAX: u64 = 1000;
 /// How far from its type the count of a node may stand.
 const NODE: usize = 64 << 10;
 
-/// The pages of a file, at most [`PAGES_MAX`]. `base64` may be in JSON's escaped form. `None` for
-/// what is no PDF, or does not show its pages.
+/// Returns the pages of a file, at most [`PAGES_MAX`]. `base64` may be in JSON's escaped form.
+/// `None` for what is no PDF, or does not show its pages.
 pub fn pages(base64: &[u8], effort: Effort) -> Option<u64> {
     if !base64.starts_with(b"JVBERi") {
         return None;
@@ -53,8 +53,8 @@ pub fn pages(base64: &[u8], effort: Effort) -> Option<u64> {
     seen.root.or(counted).map(|pages| pages.min(PAGES_MAX))
 }
 
-/// The bytes of base64 without the escapes of JSON. `from_end`: the groups of four are counted from
-/// the end.
+/// Returns the bytes of base64 without the escapes of JSON. `from_end`: the groups of four are
+/// counted from the end.
 fn decoded(base64: &[u8], from_end: bool) -> Vec<u8> {
     let plain = base64.iter().filter(|byte| byte.is_ascii_alphanumeric() || b"+/-_".contains(byte));
     let mut text: Vec<u8> = plain
@@ -104,7 +104,7 @@ impl Seen {
         }
     }
 
-    /// The beginning of a compressed stream, as far as it may be inflated.
+    /// Returns the beginning of a compressed stream, as far as it may be inflated.
     fn inflated(&mut self, data: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.inflate.min(64 << 10));
         let mut stream = flate2::Decompress::new(true);
@@ -142,8 +142,8 @@ impl Seen {
     }
 }
 
-/// The `/Count` of the node whose `/Type` stands at `at`: behind it, or before it, within the same
-/// object.
+/// Returns the `/Count` of the node whose `/Type` stands at `at`: behind it, or before it, within
+/// the same object.
 fn count_near(bytes: &[u8], at: usize) -> Option<u64> {
     const KEY: &[u8] = b"/Count";
     let behind = &bytes[at + 5..bytes.len().min(at + 5 + NODE)];
@@ -169,7 +169,7 @@ fn is_space(byte: u8) -> bool {
     matches!(byte, 0 | b'\t' | b'\n' | 12 | b'\r' | b' ')
 }
 
-/// Whether a name goes on with this byte.
+/// Returns whether a name goes on with this byte.
 fn is_regular(byte: u8) -> bool {
     !is_space(byte) && !b"()<>[]{}/%".contains(&byte)
 }

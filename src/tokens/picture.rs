@@ -42,7 +42,7 @@ const SIZE_BYTES: usize = 96 << 10;
 /// Larger sides are some mistake.
 const LONGEST_SIDE: u32 = 1 << 16;
 
-/// The tokens of one picture.
+/// Returns the tokens of one picture.
 pub fn tokens(rule: Pictures, size: Option<Size>, detail: Detail, default_picture: &DefaultPicture) -> u64 {
     let size = size.unwrap_or(Size { width: default_picture.width, height: default_picture.height });
     let (width, height) = (f64::from(size.width.max(1)), f64::from(size.height.max(1)));
@@ -90,7 +90,7 @@ fn patches(width: f64, height: f64, most: f64) -> u64 {
     count(width * fit, height * fit).min(most) as u64
 }
 
-/// The size in a picture's header. PNG, JPEG, GIF and WebP; `None` for others and for what
+/// Returns the size in a picture's header. PNG, JPEG, GIF and WebP; `None` for others and for what
 /// is broken.
 ///
 /// `base64` may be in JSON's escaped form, of the standard alphabet or the one for URLs.

@@ -14,7 +14,8 @@ use llm_wire::json::{RawStr, RawValue};
 /// Tools of which a request may have this many; more are not read.
 const MAX_TOOLS: usize = 4096;
 
-/// The tokens of a request's body, and whether that is exact. A body that is no JSON has none.
+/// Returns the tokens of a request's body, and whether that is exact. A body that is no JSON has
+/// none.
 ///
 /// Of the format [`Format::Chat`] are also legacy completions and embeddings, whose `prompt` and
 /// `input` count as they are.
@@ -292,7 +293,7 @@ fn detail(image: Option<RawValue<'_>>) -> Detail {
     }
 }
 
-/// The base64 of a data URL. `None` for other URLs.
+/// Returns the base64 of a data URL. `None` for other URLs.
 fn payload(url: RawStr<'_>) -> Option<&[u8]> {
     const MARK: &[u8] = b";base64,";
     let bytes = url.as_bytes();

@@ -77,7 +77,8 @@ impl<'t> TokenCounter<'t> {
         self.text(role);
     }
 
-    /// Whether this is a model of OpenAI that thinks, whose conversations have another frame.
+    /// Returns whether this is a model of OpenAI that thinks, whose conversations have another
+    /// frame.
     fn is_reasoning_model(&self) -> bool {
         self.model.reasons && self.model.vendor == Vendor::OpenAi
     }

@@ -58,8 +58,8 @@ fn in_parts(bpe: &CoreBPE, text: &str, length: usize) -> Count {
     count
 }
 
-/// The first place at or behind `from` where the patterns surely cut; the end of the text if there
-/// is none.
+/// Returns the first place at or behind `from` where the patterns surely cut; the end of the text
+/// if there is none.
 fn next_cut(text: &str, from: usize) -> usize {
     let mut before = None;
     for (at, next) in text[floor(text, from)..].char_indices() {
@@ -71,7 +71,7 @@ fn next_cut(text: &str, from: usize) -> usize {
     text.len()
 }
 
-/// Whether any text is cut between these two.
+/// Returns whether any text is cut between these two.
 ///
 /// No alternative of a pattern matches across: those that take letters take only letters, marks and
 /// an apostrophe behind the first, those that take digits only digits. Being sure of some is
@@ -99,7 +99,7 @@ fn is_apart(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='&' | '('..='@' | '['..='`' | '{'..='~' | '—' | '…' | '　'..='〃' | '「' | '」' | '！' | '，' | '：' | '？')
 }
 
-/// The tokens of a stretch that can't be cut, by parts of it at even distances.
+/// Returns the tokens of a stretch that can't be cut, by parts of it at even distances.
 fn sample(bpe: &CoreBPE, stretch: &str) -> u64 {
     let parts = stretch.len().div_ceil(LONGEST);
     let (mut tokens, mut bytes) = (0, 0);

@@ -28,7 +28,7 @@ pub(super) struct Function<'a> {
     pub(super) parameters: Option<RawValue<'a>>,
 }
 
-/// The text for all functions of a request.
+/// Returns the text for all functions of a request.
 pub(super) fn as_types(functions: &[Function<'_>]) -> String {
     let mut out = String::from("namespace functions {\n\n");
     for function in functions {
@@ -51,7 +51,7 @@ pub(super) fn as_types(functions: &[Function<'_>]) -> String {
     out
 }
 
-/// The text for the tools of a vendor that describes them in JSON, about.
+/// Returns the text for the tools of a vendor that describes them in JSON, about.
 pub(super) fn as_json(functions: &[Function<'_>]) -> String {
     let mut out = String::new();
     for function in functions {

@@ -163,7 +163,7 @@ const MODELS: &[(&str, Model)] = &[
     ("sonar", UNKNOWN),
 ];
 
-/// What is known of a model. A prefix is passed over: `openai/gpt-4o`,
+/// Returns what is known of a model. A prefix is passed over: `openai/gpt-4o`,
 /// `us.anthropic.claude-sonnet-4-5`, `ft:gpt-4o-mini:mine`, `databricks-claude-3-7-sonnet`. An
 /// unknown name counts as the newest vocabulary, and as a guess.
 pub fn of_model(name: &str) -> Model {

@@ -141,7 +141,7 @@ impl Last {
         self.lines().next().and_then(|line| line.split(' ').next().map(str::to_owned)).unwrap_or_default()
     }
 
-    /// The target as sent, query included.
+    /// Returns the target as sent, query included.
     pub fn path(&self) -> String {
         self.lines().next().and_then(|line| line.split(' ').nth(1).map(str::to_owned)).unwrap_or_default()
     }

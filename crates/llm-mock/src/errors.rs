@@ -99,7 +99,7 @@ const CONTENT_FILTER: Row = row(
     "The response was filtered due to the prompt triggering a content management policy.",
 );
 
-/// The error body of a fault that is a refusal of its own.
+/// Returns the error body of a fault that is a refusal of its own.
 pub(crate) fn body_of(family: Family, fault: Fault) -> Option<Vec<u8>> {
     let row = match fault {
         Fault::Quota => QUOTA,
@@ -110,7 +110,7 @@ pub(crate) fn body_of(family: Family, fault: Fault) -> Option<Vec<u8>> {
     Some(write(family, &row, row.message, None))
 }
 
-/// The error body for a status; `message` and `param` in place of the usual ones.
+/// Returns the error body for a status; `message` and `param` in place of the usual ones.
 pub(crate) fn body(family: Family, status: u16, message: Option<&str>, param: Option<&str>) -> Vec<u8> {
     let row = ROWS.iter().find(|row| row.status == status).unwrap_or(&ROWS[ROWS.len() - 1]);
     write(family, row, message.unwrap_or(row.message), param)

@@ -52,14 +52,14 @@ impl Script {
         self.marks.push(Mark { end: self.bytes.len(), content });
     }
 
-    /// How many events come before the first with content; all, if none has any, but the last one,
-    /// which ends the stream.
+    /// Returns how many events come before the first with content; all, if none has any, but the
+    /// last one, which ends the stream.
     pub(crate) fn opening(&self) -> usize {
         let ends = self.marks.len().saturating_sub(1);
         self.marks.iter().position(|mark| mark.content).unwrap_or(ends)
     }
 
-    /// How many events come before the second half of the content; at least the opening.
+    /// Returns how many events come before the second half of the content; at least the opening.
     pub(crate) fn half(&self) -> usize {
         let half = self.marks.iter().filter(|mark| mark.content).count().div_ceil(2);
         let mut seen = 0;
@@ -70,7 +70,7 @@ impl Script {
         at.map_or(self.opening(), |at| at + 1)
     }
 
-    /// The offset behind the first `events` events.
+    /// Returns the offset behind the first `events` events.
     pub(crate) fn end_of(&self, events: usize) -> usize {
         match events.checked_sub(1) {
             Some(last) => self.marks.get(last).map_or(self.bytes.len(), |mark| mark.end),

@@ -23,7 +23,7 @@ pub(crate) fn stored(data: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The checksum of RFC 1952, bit by bit.
+/// Returns the checksum of RFC 1952, bit by bit.
 fn crc32(data: &[u8]) -> u32 {
     !data.iter().fold(!0, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg()))

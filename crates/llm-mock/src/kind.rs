@@ -43,7 +43,7 @@ impl Kind {
         Kind::Other,
     ];
 
-    /// The kind for the path of a request, without its query.
+    /// Returns the kind for the path of a request, without its query.
     pub fn of(path: &str) -> Kind {
         const ENDS: [(&str, Kind); 8] = [
             ("/chat/completions", Kind::Chat),
@@ -63,7 +63,7 @@ impl Kind {
         }
     }
 
-    /// The word for this kind in the counters.
+    /// Returns the word for this kind in the counters.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Chat => "chat",
@@ -79,7 +79,7 @@ impl Kind {
         }
     }
 
-    /// Whether the call takes a POST with a JSON body.
+    /// Returns whether the call takes a POST with a JSON body.
     pub fn takes_body(self) -> bool {
         !matches!(self, Kind::Models | Kind::Root | Kind::Other)
     }

@@ -33,7 +33,7 @@ pub(crate) fn count(kind: Kind, req: &ParsedRequest) -> Vec<u8> {
     out
 }
 
-/// The list of models, or the one that the path names. Every name is a model.
+/// Returns the list of models, or the one that the path names. Every name is a model.
 pub(crate) fn models(family: Family, path: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let id =
@@ -79,7 +79,7 @@ pub(crate) fn embeddings(req: &ParsedRequest) -> Vec<u8> {
     out
 }
 
-/// A vector of length 1 that differs from its neighbours.
+/// Returns a vector of length 1 that differs from its neighbours.
 fn vector(index: u64, dimensions: u64) -> Vec<f32> {
     let size = 1.0 / (dimensions as f32).sqrt();
     (0..dimensions).map(|i| if ((i + 1) * (index + 2)).is_multiple_of(3) { -size } else { size }).collect()

@@ -32,19 +32,20 @@ impl Request<'_> {
     }
 }
 
-/// The answer to `request`, the `turn`th of the process. `defaults` are the knobs of the process.
+/// Returns the answer to `request`, the `turn`th of the process. `defaults` are the knobs of the
+/// process.
 pub(crate) fn plan(request: &Request, defaults: &Knobs, turn: u32) -> Plan {
     let client = request.client();
     let mut knobs = defaults.clone();
     draft(request, client.family, &mut knobs, turn).lay_out(client, &knobs)
 }
 
-/// A JSON answer that no knob changes.
+/// Returns a JSON answer that no knob changes.
 pub(crate) fn plain(request: &Request, body: Vec<u8>) -> Plan {
     Draft::json(body).lay_out(request.client(), &Knobs::default())
 }
 
-/// The answer to what is no request, or too large a one. It ends the connection.
+/// Returns the answer to what is no request, or too large a one. It ends the connection.
 pub(crate) fn refusal(status: u16, message: &str) -> Plan {
     let client = Client { family: Family::OpenAi, keep_alive: false, head_only: false };
     Draft::error(client.family, status, Some(message), None).lay_out(client, &Knobs::default())
@@ -80,7 +81,7 @@ fn draft(request: &Request, family: Family, knobs: &mut Knobs, turn: u32) -> Dra
     }
 }
 
-/// What a fault answers with, whatever was asked for.
+/// Returns what a fault answers with, whatever was asked for.
 fn instead(fault: Fault, family: Family, streams: bool) -> Option<Draft> {
     const TEXT: &[u8] = b"%% this is neither an event nor JSON %%\n\n";
     Some(match fault {

@@ -59,12 +59,12 @@ pub(crate) enum Field {
 pub(crate) struct Fields<'a>([Option<&'a RawValue>; Field::Other as usize + 1]);
 
 impl<'a> Fields<'a> {
-    /// A member; `null` is as good as none.
+    /// Returns a member; `null` is as good as none.
     pub(crate) fn get(&self, field: Field) -> Option<&'a str> {
         self.0[field as usize].map(RawValue::get).filter(|raw| *raw != "null")
     }
 
-    /// The inside of a string member, still escaped.
+    /// Returns the inside of a string member, still escaped.
     fn text(&self, field: Field) -> Option<&'a str> {
         self.get(field)?.strip_prefix('"')?.strip_suffix('"')
     }
@@ -77,12 +77,12 @@ impl<'a> Fields<'a> {
         self.get(field) == Some("true")
     }
 
-    /// A member as a tree; [`Value::Null`] when there is none.
+    /// Returns a member as a tree; [`Value::Null`] when there is none.
     fn tree(&self, field: Field) -> Value {
         self.get(field).and_then(|raw| serde_json::from_str(raw).ok()).unwrap_or(Value::Null)
     }
 
-    /// The elements of an array member.
+    /// Returns the elements of an array member.
     fn list(&self, field: Field) -> Vec<Value> {
         match self.tree(field) {
             Value::Array(list) => list,
@@ -199,7 +199,7 @@ impl<'a> ParsedRequest<'a> {
         })
     }
 
-    /// The last text that the user wrote, unescaped.
+    /// Returns the last text that the user wrote, unescaped.
     pub(crate) fn last_user_text(&self, kind: Kind) -> String {
         let list = match kind {
             Kind::Completions => return self.fields.tree(Field::Prompt).as_str().unwrap_or_default().to_owned(),
@@ -229,7 +229,7 @@ fn required(kind: Kind) -> &'static [(&'static str, Field)] {
     }
 }
 
-/// A content string, or the texts of content parts.
+/// Returns a content string, or the texts of content parts.
 fn text_of(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
@@ -238,8 +238,8 @@ fn text_of(content: &Value) -> String {
     }
 }
 
-/// The tools that the answer calls: none when the caller forbids it, or when the conversation ends
-/// with a tool's result, since a client that runs tools would never see the end.
+/// Returns the tools that the answer calls: none when the caller forbids it, or when the
+/// conversation ends with a tool's result, since a client that runs tools would never see the end.
 fn callable(kind: Kind, fields: &Fields) -> Vec<Tool> {
     let choice = fields.tree(Field::ToolChoice);
     if choice == "none" || choice["type"] == "none" || ends_with_result(kind, fields) {
@@ -253,7 +253,7 @@ fn callable(kind: Kind, fields: &Fields) -> Vec<Tool> {
     tools
 }
 
-/// A tool of the caller's own; `None` for what runs at the vendor.
+/// Returns a tool of the caller's own; `None` for what runs at the vendor.
 fn read_tool(kind: Kind, mut tool: Value) -> Option<Tool> {
     let typed = tool["type"].as_str().map(str::to_owned);
     let (mut spec, schema) = match (kind, typed.as_deref()) {

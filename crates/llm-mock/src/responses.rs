@@ -75,15 +75,15 @@ pub(crate) fn stream(req: &ParsedRequest, answer: &Answer, script: &mut Script) 
     events.lifecycle(last, &response(req, answer, Stage::Done, &output.join(&b',')));
 }
 
-/// The event of a stream that fails before any content: `error` in its nested form, which is what
-/// OpenAI sends (its API description has a flat one).
+/// Returns the event of a stream that fails before any content: `error` in its nested form, which
+/// is what OpenAI sends (its API description has a flat one).
 pub(crate) fn error_first(seq: u64) -> Vec<u8> {
     let mut out = Vec::new();
     fill!(&mut out, ERROR, seq = seq);
     out
 }
 
-/// The event of a stream that fails after content.
+/// Returns the event of a stream that fails after content.
 pub(crate) fn error_mid(req: &ParsedRequest, answer: &Answer, seq: u64) -> Vec<u8> {
     let (mut out, response) = (Vec::new(), response(req, answer, Stage::Failed, b""));
     fill!(&mut out, FAILED, seq = seq, response = response);
@@ -151,7 +151,7 @@ impl Item<'_> {
         out
     }
 
-    /// The content part of a message.
+    /// Returns the content part of a message.
     fn part(&self, stage: Stage) -> Vec<u8> {
         let mut out = Vec::new();
         let (template, text) = match self {
@@ -235,7 +235,7 @@ impl Events<'_> {
     }
 }
 
-/// The response object: the request's own values where it had them, the vendor's defaults
+/// Returns the response object: the request's own values where it had them, the vendor's defaults
 /// elsewhere.
 fn response(req: &ParsedRequest, answer: &Answer, stage: Stage, output: &[u8]) -> Vec<u8> {
     let echo =
@@ -297,7 +297,7 @@ fn usage(answer: &Answer) -> Vec<u8> {
     out
 }
 
-/// An object of the request with what the vendor adds to it.
+/// Returns an object of the request with what the vendor adds to it.
 fn completed(raw: &str, defaults: &[(&str, Value)]) -> String {
     let Ok(Value::Object(mut object)) = serde_json::from_str(raw) else { return raw.to_owned() };
     for (name, default) in defaults {
@@ -310,8 +310,8 @@ fn completed(raw: &str, defaults: &[(&str, Value)]) -> String {
     Value::Object(object).to_string()
 }
 
-/// The tools of the request: functions have all their members, and are strict unless they say
-/// otherwise.
+/// Returns the tools of the request: functions have all their members, and are strict unless they
+/// say otherwise.
 fn tools(raw: &str) -> String {
     let Ok(Value::Array(mut tools)) = serde_json::from_str(raw) else { return raw.to_owned() };
     for tool in tools.iter_mut().filter(|tool| tool["type"] == "function").filter_map(Value::as_object_mut) {
@@ -322,8 +322,8 @@ fn tools(raw: &str) -> String {
     Value::Array(tools).to_string()
 }
 
-/// A value of the request as it may stand in an event: a line break inside JSON can only be white
-/// space.
+/// Returns a value of the request as it may stand in an event: a line break inside JSON can only be
+/// white space.
 fn on_one_line(raw: &str) -> String {
     raw.replace(['\n', '\r'], " ")
 }

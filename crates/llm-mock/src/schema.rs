@@ -10,7 +10,7 @@ use serde_json::Value;
 /// Schemas that refer to themselves end here.
 const MAX_DEPTH: u32 = 16;
 
-/// The example for `schema`; `{}` where the schema has nothing to go by.
+/// Returns the example for `schema`; `{}` where the schema has nothing to go by.
 pub(crate) fn example(schema: &Value) -> String {
     let mut out = String::new();
     Writer { root: schema, out: &mut out }.value(schema, "value", 0);
@@ -101,7 +101,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// The type of a schema. Of several, the first that is not null; of none, what its keywords
+/// Returns the type of a schema. Of several, the first that is not null; of none, what its keywords
 /// suggest.
 fn type_of(schema: &Value) -> &str {
     match schema.get("type") {
@@ -113,7 +113,7 @@ fn type_of(schema: &Value) -> &str {
     }
 }
 
-/// A number that the bounds allow: 1, or what lies nearest to it.
+/// Returns a number that the bounds allow: 1, or what lies nearest to it.
 fn least(schema: &Value) -> f64 {
     let bound = |key: &str| schema.get(key).and_then(Value::as_f64);
     let low = bound("minimum").or(bound("exclusiveMinimum").map(|n| n + 1.0)).unwrap_or(f64::MIN);

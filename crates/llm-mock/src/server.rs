@@ -105,7 +105,7 @@ impl MockHandle {
         self.counters.counts()
     }
 
-    /// The last request, whichever connection it came on.
+    /// Returns the last request, whichever connection it came on.
     pub fn last(&self) -> Option<Last> {
         self.counters.last()
     }

@@ -86,12 +86,12 @@ impl Draft {
         Draft::refusal(status, errors::body(family, status, message, param))
     }
 
-    /// A JSON body with a status of its own.
+    /// Returns a JSON body with a status of its own.
     pub(crate) fn refusal(status: u16, body: Vec<u8>) -> Draft {
         Draft { status, content_type: JSON, body: Body::Json(body) }
     }
 
-    /// A body of another type under status 200.
+    /// Returns a body of another type under status 200.
     pub(crate) fn text(content_type: &'static str, body: Vec<u8>) -> Draft {
         Draft { status: 200, content_type, body: Body::Json(body) }
     }

@@ -257,17 +257,18 @@ impl Translator {
         self.shape.stopped_early()
     }
 
-    /// A failure that was written into the client's stream.
+    /// Returns a failure that was written into the client's stream.
     pub fn failure(&self) -> Option<&Error> {
         self.failure.as_ref()
     }
 
-    /// The last usage seen, estimates included (see [`Note::EstimatedUsage`] in the reply's notes).
+    /// Returns the last usage seen, estimates included (see [`Note::EstimatedUsage`] in the reply's
+    /// notes).
     pub fn usage(&self) -> Option<Usage> {
         self.shape.usage()
     }
 
-    /// Why the answer ended, once it has.
+    /// Returns why the answer ended, once it has.
     pub fn reason(&self) -> Option<Reason> {
         self.shape.ended_by()
     }
@@ -277,12 +278,12 @@ impl Translator {
         self.model.as_deref()
     }
 
-    /// What is to be remembered of an answer that came well.
+    /// Returns what is to be remembered of an answer that came well.
     pub fn captured(&mut self) -> Option<Captured> {
         self.captured.take().filter(Captured::is_useful)
     }
 
-    /// How often each oddity was seen.
+    /// Returns how often each oddity was seen.
     pub fn notes(&self) -> impl Iterator<Item = (Note, u32)> + '_ {
         Note::ALL.into_iter().zip(self.reply.notes).filter(|(_, n)| *n > 0)
     }

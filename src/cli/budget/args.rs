@@ -96,7 +96,7 @@ pub(super) struct Terms {
 }
 
 impl Terms {
-    /// The model that is named, or what `none` means.
+    /// Returns the model that is named, or what `none` means.
     pub(super) fn downgrade(&self) -> Option<Option<String>> {
         self.downgrade_to.clone().map(|model| Some(model).filter(|model| model != "none"))
     }

@@ -15,7 +15,7 @@ use crate::control_plane::admin::budgets::current_key;
 use crate::control_plane::admin::view::{BudgetView, amount, shown};
 use crate::control_plane::store::Change;
 use crate::control_plane::store::blocking::Blocking;
-use args::{Command, Create, List, Named, Set, TopUp};
+use args::{Command, Create, List, Named, Set, Subject, Terms, TopUp};
 
 pub(crate) use args::Args;
 

@@ -32,7 +32,7 @@ pub(super) struct Draft {
 pub(super) type DraftModel = (String, String, Vec<(String, String)>);
 
 impl Draft {
-    /// Whether both are the same account at the same place with the same share.
+    /// Returns whether both are the same account at the same place with the same share.
     fn is_like(&self, other: &Draft) -> bool {
         let key = |draft: &Draft| {
             (draft.kind, draft.base.clone(), draft.api_key.clone(), draft.headers.clone(), draft.weight)
@@ -134,8 +134,8 @@ impl Import {
     }
 }
 
-/// A value that the environment will have: [`fill_in`] makes `${NAME}` of it. Rows hold it as text,
-/// in which a dollar sign stands for itself.
+/// Returns a value that the environment will have: [`fill_in`] makes `${NAME}` of it. Rows hold it
+/// as text, in which a dollar sign stands for itself.
 pub(super) fn variable(name: &str) -> String {
     format!("\u{1}{name}\u{2}")
 }

@@ -71,7 +71,7 @@ pub(super) fn bifrost(args: &BifrostArgs) -> Result<(), Failure> {
     finish(import, &args.output)
 }
 
-/// The file as a tree with lines; JSON is YAML too. Neither gateway fills in `${NAME}`.
+/// Returns the file as a tree with lines; JSON is YAML too. Neither gateway fills in `${NAME}`.
 fn parse(path: &Path) -> Result<Node, Failure> {
     let place = path.display();
     let text =

@@ -132,7 +132,7 @@ fn gone(error: io::Error) -> Result<ExitCode, Failure> {
     }
 }
 
-/// The result for a line that was not understood: its `id` if there is one, and `why`.
+/// Returns the result for a line that was not understood: its `id` if there is one, and `why`.
 fn unread(line: &str, why: &str) -> Result<String, Failure> {
     #[derive(Deserialize)]
     struct Id<'a> {
@@ -175,7 +175,7 @@ fn translate(line: &str) -> Result<String, String> {
     serde_json::to_string(&result(line.id, done)).map_err(|error| error.to_string())
 }
 
-/// The bytes of a body: of JSON itself, or what a string holds.
+/// Returns the bytes of a body: of JSON itself, or what a string holds.
 fn bytes(raw: &RawValue) -> Result<Vec<u8>, String> {
     match raw.get() {
         text if text.starts_with('"') => {

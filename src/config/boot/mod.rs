@@ -266,13 +266,13 @@ fn unknown(name: &str) -> Option<String> {
     Some(format!("{name} is not a variable of llm-proxy and is ignored; `llm-proxy serve --help` lists them"))
 }
 
-/// Whether a name is that of a provider's key: see `config::secret_env`.
+/// Returns whether a name is that of a provider's key: see `config::secret_env`.
 fn of_secrets(rest: &str) -> bool {
     rest.starts_with("SECRET_") && rest != "SECRET_KEY" && rest != "SECRET_KEY_PREVIOUS"
 }
 
-/// Whether Kubernetes sets the variable: it sets `LLM_PROXY_PORT=tcp://...` and similar ones for a
-/// service named `llm-proxy`.
+/// Returns whether Kubernetes sets the variable: it sets `LLM_PROXY_PORT=tcp://...` and similar
+/// ones for a service named `llm-proxy`.
 fn of_kubernetes(rest: &str) -> bool {
     rest == "PORT" || rest.starts_with("SERVICE_") || rest.starts_with("PORT_")
 }

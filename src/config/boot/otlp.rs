@@ -61,8 +61,8 @@ impl Otlp {
         url.filter(|_| !self.disabled)
     }
 
-    /// Whether a request of this trace is recorded. `parent` is the client's decision: `None`
-    /// without a client that traces.
+    /// Returns whether a request of this trace is recorded. `parent` is the client's decision:
+    /// `None` without a client that traces.
     pub fn samples(&self, trace: u128, parent: Option<bool>) -> bool {
         if let (true, Some(sampled)) = (self.sampler.parent_based, parent) {
             return sampled;

@@ -471,7 +471,7 @@ fn count(text: &str, least: usize, most: usize) -> Result<u32, String> {
     number(text, least, most).map(|value| value as u32)
 }
 
-/// A time in ticks of the circuit breakers.
+/// Returns a time in ticks of the circuit breakers.
 fn ticks_or_zero(text: &str) -> Result<u32, String> {
     any_seconds(text, 0.0).map(|value| (value.as_millis() as u64 / TICK) as u32)
 }

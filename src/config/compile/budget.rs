@@ -146,7 +146,7 @@ fn shown_largest(unit: Option<Unit>) -> String {
     }
 }
 
-/// Whether a request may carry this tag: letters, digits and `-_.:/`.
+/// Returns whether a request may carry this tag: letters, digits and `-_.:/`.
 pub fn is_tag(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte);
     !text.is_empty() && text.len() <= LONGEST_TAG && text.bytes().all(fits)

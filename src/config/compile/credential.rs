@@ -79,7 +79,7 @@ pub(super) fn compile(
     Some(Arc::new(Credential { id, name, hash, allowed, limits, expires_at, previous, level, hedging, scope }))
 }
 
-/// The level of `metadata.priority`, by which requests wait for room. Most rows have none.
+/// Returns the level of `metadata.priority`, by which requests wait for room. Most rows have none.
 fn level(metadata: &str, problems: &mut Vec<String>) -> usize {
     #[derive(serde::Deserialize)]
     struct Metadata {
@@ -102,7 +102,7 @@ fn level(metadata: &str, problems: &mut Vec<String>) -> usize {
     }
 }
 
-/// The hedging of `metadata.hedge`. Most rows have none.
+/// Returns the hedging of `metadata.hedge`. Most rows have none.
 fn hedging(metadata: &str, problems: &mut Vec<String>) -> Option<Hedging> {
     #[derive(serde::Deserialize)]
     struct Metadata {
@@ -118,7 +118,8 @@ fn hedging(metadata: &str, problems: &mut Vec<String>) -> Option<Hedging> {
     })
 }
 
-/// Whether both are made of the same parts: those in which nothing has changed were carried over.
+/// Returns whether both are made of the same parts: those in which nothing has changed were carried
+/// over.
 fn same_scope(one: Option<&Scope>, other: Option<&Scope>) -> bool {
     match (one, other) {
         (None, None) => true,
@@ -141,8 +142,8 @@ pub(super) struct LimitColumns {
 }
 
 impl LimitColumns {
-    /// The limits, or `None` if one can't be read. `refused` says what follows from that for a row of
-    /// this kind (`what`).
+    /// Returns the limits, or `None` if one can't be read. `refused` says what follows from that
+    /// for a row of this kind (`what`).
     pub(super) fn settings(&self, what: &str, refused: &str, problems: &mut Vec<String>) -> Option<Settings> {
         let limit = keep(limit(self.rate_limit, self.burst), refused, problems);
         let tokens = keep(optional("tokens_per_minute", self.tokens_per_minute), refused, problems);

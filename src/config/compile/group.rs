@@ -53,7 +53,7 @@ impl Groups<'_> {
         })
     }
 
-    /// Whether this group, or one that it belongs to, is disabled.
+    /// Returns whether this group, or one that it belongs to, is disabled.
     fn is_disabled(&self, name: &str) -> bool {
         let mut next = self.rows.get(name);
         for _ in 0..=MAX_DEPTH {

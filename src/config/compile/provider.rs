@@ -153,8 +153,8 @@ fn outbound(params: &Params<'_>, base: &BaseUrl, env: &Env<'_>) -> Result<Outbou
     Ok(Outbound { proxy, tls })
 }
 
-/// Whether the paths of the provider's first format begin with a version of their own, as those of
-/// Messages do.
+/// Returns whether the paths of the provider's first format begin with a version of their own, as
+/// those of Messages do.
 pub(super) fn paths_have_version(kind: Type, formats: Option<&[Format]>) -> bool {
     let first = formats.and_then(|formats| formats.first().copied()).unwrap_or_else(|| kind.format());
     !first.profile().http.version_segment.is_empty()

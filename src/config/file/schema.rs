@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use super::schema_values::{Amount, FormatName, HostName, OrVariable, PointInTime, QuirkName, Settings, Weight};
 use crate::config::virtual_models::schema;
 
-/// The schema as a JSON document (JSON Schema, draft 2020-12).
+/// Returns the schema as a JSON document (JSON Schema, draft 2020-12).
 pub fn schema() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
     settings.into_generator().into_root_schema_for::<Gateway>().to_value()

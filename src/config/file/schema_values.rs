@@ -93,7 +93,7 @@ fn quirk_names() -> Vec<String> {
     names.chain(taken_away).collect()
 }
 
-/// A property for each setting. Its default decides its type; text is taken for every type.
+/// Returns a property for each setting. Its default decides its type; text is taken for every type.
 fn settings() -> Map<String, Value> {
     let settings = VARIABLES.iter().filter(|setting| !NOT_IN_A_FILE.contains(&setting.name));
     settings

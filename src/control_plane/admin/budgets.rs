@@ -242,7 +242,7 @@ async fn state_of(context: &Context, row: BudgetRow) -> Outcome {
     json(200, &budget)
 }
 
-/// The key of the sums of the current window, by the clock of this gateway.
+/// Returns the key of the sums of the current window, by the clock of this gateway.
 pub fn current_key(row: &BudgetRow) -> Result<SumsKey, String> {
     let rows = Rows { budgets: vec![BudgetRow { is_enabled: true, ..row.clone() }], ..Rows::default() };
     let (snapshot, _) = crate::config::compile::compile(&rows, None, &|_| None);
@@ -270,14 +270,14 @@ async fn with_states(context: &Context, rows: &[BudgetRow]) -> Result<Vec<Budget
     Ok(all)
 }
 
-/// A claim to nothing, which reads. `None` for a budget that is not in force.
+/// Returns a claim to nothing, which reads. `None` for a budget that is not in force.
 fn read_of(snapshot: &Snapshot, row: &BudgetRow) -> Option<(SumsKey, Claim, (Period, Window))> {
     let budget = snapshot.budget(row.id).filter(|budget| *budget.name == *row.name)?;
     let (key, claim, window) = current(budget);
     Some((key, claim, (budget.terms.period, window)))
 }
 
-/// A claim to nothing for the current window, which reads its sums.
+/// Returns a claim to nothing for the current window, which reads its sums.
 pub(super) fn current(budget: &Budget) -> (SumsKey, Claim, Window) {
     let window = Window::of(budget.terms.period, &budget.terms.zone, now());
     let key = SumsKey { name: budget.name.to_string(), kind: budget.kind(), starts_at: window.starts_at };

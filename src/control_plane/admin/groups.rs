@@ -153,7 +153,7 @@ pub(super) async fn remove(context: Arc<Context>, req: AdminRequest) -> Outcome 
     empty()
 }
 
-/// Why a group can't be removed: what belongs to it would be refused from then on.
+/// Returns why a group can't be removed: what belongs to it would be refused from then on.
 pub fn in_use(rows: &Rows, name: &str) -> Option<String> {
     let is_this = |of: &Option<String>| of.as_deref() == Some(name);
     let keys = rows.credentials.iter().filter(|row| is_this(&row.group_name)).count();

@@ -22,7 +22,7 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// The rows of the page that is asked for.
+    /// Returns the rows of the page that is asked for.
     pub(super) fn of<'a, T>(
         req: &AdminRequest,
         rows: impl Iterator<Item = &'a T>,

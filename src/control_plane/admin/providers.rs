@@ -298,8 +298,8 @@ impl ProviderUpdate {
     }
 }
 
-/// Whether a base leads to another server than before, or to the same without encryption. Nothing
-/// was ever sent to a base that can't be read, and none can be written here.
+/// Returns whether a base leads to another server than before, or to the same without encryption.
+/// Nothing was ever sent to a base that can't be read, and none can be written here.
 fn is_elsewhere(old: &str, new: &str) -> bool {
     let place = |base: &str| BaseUrl::parse(base).map(|base| (base.tls, base.host)).ok();
     place(old).is_some_and(|old| Some(old) != place(new))

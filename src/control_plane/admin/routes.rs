@@ -232,7 +232,8 @@ fn find(request: &Request) -> Result<(Serve, i64), Box<Response>> {
     }
 }
 
-/// The number in the path, 0 where the route has none; the name of what should be one and is not.
+/// Returns the number in the path, 0 where the route has none; the name of what should be one and
+/// is not.
 fn matches(template: &'static str, path: &str) -> Option<Result<i64, &'static str>> {
     let (mut expected, mut given) = (template.split('/'), path.split('/'));
     let mut found = Ok(0);

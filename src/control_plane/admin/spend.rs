@@ -101,7 +101,7 @@ pub(super) async fn list(context: Arc<Context>, req: AdminRequest) -> Outcome {
     answer_of(is_csv, SpendList { by, from: from.map(Moment), to: to.map(Moment), rows })
 }
 
-/// The parameters that choose requests.
+/// Returns the parameters that choose requests.
 fn only(req: &AdminRequest) -> Vec<(SpendBy, String)> {
     let parameters = [
         ("credential_name", SpendBy::Credential),
@@ -205,8 +205,8 @@ fn csv(by: &str, rows: &[SpendRow]) -> Response {
     }
 }
 
-/// A cell of a CSV file (RFC 4180). Spreadsheets take a text that begins with one of these characters
-/// for a formula, so it gets an apostrophe before it.
+/// Returns a cell of a CSV file (RFC 4180). Spreadsheets take a text that begins with one of these
+/// characters for a formula, so it gets an apostrophe before it.
 fn cell(text: &str) -> String {
     let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
     let guard = if is_formula { "'" } else { "" };

@@ -68,7 +68,7 @@ fn key_kind(key: &str) -> String {
     }
 }
 
-/// The text of a column. What is no JSON is shown as a string.
+/// Returns the text of a column. What is no JSON is shown as a string.
 fn column(text: &str) -> Box<RawValue> {
     let raw = RawValue::from_string(text.to_owned()).or_else(|_| serde_json::value::to_raw_value(text));
     raw.unwrap_or_default()
@@ -103,7 +103,7 @@ pub fn unmasked(new: &str, old: &str) -> String {
     new_value.to_string()
 }
 
-/// Whether the value of a header is masked.
+/// Returns whether the value of a header is masked.
 pub fn hides_a_header(params: &str) -> bool {
     let params = serde_json::from_str::<Value>(params).unwrap_or_default();
     let headers = params.get("custom_headers").and_then(Value::as_object);
@@ -318,7 +318,7 @@ pub fn amount(unit: &str, amount: i64) -> f64 {
     budget::show(unit, amount).parse().unwrap_or_default()
 }
 
-/// A row for the audit log.
+/// Returns a row for the audit log.
 pub fn shown(view: &impl Serialize) -> Option<String> {
     serde_json::to_string(view).ok()
 }

@@ -50,3 +50,33 @@ pub(super) fn count_changes<T>(old: &[T], new: &[T], id: fn(&T) -> i64, same: fn
     }
     format!("+{came} -{} ~{changed}", old.len() - kept)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counting_changes() {
+        let old = [(1, "a"), (2, "b"), (3, "c")];
+        let new = [(2, "b"), (3, "d"), (4, "e"), (5, "f")];
+        let summary =
+            |old: &[(i64, &str)], new: &[(i64, &str)]| count_changes(old, new, |row| row.0, |a, b| a.1 == b.1);
+        assert_eq!(summary(&old, &new), "+2 -1 ~1");
+        assert_eq!(summary(&new, &new), "+0 -0 ~0");
+        assert_eq!((summary(&[], &new), summary(&old, &[])), ("+4 -0 ~0".to_owned(), "+0 -3 ~0".to_owned()));
+    }
+
+    #[test]
+    fn changes_are_put_in_place() {
+        let row = |id, weight| ProviderRow { id, weight, ..ProviderRow::default() };
+        let mut rows = Rows { version: 1, providers: vec![row(1, 0), row(3, 0), row(4, 0)], ..Rows::default() };
+        let delta = Delta {
+            version: 9,
+            providers: vec![row(2, 5), row(3, 5), row(7, 5)],
+            removed_providers: vec![1, 6, 7],
+            ..Delta::default()
+        };
+        merge(&mut rows, delta);
+        assert_eq!(rows, Rows { version: 9, providers: vec![row(2, 5), row(3, 5), row(4, 0)], ..Rows::default() });
+    }
+}

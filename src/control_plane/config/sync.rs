@@ -14,7 +14,6 @@ use tokio::time::Instant;
 
 use crate::config::boot::Environment;
 use crate::config::compile::{compile_with, notices};
-use crate::config::rows::Rows;
 use crate::config::snapshot::{Problem, Snapshot};
 use crate::control_plane::config::current::{Current, InForce};
 use crate::control_plane::config::disk_cache::DiskCache;
@@ -23,7 +22,7 @@ use crate::control_plane::config::row_changes::{count_changes, merge};
 use crate::control_plane::config::row_files::RowFiles;
 use crate::control_plane::discovery::dns::Names;
 use crate::control_plane::metrics::meter::ControlPlaneMetrics;
-use crate::control_plane::store::{Answer, Changes, Error, Fault, Store};
+use crate::control_plane::store::{Answer, Changes, Delta, Error, Fault, Store};
 use crate::control_plane::timing::until;
 use crate::metrics::names::Family;
 use crate::shared::ProcessState;

@@ -177,7 +177,7 @@ pub(crate) fn request(provider: &Provider) -> Result<Target, String> {
     provider::target(provider, "/models", None, provider::format(provider).profile().http.model_list_query)
 }
 
-/// The ids in `{"data":[{"id":..},..]}`, or in the bare array that some hosts send.
+/// Returns the ids in `{"data":[{"id":..},..]}`, or in the bare array that some hosts send.
 pub(crate) fn parse(body: &[u8]) -> Result<List, String> {
     let document = RawValue::parse(body).map_err(|error| format!("the answer is not JSON: {error}"))?;
     let data = if document.is_object() { document.find("data") } else { Some(document) };

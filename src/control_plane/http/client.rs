@@ -120,8 +120,8 @@ impl Client {
     }
 }
 
-/// What caused an error, in a few words such as `connection refused`. The layers of the HTTP library
-/// around the cause say nothing to a person.
+/// Returns what caused an error, in a few words such as `connection refused`. The layers of the
+/// HTTP library around the cause say nothing to a person.
 pub(crate) fn cause(error: &(dyn std::error::Error + 'static)) -> String {
     let mut root = error;
     while let Some(source) = root.source() {

@@ -81,7 +81,7 @@ pub fn table_of(tables: &dyn Tables) -> Answer<'_, PriceTable> {
     })
 }
 
-/// The prices of the rows, or without any those that come with the program.
+/// Returns the prices of the rows, or without any those that come with the program.
 fn table(rows: &[PriceRow]) -> PriceTable {
     match rows {
         [] => PriceTable::new(common().into_iter()),

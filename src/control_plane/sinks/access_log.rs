@@ -114,7 +114,7 @@ mod tests {
         Directory::of(Arc::new(compile(&rows, None, &|_| None).0))
     }
 
-    /// What is logged of `records` under `filter`, line by line.
+    /// Returns what is logged of `records` under `filter`, line by line.
     fn lines(filter: &str, records: &[Record]) -> Vec<String> {
         let buffer = Buffer::default();
         let writer = buffer.clone();

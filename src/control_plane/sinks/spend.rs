@@ -137,8 +137,8 @@ impl Sink for Spend {
 }
 
 impl Spend {
-    /// The model as the client named it, if a provider got the request and it is one of a bounded number
-    /// of names.
+    /// Returns the model as the client named it, if a provider got the request and it is one of a
+    /// bounded number of names.
     fn model(&mut self, record: &Record) -> Short<96> {
         if record.provider == 0 {
             return Short::EMPTY;
@@ -177,7 +177,7 @@ impl Spend {
     }
 }
 
-/// The sums of one request.
+/// Returns the sums of one request.
 fn sums(record: &Record) -> SpendSums {
     let tokens = record.tokens.unwrap_or_default();
     let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);

@@ -44,7 +44,7 @@ impl Blocking {
         Ok(Blocking { store, runtime: runtime.map_err(failed)? })
     }
 
-    /// The embedded store in `dir`.
+    /// Returns the embedded store in `dir`.
     pub fn embedded(dir: &Path) -> Result<Blocking, Error> {
         Blocking::new(Arc::new(Sqlite::open(dir)?))
     }

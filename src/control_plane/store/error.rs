@@ -40,7 +40,7 @@ impl Error {
 }
 
 impl Error {
-    /// The error of a call that took too long.
+    /// Returns the error of a call that took too long.
     pub(crate) fn silent(place: &str, waited: std::time::Duration) -> Error {
         Error::new(Fault::Unavailable, format!("the store {place} gave no answer within {} s", waited.as_secs()))
     }

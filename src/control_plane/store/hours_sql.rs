@@ -7,7 +7,7 @@ use crate::control_plane::store::logs::{Kind, RequestRow, Row, Table, Value, Whi
 /// Rows in one statement.
 const AT_ONCE: usize = 1000;
 
-/// The statements that add rows of a table to the sums; none for rows of another table.
+/// Returns the statements that add rows of a table to the sums; none for rows of another table.
 pub(super) fn add(dialect: Dialect, table: &Table, rows: &[Vec<Value>]) -> Vec<Statement> {
     // In one order for every gateway, so that two of them never wait for each other's rows.
     let sums: Vec<_> = sums(table, rows).into_iter().collect();

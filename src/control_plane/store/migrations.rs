@@ -155,7 +155,7 @@ impl Migration {
     }
 }
 
-/// The steps of `known` that a store with `applied` still lacks.
+/// Returns the steps of `known` that a store with `applied` still lacks.
 pub(super) fn pending<'a>(known: &'a [Migration], applied: &[Applied]) -> Result<Vec<&'a Migration>, Error> {
     let newest = known.iter().map(|migration| migration.version).max().unwrap_or_default();
     if let Some(ahead) = applied.iter().map(|step| step.version).max().filter(|version| *version > newest) {

@@ -165,13 +165,13 @@ fn moment(name: &'static str, seconds: Option<i64>) -> Field {
     Field { name, form: Form::Moment, value: seconds.map_or(Value::Null, Value::Number) }
 }
 
-/// A column that requires a JSON array. Empty text stands for an empty one.
+/// Returns a column that requires a JSON array. Empty text stands for an empty one.
 fn list(name: &'static str, json: &str) -> Field {
     let json = if json.is_empty() { "[]" } else { json };
     Field { name, form: Form::Json, value: Value::Text(json.to_owned()) }
 }
 
-/// A column that requires a JSON object. Empty text stands for an empty one.
+/// Returns a column that requires a JSON object. Empty text stands for an empty one.
 fn object(name: &'static str, json: &str) -> Field {
     let json = if json.is_empty() { "{}" } else { json };
     Field { name, form: Form::Json, value: Value::Text(json.to_owned()) }

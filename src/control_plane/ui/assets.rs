@@ -57,7 +57,7 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
     assets
 });
 
-/// The address of an asset, such as `page.css`.
+/// Returns the address of an asset, such as `page.css`.
 pub(super) fn address(name: &str) -> String {
     let asset = ASSETS.iter().find(|asset| asset.source.name == name);
     asset.map(|asset| format!("/ui{}", asset.path)).unwrap_or_default()

@@ -32,7 +32,7 @@ impl Usage<'_> {
         }
     }
 
-    /// The bar, without numbers: they stand beside it.
+    /// Returns the bar, without numbers: they stand beside it.
     pub(super) fn bar(&self) -> Markup {
         let part = |amount: f64| if self.amount > 0.0 { (amount / self.amount).clamp(0.0, 1.0) * WIDTH } else { WIDTH };
         let spent = part(self.spent);

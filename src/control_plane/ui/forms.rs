@@ -20,7 +20,7 @@ impl Row<'_> {
         self.value.is_null()
     }
 
-    /// The path for its changes.
+    /// Returns the path for its changes.
     pub(super) fn path(&self) -> String {
         match self.is_new() {
             true => format!("/admin/v1{}", self.kind),
@@ -37,12 +37,13 @@ impl Row<'_> {
         (!self.is_new()).then(|| number(self.value, "row_version"))
     }
 
-    /// What an empty field means: a new row has no value for it, and null clears that of an old one.
+    /// Returns what an empty field means: a new row has no value for it, and null clears that of an
+    /// old one.
     pub(super) fn empty(&self) -> Option<&'static str> {
         (!self.is_new()).then_some("null")
     }
 
-    /// A whole number, which may be empty.
+    /// Returns a whole number, which may be empty.
     pub(super) fn number_field(&self, name: &str, title: &str, placeholder: &str) -> Markup {
         html! {
             div {
@@ -54,7 +55,7 @@ impl Row<'_> {
         }
     }
 
-    /// The models that a key or group may use, and its limits.
+    /// Returns the models that a key or group may use, and its limits.
     pub(super) fn models_and_limits(&self) -> Markup {
         let models: Vec<_> = list(self.value, "allowed_models").iter().filter_map(Value::as_str).collect();
         html! {
@@ -70,7 +71,7 @@ impl Row<'_> {
         }
     }
 
-    /// The button that sends the form, and the place of its outcome.
+    /// Returns the button that sends the form, and the place of its outcome.
     pub(super) fn submit(&self, is_read_only: bool, create: &str) -> Markup {
         html! {
             @if !is_read_only {
@@ -100,7 +101,7 @@ impl Row<'_> {
         }
     }
 
-    /// The page that lists the rows of its kind, behind `/ui`.
+    /// Returns the page that lists the rows of its kind, behind `/ui`.
     fn list(&self) -> &str {
         if self.kind == "/credentials" { "/keys" } else { self.kind }
     }

@@ -24,7 +24,7 @@ const MENU: &[(&str, &str)] = &[
     ("/audit", "Audit"),
 ];
 
-/// An HTML document.
+/// Returns an HTML document.
 pub(super) fn document(title: &str, body: Markup) -> Markup {
     html! {
         (DOCTYPE)
@@ -43,7 +43,7 @@ pub(super) fn document(title: &str, body: Markup) -> Markup {
     }
 }
 
-/// A page within the menu. `current` is its address behind `/ui`.
+/// Returns a page within the menu. `current` is its address behind `/ui`.
 pub(super) fn framed(visit: &Visit<'_>, current: &str, title: &str, body: Markup) -> Markup {
     document(
         title,
@@ -74,12 +74,12 @@ pub(super) fn framed(visit: &Visit<'_>, current: &str, title: &str, body: Markup
     )
 }
 
-/// The message of the admin interface in the place of what it could not give.
+/// Returns the message of the admin interface in the place of what it could not give.
 pub(super) fn failure(message: &str) -> Markup {
     html! { p.notice.bad role="alert" { (message) } }
 }
 
-/// A sentence in the place of an empty list.
+/// Returns a sentence in the place of an empty list.
 pub(super) fn empty(body: Markup) -> Markup {
     html! { div.empty { (body) } }
 }
@@ -89,7 +89,7 @@ pub(super) fn outcome() -> Markup {
     html! { p.outcome role="status" aria-live="polite" {} }
 }
 
-/// A number with a space between thousands.
+/// Returns a number with a space between thousands.
 pub(super) fn grouped(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut out = if number < 0 { "-".to_owned() } else { String::new() };
@@ -102,7 +102,7 @@ pub(super) fn grouped(number: i64) -> String {
     out
 }
 
-/// A number in four characters or so: 12.3k.
+/// Returns a number in four characters or so: 12.3k.
 pub(super) fn short(number: f64) -> String {
     let (scaled, unit) = match number {
         n if n >= 1e9 => (n / 1e9, "G"),
@@ -114,7 +114,7 @@ pub(super) fn short(number: f64) -> String {
     format!("{scaled:.digits$}{unit}")
 }
 
-/// An amount in dollars. Small ones have more digits.
+/// Returns an amount in dollars. Small ones have more digits.
 pub(super) fn dollars(amount: f64) -> String {
     match amount {
         0.0 => "$0".to_owned(),
@@ -132,7 +132,7 @@ pub(super) fn milliseconds(value: &Value) -> String {
     }
 }
 
-/// A time as the interface gives it, in minutes or seconds of UTC.
+/// Returns a time as the interface gives it, in minutes or seconds of UTC.
 pub(super) fn moment(time: &str) -> Markup {
     let shown = time.get(..19).map_or(time.to_owned(), |text| text.replace('T', " "));
     html! { @if time.is_empty() { "–" } @else { time datetime=(time) { (shown) } } }
@@ -160,7 +160,7 @@ pub(super) fn pages(address: &str, query: &str, page: i64, total_pages: i64) -> 
     }
 }
 
-/// A text that can be copied with a button.
+/// Returns a text that can be copied with a button.
 pub(super) fn code(text: &str) -> Markup {
     html! {
         div.code {
@@ -170,7 +170,7 @@ pub(super) fn code(text: &str) -> Markup {
     }
 }
 
-/// A choice of a form.
+/// Returns a choice of a form.
 pub(super) fn options(choices: &[(&str, &str)], chosen: &str) -> Markup {
     html! {
         @for (value, name) in choices {

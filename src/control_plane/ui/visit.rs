@@ -35,12 +35,12 @@ impl<'a> Visit<'a> {
         visit
     }
 
-    /// The segments of the path behind `/ui`.
+    /// Returns the segments of the path behind `/ui`.
     pub(super) fn segments(&self) -> Vec<&str> {
         self.request.path.split('/').filter(|segment| !segment.is_empty()).collect()
     }
 
-    /// A parameter of the page's own query; empty without one.
+    /// Returns a parameter of the page's own query; empty without one.
     pub(super) fn query(&self, name: &str) -> String {
         let pairs = self.request.query.split('&').filter_map(|pair| pair.split_once('='));
         let found = pairs.into_iter().find(|(key, _)| *key == name);
@@ -68,7 +68,7 @@ impl<'a> Visit<'a> {
         Err(body["error"]["message"].as_str().unwrap_or("the admin interface gave no reason").to_owned())
     }
 
-    /// Why nothing can be changed by this visitor. `None` if it can.
+    /// Returns why nothing can be changed by this visitor. `None` if it can.
     pub(super) fn read_only(&self) -> Option<String> {
         if let Some(reason) = self.status["read_only"].as_str() {
             return Some(reason.to_owned());
@@ -82,34 +82,34 @@ impl<'a> Visit<'a> {
     }
 }
 
-/// A query string of these pairs, without those whose value is empty.
+/// Returns a query string of these pairs, without those whose value is empty.
 pub(super) fn encode(pairs: &[(&str, &str)]) -> String {
     let set = pairs.iter().filter(|(_, value)| !value.is_empty());
     let encoded = set.map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)));
     encoded.collect::<Vec<_>>().join("&")
 }
 
-/// The text of a field; empty where there is none.
+/// Returns the text of a field; empty where there is none.
 pub(super) fn text<'v>(value: &'v Value, name: &str) -> &'v str {
     value[name].as_str().unwrap_or_default()
 }
 
-/// The items of a list; none where there is no list.
+/// Returns the items of a list; none where there is no list.
 pub(super) fn list<'v>(value: &'v Value, name: &str) -> &'v [Value] {
     value[name].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-/// The number of a field, 0 where there is none.
+/// Returns the number of a field, 0 where there is none.
 pub(super) fn number(value: &Value, name: &str) -> i64 {
     value[name].as_i64().unwrap_or_default()
 }
 
-/// The number of a field with its decimals, 0 where there is none.
+/// Returns the number of a field with its decimals, 0 where there is none.
 pub(super) fn decimal(value: &Value, name: &str) -> f64 {
     value[name].as_f64().unwrap_or_default()
 }
 
-/// A request of the page to the admin interface, as its visitor.
+/// Returns a request of the page to the admin interface, as its visitor.
 fn reading(visitor: &Request, path: &str, query: String) -> Request {
     Request {
         area: Area::Api,

@@ -98,7 +98,7 @@ impl Account {
         }
     }
 
-    /// Whether this second, since 1970, is in its window.
+    /// Returns whether this second, since 1970, is in its window.
     pub fn holds(&self, now: i64) -> bool {
         (self.window.starts_at..self.window.ends_at).contains(&now)
     }
@@ -138,24 +138,24 @@ impl Account {
         Reservation { account: self.clone(), units: units.max(0) }
     }
 
-    /// What may be spent, as far as this node knows.
+    /// Returns what may be spent, as far as this node knows.
     pub fn available(&self) -> i64 {
         let balance = self.balance.load(Ordering::Relaxed);
         balance.saturating_add(self.left.load(Ordering::Relaxed).max(0)).max(0)
     }
 
-    /// What was spent by all nodes, as far as this one knows.
+    /// Returns what was spent by all nodes, as far as this one knows.
     pub fn spent(&self) -> i64 {
         self.spent_by_all.load(Ordering::Relaxed).saturating_add(self.spent.load(Ordering::Relaxed))
     }
 
-    /// What was added to the amount for this window.
+    /// Returns what was added to the amount for this window.
     pub fn extra(&self) -> i64 {
         self.extra.load(Ordering::Relaxed)
     }
 
-    /// What is to be asked of the store, and how many questions that answers. `None` if there is
-    /// nothing, or nothing but sums that can wait (`is_patient`).
+    /// Returns what is to be asked of the store, and how many questions that answers. `None` if
+    /// there is nothing, or nothing but sums that can wait (`is_patient`).
     pub fn claim(&self, amount: i64, now: u64, is_patient: bool) -> Option<(Claim, u64)> {
         let asked = self.asked.load(Ordering::Acquire);
         let is_asked = asked > self.answered.load(Ordering::Relaxed);
@@ -182,7 +182,7 @@ impl Account {
         Some((Claim { epoch: Some(self.epoch), amount, give, want, spent }, asked))
     }
 
-    /// A slice of what was left, and at least what the largest request needs.
+    /// Returns a slice of what was left, and at least what the largest request needs.
     fn slice(&self) -> i64 {
         (self.left.load(Ordering::Relaxed).max(0) / PART).max(self.largest.load(Ordering::Relaxed))
     }
@@ -209,7 +209,7 @@ impl Account {
         (give != 0 || spent != 0).then_some(Claim { epoch: Some(self.epoch), amount, give, want: 0, spent })
     }
 
-    /// Whether nothing is held, and everything was reported.
+    /// Returns whether nothing is held, and everything was reported.
     pub fn is_settled(&self) -> bool {
         self.balance.load(Ordering::Relaxed) == 0 && self.spent.load(Ordering::Relaxed) == 0
     }

@@ -112,7 +112,8 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// The first part of the key of its sums; the rest is its name and the begin of the window.
+    /// Returns the first part of the key of its sums; the rest is its name and the begin of the
+    /// window.
     pub fn kind(&self) -> String {
         format!("{}/{}", self.terms.unit.name(), self.terms.period.name())
     }
@@ -130,7 +131,7 @@ pub struct State {
 }
 
 impl State {
-    /// The account for this moment, in seconds since 1970.
+    /// Returns the account for this moment, in seconds since 1970.
     pub fn account(&self, now: i64) -> Option<Arc<Account>> {
         let account = self.current.load();
         let account = account.as_ref().filter(|account| account.holds(now))?;

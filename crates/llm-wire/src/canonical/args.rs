@@ -105,7 +105,7 @@ pub(crate) fn write_quoted(object: RawValue<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// The text in `{"_raw_arguments": …}`, if the object is exactly that.
+/// Returns the text in `{"_raw_arguments": …}`, if the object is exactly that.
 pub(crate) fn wrapped(object: RawValue<'_>) -> Option<RawStr<'_>> {
     let mut members = object.members();
     let (key, value, _) = members.next()?;

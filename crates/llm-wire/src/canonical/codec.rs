@@ -20,7 +20,7 @@ pub trait Decode {
     /// is checked for UTF-8 and JSON here, once (`Tape::read`).
     fn frame(&mut self, frame: Frame<'_>, sink: Sink<'_>) -> Result<(), Error>;
 
-    /// Whether the provider has sent its finish reason, and the reason is held back because
+    /// Returns whether the provider has sent its finish reason, and the reason is held back because
     /// content may still follow: some hosts end each tool call, or each chunk, with a reason.
     fn holds_finish(&self) -> bool {
         false
@@ -52,8 +52,9 @@ pub trait Encode {
     /// (`docs/internals/translation/streams.md`, "Keep-alive"); later a ping or a comment.
     fn wait(&mut self, reply: &mut Reply, out: &mut Vec<u8>);
 
-    /// Why the encoder itself ended the answer, returned once: the provider's events cannot be
-    /// expressed in this format, or there are too many of them. The stream has its error by then.
+    /// Returns, once, why the encoder itself ended the answer: the provider's events cannot
+    /// be expressed in this format, or there are too many of them. The stream has its error by
+    /// then.
     fn take_failure(&mut self) -> Option<Error> {
         None
     }

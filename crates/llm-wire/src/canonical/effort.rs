@@ -127,7 +127,7 @@ impl Reasoning {
 /// Smallest budget that Anthropic takes (Extended thinking page, 2026).
 pub(crate) const BUDGET_MIN: u64 = 1024;
 
-/// The budget of a level on models that take budgets. `None` has none.
+/// Returns the budget of a level on models that take budgets. `None` has none.
 pub(crate) fn budget_of(effort: Effort) -> u64 {
     match effort {
         Effort::None => 0,
@@ -139,7 +139,7 @@ pub(crate) fn budget_of(effort: Effort) -> u64 {
     }
 }
 
-/// The level that a budget stands for, before it is snapped to a model's list.
+/// Returns the level that a budget stands for, before it is snapped to a model's list.
 pub(crate) fn effort_of(budget: u64) -> Effort {
     match budget {
         0..2048 => Effort::Minimal,

@@ -259,7 +259,7 @@ pub enum Note {
 }
 
 impl Note {
-    /// What part of the response was lost, if the note means a loss.
+    /// Returns what part of the response was lost, if the note means a loss.
     pub fn loss(self) -> Option<Loss> {
         match self {
             Note::DroppedOutput => Some(Loss::ResponseOutput),
@@ -306,8 +306,8 @@ impl Note {
 }
 
 impl Event<'_> {
-    /// Whether the answer has truly begun: text, reasoning or a tool call, or its end. Decides the
-    /// commit barrier.
+    /// Returns whether the answer has truly begun: text, reasoning or a tool call, or its end.
+    /// Decides the commit barrier.
     pub fn is_content(&self) -> bool {
         match self {
             Event::Text { .. }
@@ -324,7 +324,7 @@ impl Event<'_> {
         }
     }
 
-    /// The item that the event belongs to.
+    /// Returns the item that the event belongs to.
     pub fn ix(&self) -> Option<u32> {
         match self {
             Event::Open { ix, .. }

@@ -91,7 +91,7 @@ pub struct FilePart<'a> {
 }
 
 impl<'a> FilePart<'a> {
-    /// A file at `path` of which nothing but its bytes is known.
+    /// Returns a file at `path` of which nothing but its bytes is known.
     pub fn of(src: Src<'a>, path: &impl ToString) -> FilePart<'a> {
         let path = path.to_string().into_boxed_str();
         FilePart { src, name: None, title: None, context: None, citations: false, cache: None, path }

@@ -12,7 +12,7 @@ use crate::canonical::args::ArgText;
 pub(crate) use crate::canonical::cache::CachePoint;
 use crate::canonical::effort::Reasoning;
 use crate::canonical::ext::Ext;
-pub use crate::canonical::part::{FilePart, Foreign, ImagePart, Part, Src, TextPart};
+pub(crate) use crate::canonical::part::{FilePart, Foreign, ImagePart, Part, Src, TextPart};
 use crate::canonical::text::Text;
 use crate::canonical::tools::{Tool, ToolChoice};
 use crate::format::Format;
@@ -61,7 +61,7 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// A request with nothing in it, to be filled by a decoder.
+    /// Returns a request with nothing in it, to be filled by a decoder.
     pub fn new(from: Format) -> Request<'a> {
         Request {
             from,
@@ -87,16 +87,17 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The client's path to an item: `messages.3`, `input.3`. Empty for what the gateway made.
+    /// Returns the client's path to an item: `messages.3`, `input.3`. Empty for what the gateway
+    /// made.
     pub fn path(&self, item: &Item<'_>) -> String {
         let list = self.from.profile().request.conversation;
         if item.at == Item::MADE { String::new() } else { format!("{list}.{}", item.at) }
     }
 }
 
-/// Whether a system text is the block that Claude Code puts first and changes with each call. Its
-/// only reader is Anthropic; at any other provider it would renew the prompt cache each time, so
-/// decoders of Messages leave it out.
+/// Returns whether a system text is the block that Claude Code puts first and changes with each
+/// call. Its only reader is Anthropic; at any other provider it would renew the prompt cache each
+/// time, so decoders of Messages leave it out.
 pub(crate) fn is_billing_header(text: &Text<'_>) -> bool {
     text.as_bytes().starts_with(b"x-anthropic-billing-header:")
 }

@@ -51,7 +51,7 @@ impl<'a> Text<'a> {
         self.0.is_empty()
     }
 
-    /// The plain text. Half a surrogate pair becomes U+FFFD.
+    /// Returns the plain text. Half a surrogate pair becomes U+FFFD.
     pub fn unescape(&self) -> Cow<'_, str> {
         self.raw().unescape()
     }

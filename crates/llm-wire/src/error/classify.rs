@@ -104,7 +104,7 @@ const PROSE: &[(&str, Kind)] = &[
     ("exceeded your current quota", Kind::Billing),
 ];
 
-/// The kind that a status alone implies.
+/// Returns the kind that a status alone implies.
 pub fn kind_of_status(status: u16) -> Kind {
     match status {
         400 | 422 => Kind::InvalidRequest,
@@ -122,7 +122,7 @@ pub fn kind_of_status(status: u16) -> Kind {
     }
 }
 
-/// The kind of an error that was read. `status` is `None` inside a stream.
+/// Returns the kind of an error that was read. `status` is `None` inside a stream.
 pub fn kind(status: Option<u16>, read: &ReadError<'_>) -> Kind {
     let is = |raw: Option<RawStr<'_>>, word: &str| raw.is_some_and(|raw| raw.eq_str(word));
     let by_status = status.filter(|s| *s >= 400).map(kind_of_status);
@@ -200,7 +200,8 @@ const NO_MODEL_PROSE: &[&str] = &[
     "isn't a valid model",
 ];
 
-/// Whether a 400 means that the provider does not have the model. Hosts have no common word for it.
+/// Returns whether a 400 means that the provider does not have the model. Hosts have no common word
+/// for it.
 pub fn is_no_model(read: &ReadError<'_>) -> bool {
     let is_word = |raw: RawStr<'_>| NO_MODEL.iter().any(|word| raw.eq_str(word));
     if [read.r#type, read.code].into_iter().flatten().any(is_word) {
@@ -210,14 +211,14 @@ pub fn is_no_model(read: &ReadError<'_>) -> bool {
     prose.contains("model") && NO_MODEL_PROSE.iter().any(|words| prose.contains(words))
 }
 
-/// A status in the place of a code, as OpenRouter and Google write it.
+/// Returns a status in the place of a code, as OpenRouter and Google write it.
 fn numeric(code: Option<RawStr<'_>>) -> Option<Kind> {
     let status: u16 = std::str::from_utf8(code?.as_bytes()).ok()?.parse().ok()?;
     (400..600).contains(&status).then(|| kind_of_status(status))
 }
 
-/// The error to raise for an error of a provider. The message goes to the client; its `param` is in
-/// the provider's words and is kept for the log alone: see [`param`].
+/// Returns the error to raise for an error of a provider. The message goes to the client; its
+/// `param` is in the provider's words and is kept for the log alone: see [`param`].
 pub fn error(status: Option<u16>, read: &ReadError<'_>) -> Error {
     let kind = kind(status, read);
     let message: String = redacted(&read.message.unescape()).chars().take(MESSAGE_MAX).collect();
@@ -287,8 +288,9 @@ const PARAMS: &[(&str, &str)] = &[
     ("verbosity", "text.verbosity"),
 ];
 
-/// The field that a provider names, in the words of a client of another format. `None` for places
-/// inside a field, which the translation has moved, and towards Messages, whose errors name none.
+/// Returns the field that a provider names, in the words of a client of another format. `None` for
+/// places inside a field, which the translation has moved, and towards Messages, whose errors name
+/// none.
 pub fn param(client: Format, provider: Format, read: &ReadError<'_>) -> Option<&'static str> {
     let named = |name: &str| read.param.is_some_and(|param| param.eq_str(name));
     match (client, provider) {
@@ -310,9 +312,9 @@ const SECRETS: &[&str] = &[
 /// Shorter words are words of a language (`org-wide`).
 const SECRET_MIN: usize = 12;
 
-/// The message without keys and ids of accounts: they are those of the provider's row, and none of
-/// the client's business. Their first characters stay, so that whoever runs the gateway knows what
-/// is meant.
+/// Returns the message without keys and ids of accounts: they are those of the provider's row, and
+/// none of the client's business. Their first characters stay, so that whoever runs the gateway
+/// knows what is meant.
 fn redacted(message: &str) -> Cow<'_, str> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '*');
     let is_secret = |word: &str| {
@@ -342,8 +344,8 @@ fn redacted(message: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// The error behind a body of no known shape. A page of HTML is never shown, and
-/// of text only the beginning.
+/// Returns the error behind a body of no known shape. A page of HTML is never shown, and of text
+/// only the beginning.
 pub fn unreadable(status: u16, body: &[u8]) -> Error {
     const SHOWN: usize = 200;
     let text = String::from_utf8_lossy(body);
@@ -362,7 +364,7 @@ pub fn no_visible_output() -> Error {
     Error::upstream(Kind::Unsupported, note)
 }
 
-/// The error behind an `error` event whose data is plain text.
+/// Returns the error behind an `error` event whose data is plain text.
 pub fn plain(data: &[u8]) -> Error {
     let text = String::from_utf8_lossy(data);
     let text: String = redacted(&text).trim().chars().filter(|c| !c.is_control()).take(MESSAGE_MAX).collect();

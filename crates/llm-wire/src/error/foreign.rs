@@ -67,12 +67,12 @@ pub(crate) fn recognize<'a>(
     }
 }
 
-/// Whether the string under `key` begins with `start`.
+/// Returns whether the string under `key` begins with `start`.
 pub(crate) fn starts_with(value: RawValue<'_>, key: &str, start: &[u8]) -> bool {
     value.find(key).and_then(RawValue::as_str).is_some_and(|word| word.as_bytes().starts_with(start))
 }
 
-/// Whether the type of an object, or the name of an event, is that of an error: `error`,
+/// Returns whether the type of an object, or the name of an event, is that of an error: `error`,
 /// `server_error`, `ThrottlingException`. Other types that are not known may be tomorrow's events.
 pub(crate) fn names_error(kind: &[u8]) -> bool {
     let kind = kind.to_ascii_lowercase();
@@ -97,7 +97,7 @@ pub(crate) fn of_error(value: RawValue<'_>) -> Option<ReadError<'_>> {
     }
 }
 
-/// Whether a value under `error` is one: hosts write `false`, `""` and `[]` beside answers.
+/// Returns whether a value under `error` is one: hosts write `false`, `""` and `[]` beside answers.
 pub(crate) fn is_error(value: RawValue<'_>) -> bool {
     match value.kind() {
         RawKind::Null => false,
@@ -155,7 +155,7 @@ fn read(value: RawValue<'_>, depth: usize) -> Option<ReadError<'_>> {
     }
 }
 
-/// The first text among the members of an object, or in their lists.
+/// Returns the first text among the members of an object, or in their lists.
 fn first_text(value: RawValue<'_>) -> Option<ReadError<'_>> {
     let message = value.members().find_map(|(_, value, _)| {
         let first = value.elements().next().map_or(value, |(first, _)| first);
@@ -164,7 +164,7 @@ fn first_text(value: RawValue<'_>) -> Option<ReadError<'_>> {
     Some(ReadError { message, ..ReadError::default() })
 }
 
-/// A string, or a number as it is written.
+/// Returns a string, or a number as it is written.
 fn word(value: RawValue<'_>) -> Option<RawStr<'_>> {
     match value.kind() {
         RawKind::Number => Some(RawStr::new(value.bytes())),

@@ -40,7 +40,7 @@ impl<'a> ReadError<'a> {
     }
 }
 
-/// A string, or a number as it is written.
+/// Returns a string, or a number as it is written.
 fn text(value: RawValue<'_>) -> Option<RawStr<'_>> {
     match value.kind() {
         RawKind::Number => Some(RawStr::new(value.bytes())),

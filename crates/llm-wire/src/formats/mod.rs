@@ -19,7 +19,7 @@ impl Format {
         }
     }
 
-    /// The word for this format on the command line, in configuration and in metric labels.
+    /// Returns the word for this format on the command line, in configuration and in metric labels.
     pub fn name(self) -> &'static str {
         self.profile().name
     }
@@ -29,7 +29,7 @@ impl Format {
         self.profile().title
     }
 
-    /// The word that dashboards and logs of llm-proxy v1 know (`client_protocol`,
+    /// Returns the word that dashboards and logs of llm-proxy v1 know (`client_protocol`,
     /// `provider_protocol`).
     pub fn protocol(self) -> &'static str {
         self.profile().protocol

@@ -36,7 +36,7 @@ impl Nest {
         self.objects >>= 1;
     }
 
-    /// Whether the innermost is an object. Not so where nothing is open.
+    /// Returns whether the innermost is an object. Not so where nothing is open.
     #[inline]
     pub(super) fn is_object(&self) -> bool {
         self.objects & 1 == 1

@@ -59,7 +59,7 @@ impl<'a> RawStr<'a> {
         }
     }
 
-    /// Whether the text is `text`, decoding escapes only where they stand.
+    /// Returns whether the text is `text`, decoding escapes only where they stand.
     #[inline]
     pub fn eq_str(self, text: &str) -> bool {
         match self.0.len().cmp(&text.len()) {
@@ -97,8 +97,8 @@ impl<'a> RawStr<'a> {
         rest.is_empty()
     }
 
-    /// The text. Half a surrogate pair, a broken escape and invalid UTF-8 become U+FFFD; borrowed
-    /// if there is nothing to decode.
+    /// Returns the text. Half a surrogate pair, a broken escape and invalid UTF-8 become U+FFFD;
+    /// borrowed if there is nothing to decode.
     pub fn unescape(self) -> Cow<'a, str> {
         if !self.has_escapes() {
             return std::str::from_utf8(self.0).map_or_else(|_| String::from_utf8_lossy(self.0), Cow::Borrowed);
@@ -206,7 +206,7 @@ pub enum RawKind {
 }
 
 impl RawKind {
-    /// The word for error messages: "`stream` must be a boolean, not a string".
+    /// Returns the word for error messages: "`stream` must be a boolean, not a string".
     pub fn name(self) -> &'static str {
         match self {
             RawKind::Null => "null",
@@ -277,7 +277,7 @@ impl<'a> RawValue<'a> {
         Ok(RawValue::new(document.trim_ascii()))
     }
 
-    /// How many values inside a tape knows of.
+    /// Returns how many values inside a tape knows of.
     #[cfg(any(test, fuzzing, feature = "testing"))]
     pub(super) fn noted_inside(self) -> usize {
         self.nodes.len()
@@ -315,7 +315,7 @@ impl<'a> RawValue<'a> {
         Some(RawStr(self.bytes.strip_prefix(b"\"")?.strip_suffix(b"\"")?))
     }
 
-    /// Whether this is a string with that text.
+    /// Returns whether this is a string with that text.
     pub fn eq_str(self, text: &str) -> bool {
         self.as_str().is_some_and(|s| s.eq_str(text))
     }

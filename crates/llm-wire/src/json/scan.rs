@@ -135,7 +135,7 @@ pub(super) fn check_string_body(body: &[u8]) -> Result<(), ScanError> {
     }
 }
 
-/// Whether all bytes are ASCII, a word at a time.
+/// Returns whether all bytes are ASCII, a word at a time.
 #[inline]
 pub(crate) fn is_ascii(bytes: &[u8]) -> bool {
     let (words, rest) = bytes.as_chunks::<8>();
@@ -144,9 +144,9 @@ pub(crate) fn is_ascii(bytes: &[u8]) -> bool {
     any & 0x8080_8080_8080_8080 == 0 && last < 0x80
 }
 
-/// Whether all bytes are ASCII and none is a backslash: each is a character of its own then. Asks
-/// about 16 bytes at once, in a form that compilers turn into vector instructions; the last 16 may be
-/// asked about twice.
+/// Returns whether all bytes are ASCII and none is a backslash: each is a character of its own
+/// then. Asks about 16 bytes at once, in a form that compilers turn into vector instructions; the
+/// last 16 may be asked about twice.
 #[inline]
 pub(crate) fn is_ascii_without_escapes(bytes: &[u8]) -> bool {
     let is_other = |byte: u8| byte >= 0x80 || byte == b'\\';
@@ -157,7 +157,7 @@ pub(crate) fn is_ascii_without_escapes(bytes: &[u8]) -> bool {
     }
 }
 
-/// Whether a text is a string's body as it is: it has nothing that must be escaped.
+/// Returns whether a text is a string's body as it is: it has nothing that must be escaped.
 #[inline]
 pub(super) fn is_plain(text: &[u8]) -> bool {
     let marks = |word: &[u8; 8]| special_marks(u64::from_le_bytes(*word));
@@ -286,8 +286,8 @@ fn skip_number(buf: &[u8], start: usize) -> Result<usize, ScanError> {
     Ok(pos)
 }
 
-/// The position of the first quote, backslash or control character at or after `pos`, or the length
-/// of `buf`.
+/// Returns the position of the first quote, backslash or control character at or after `pos`, or
+/// the length of `buf`.
 ///
 /// Most bytes of a body stand inside strings, so this is the speed of everything above. Most
 /// strings are short, keys above all, and runs between escapes are too: the first 8 bytes are
@@ -355,8 +355,8 @@ fn is_special(b: u8) -> bool {
     (b ^ 2 < 0x21) | (b == b'\\')
 }
 
-/// The top bit of each byte of `word` that [`is_special`]. Exact up to the lowest one: what a
-/// subtraction borrows makes false marks in higher bytes alone (Mycroft's test for a zero byte).
+/// Returns the top bit of each byte of `word` that [`is_special`]. Exact up to the lowest one: what
+/// a subtraction borrows makes false marks in higher bytes alone (Mycroft's test for a zero byte).
 #[inline]
 fn special_marks(word: u64) -> u64 {
     const ONES: u64 = u64::MAX / 255;

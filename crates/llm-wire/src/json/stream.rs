@@ -148,8 +148,8 @@ impl Document {
         }
     }
 
-    /// Whether the closing bracket was seen. `false` at the end means that the answer was cut or is
-    /// not an object.
+    /// Returns whether the closing bracket was seen. `false` at the end means that the answer was
+    /// cut or is not an object.
     pub fn is_whole(&self) -> bool {
         self.state == State::Ended
     }
@@ -160,8 +160,8 @@ impl Document {
         self
     }
 
-    /// The captured value of `key`: present once it is complete, and valid JSON. Of a model that is
-    /// replaced, what it was.
+    /// Returns the captured value of `key`: present once it is complete, and valid JSON. Of a model
+    /// that is replaced, what it was.
     pub fn captured(&self, key: &str) -> Option<RawValue<'_>> {
         if self.replacement.is_some() && key == "model" {
             return (self.taking != Taking::Model).then(|| RawValue::parse(&self.model).ok()).flatten();

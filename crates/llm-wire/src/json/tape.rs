@@ -28,8 +28,8 @@ use super::scan::{self, Visit};
 /// A tape grown beyond this many nodes by one large document is given back at the next.
 const KEEP_NODES: usize = 4096;
 
-/// How many values a document of `len` bytes may have and still be noted: two and a half bytes of
-/// notes for each of its own. What is said in words, or has names, stays far below.
+/// Returns how many values a document of `len` bytes may have and still be noted: two and a half
+/// bytes of notes for each of its own. What is said in words, or has names, stays far below.
 fn most_nodes(len: usize) -> usize {
     match u32::try_from(len) {
         Ok(_) => len / 8 + 1024,
@@ -50,7 +50,7 @@ impl Tape {
         self.read_within(most_nodes(document.len()), document)
     }
 
-    /// How many values of the last document are noted, or were before there were too many.
+    /// Returns how many values of the last document are noted, or were before there were too many.
     #[cfg(any(test, fuzzing, feature = "testing"))]
     pub(super) fn noted(&self) -> usize {
         self.nodes.len()

@@ -22,8 +22,8 @@ pub fn elements(arr: &[u8]) -> Elements<'_> {
     Elements(Steps::Scan(Walk::new(arr, Open::Array)))
 }
 
-/// The value of `key` in an object; of several the last, as other readers do. `None` also where the
-/// object is broken before it.
+/// Returns the value of `key` in an object; of several the last, as other readers do. `None` also
+/// where the object is broken before it.
 pub fn find<'a>(obj: &'a [u8], key: &str) -> Option<RawValue<'a>> {
     RawValue::new(obj).find(key)
 }
@@ -51,7 +51,7 @@ impl<'a> RawValue<'a> {
         Elements::of(self.bytes(), self.nodes)
     }
 
-    /// The value of `key` in this object; of several the last, as other readers do.
+    /// Returns the value of `key` in this object; of several the last, as other readers do.
     pub fn find(self, key: &str) -> Option<RawValue<'a>> {
         self.members().last_named(key)
     }
@@ -88,7 +88,8 @@ impl<'a> Members<'a> {
         self.0.fault()
     }
 
-    /// The position of the walk; after the last member, the position behind the closing bracket.
+    /// Returns the position of the walk; after the last member, the position behind the closing
+    /// bracket.
     pub fn position(&self) -> usize {
         self.0.position()
     }
@@ -127,7 +128,8 @@ impl<'a> Elements<'a> {
         self.0.fault()
     }
 
-    /// The position of the walk; after the last element, the position behind the closing bracket.
+    /// Returns the position of the walk; after the last element, the position behind the closing
+    /// bracket.
     pub fn position(&self) -> usize {
         self.0.position()
     }

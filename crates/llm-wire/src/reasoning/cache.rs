@@ -26,8 +26,8 @@ pub struct Captured {
 }
 
 impl Captured {
-    /// Whether answers of this plan are remembered: the other formats have a place of their own for
-    /// sealed state.
+    /// Returns whether answers of this plan are remembered: the other formats have a place of their
+    /// own for sealed state.
     pub fn is_wanted(plan: &Plan) -> bool {
         let has_place = |format: Format| format.profile().response.has_opaque_reasoning;
         !has_place(plan.client) && has_place(plan.provider)

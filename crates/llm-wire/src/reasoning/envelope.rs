@@ -185,8 +185,8 @@ impl Envelope<'_> {
     }
 }
 
-/// Whether an opaque string of a client's history is an envelope at all, whole or broken. What is
-/// not is a vendor's own.
+/// Returns whether an opaque string of a client's history is an envelope at all, whole or broken.
+/// What is not is a vendor's own.
 pub fn looks_like(opaque: RawStr<'_>) -> bool {
     opaque.as_bytes().starts_with(PREFIX.as_bytes())
 }
@@ -221,9 +221,9 @@ pub fn parse(opaque: RawStr<'_>) -> Option<Envelope<'static>> {
     })
 }
 
-/// The byte ranges of the strings in `body` that begin with an envelope, quotes excluded, in order.
-/// One search over the body: for nearly all requests that is the whole cost of the guard on bypass
-/// routes.
+/// Returns the byte ranges of the strings in `body` that begin with an envelope, quotes excluded,
+/// in order. One search over the body: for nearly all requests that is the whole cost of the guard
+/// on bypass routes.
 pub fn find(body: &[u8]) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
     /// Building a searcher costs as much as a search.
     static FINDER: LazyLock<memchr::memmem::Finder<'static>> = LazyLock::new(|| memchr::memmem::Finder::new(PREFIX));

@@ -19,7 +19,7 @@ use crate::reasoning::envelope::{Envelope, Family, Seal};
 use crate::target::plan::{Policy, Target};
 use crate::target::quirks::Quirk;
 
-/// The reasoning item behind an opaque string of a client (M `signature` or `data`, R
+/// Returns the reasoning item behind an opaque string of a client (M `signature` or `data`, R
 /// `encrypted_content`, C `reasoning_details[].signature|data`).
 ///
 /// An envelope restores the provider's item: its id, its exact text, its sealed bytes. Another
@@ -42,7 +42,7 @@ pub(crate) fn opaque_of<'a>(
     envelope::parse(opaque).map(restored).unwrap_or_default()
 }
 
-/// The provider's own item.
+/// Returns the provider's own item.
 pub(crate) fn restored(envelope: Envelope<'_>) -> ReasoningItem<'_> {
     let Envelope { family, scope, seal, id, text, sealed } = envelope;
     let parts = match text.is_empty() {
@@ -101,10 +101,11 @@ pub(crate) fn disposition(
     if policy.foreign_reasoning_as_text && has_text { Disposition::AsText } else { Disposition::Drop }
 }
 
-/// Whether the tool loop that the request continues lost its thinking: the assistant turn before
-/// the last results holds calls but no reasoning that the target can read. Manual thinking would be
-/// refused then (`thinking_lost` of [`Circumstances`](crate::canonical::effort::Circumstances)); a
-/// request that asks for none has lost nothing.
+/// Returns whether the tool loop that the request continues lost its thinking: the assistant turn
+/// before the last results holds calls but no reasoning that the target can read. Manual thinking
+/// would be refused then (`thinking_lost` of
+/// [`Circumstances`](crate::canonical::effort::Circumstances)); a request that asks for none has
+/// lost nothing.
 pub(crate) fn thinking_lost(request: &Request<'_>, target: &Target<'_>, policy: &Policy) -> bool {
     if matches!(request.reasoning.mode, Mode::Unset | Mode::Off) || !ends_in_tool_loop(&request.items) {
         return false;
@@ -127,8 +128,8 @@ fn ends_in_tool_loop(items: &[Item<'_>]) -> bool {
     matches!(last.map(|item| &item.kind), Some(ItemKind::Result(_)))
 }
 
-/// What a block or item of another format is entered as when it is left out; `None` for one whose
-/// loss would change the meaning, which must be refused.
+/// Returns what a block or item of another format is entered as when it is left out; `None` for one
+/// whose loss would change the meaning, which must be refused.
 ///
 /// What a tool did at its vendor may go, since the answer that used it is in the text. So may
 /// the news that a deferred tool can be used from here on: tools are loaded from the start where

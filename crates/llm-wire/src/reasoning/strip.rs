@@ -32,7 +32,7 @@ pub fn cut(format: Format, body: &[u8], splice: &mut Splice) -> bool {
     *splice != before
 }
 
-/// The position of `part`, a piece of `body`, in it.
+/// Returns the position of `part`, a piece of `body`, in it.
 fn at(body: &[u8], part: RawValue<'_>) -> Range<usize> {
     let start = part.bytes().as_ptr() as usize - body.as_ptr() as usize;
     start..start + part.bytes().len()

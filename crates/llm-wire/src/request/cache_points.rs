@@ -52,8 +52,8 @@ pub(crate) fn name_lost(
     if named { Ok(()) } else { ledger.drop(Loss::CacheControl) }
 }
 
-/// The breakpoints of a body, in the order in which encoders write them: the system prompt, tools,
-/// the conversation.
+/// Returns the breakpoints of a body, in the order in which encoders write them: the system prompt,
+/// tools, the conversation.
 fn points(from: Format, body: RawValue<'_>) -> Vec<(On, String)> {
     let mut walk = Walk { out: Vec::new() };
     let list = |key: &str| body.find(key).into_iter().flat_map(RawValue::elements).map(|(value, _)| value).enumerate();

@@ -68,7 +68,7 @@ pub(crate) fn parse(url: RawStr<'_>) -> Option<DataUrl<'_>> {
     Some(DataUrl { media: media_of(declared, body), payload: Payload::Base64(body) })
 }
 
-/// The media type of a base64 payload: as declared, or recognized by its first bytes if the
+/// Returns the media type of a base64 payload: as declared, or recognized by its first bytes if the
 /// declaration is not specific.
 pub(crate) fn media_of(declared: &str, payload: RawStr<'_>) -> Cow<'static, str> {
     let declared = normal(declared);
@@ -80,8 +80,8 @@ pub(crate) fn media_of(declared: &str, payload: RawStr<'_>) -> Cow<'static, str>
     Cow::Borrowed(sniff(payload).unwrap_or(UNKNOWN))
 }
 
-/// The media type that the suffix of a file name means. `None` if it means none that a provider
-/// takes.
+/// Returns the media type that the suffix of a file name means. `None` if it means none that a
+/// provider takes.
 pub(crate) fn media_by_name(name: &str) -> Option<&'static str> {
     let (_, end) = name.rsplit_once('.')?;
     Some(match end.to_ascii_lowercase().as_str() {
@@ -95,7 +95,7 @@ pub(crate) fn media_by_name(name: &str) -> Option<&'static str> {
     })
 }
 
-/// A file's source with the type that its name implies, where it has none itself.
+/// Returns a file's source with the type that its name implies, where it has none itself.
 pub(crate) fn named<'a>(src: Src<'a>, name: Option<&Text<'_>>) -> Src<'a> {
     let by_name = name.and_then(|name| media_by_name(&name.unescape()));
     match (src, by_name) {
@@ -106,8 +106,8 @@ pub(crate) fn named<'a>(src: Src<'a>, name: Option<&Text<'_>>) -> Src<'a> {
     }
 }
 
-/// Whether a source in the place of an image is a document: a PDF, by its type or by the end of its
-/// URL's path, or text.
+/// Returns whether a source in the place of an image is a document: a PDF, by its type or by the
+/// end of its URL's path, or text.
 pub(crate) fn is_document(src: &Src<'_>) -> bool {
     match src {
         Src::Base64 { media, .. } => media == "application/pdf" || media.starts_with("text/"),
@@ -151,7 +151,7 @@ fn normal(media: &str) -> Cow<'static, str> {
     }
 }
 
-/// The media type that the first bytes of a base64 payload tell.
+/// Returns the media type that the first bytes of a base64 payload tell.
 pub(crate) fn sniff(payload: RawStr<'_>) -> Option<&'static str> {
     // 24 characters give 18 bytes, more than any signature below needs.
     let prefix: Vec<u8> = payload.as_bytes().iter().copied().filter(|b| *b != b'\\').take(24).collect();
@@ -171,7 +171,7 @@ pub(crate) fn sniff(payload: RawStr<'_>) -> Option<&'static str> {
     }
 }
 
-/// Whether Messages takes images of this type.
+/// Returns whether Messages takes images of this type.
 pub(crate) fn is_messages_image(media: &str) -> bool {
     matches!(media, "image/jpeg" | "image/png" | "image/gif" | "image/webp")
 }

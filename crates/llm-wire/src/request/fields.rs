@@ -178,7 +178,7 @@ fields! {
     }
 }
 
-/// The row of a field. Nested fields with a rule of their own are named with their path.
+/// Returns the row of a field. Nested fields with a rule of their own are named with their path.
 pub(crate) fn rule(format: Format, name: &str) -> Option<Rule> {
     FIELDS.iter().find(|f| f.format == format && f.name == name).map(|f| f.rule)
 }
@@ -201,7 +201,7 @@ pub(crate) fn write_ext(request: &Request<'_>, parent: &str, native: bool, o: &m
     }
 }
 
-/// Whether [`write_ext`] has something to write under `parent`.
+/// Returns whether [`write_ext`] has something to write under `parent`.
 pub(crate) fn has_ext(request: &Request<'_>, parent: &str, to: Format) -> bool {
     request.from == to && request.ext.fields.iter().any(|extra| extra.parent == parent && !extra.raw.is_null())
 }

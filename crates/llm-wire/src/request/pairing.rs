@@ -120,8 +120,8 @@ impl<'i> OpenCalls<'i> {
         }
     }
 
-    /// The call that a result of this id answers. It is open no longer. `custom` is the kind of
-    /// the call, where the result names it.
+    /// Returns the call that a result of this id answers. It is open no longer. `custom` is the
+    /// kind of the call, where the result names it.
     fn take(&mut self, id: &str, custom: Option<bool>, found: &[Match]) -> Option<usize> {
         let own = self.by_id.get_mut(id).and_then(|turns| OpenTurn::take(turns, custom, found));
         match own {
@@ -130,7 +130,7 @@ impl<'i> OpenCalls<'i> {
         }
     }
 
-    /// Whether there was a call of this id.
+    /// Returns whether there was a call of this id.
     fn contains(&self, id: &str) -> bool {
         self.by_id.contains_key(id)
     }
@@ -168,8 +168,8 @@ struct CallIds {
 }
 
 impl CallIds {
-    /// The new id of a call whose own is taken: the id with the first free number behind it. It
-    /// depends on the calls before it alone.
+    /// Returns the new id of a call whose own is taken: the id with the first free number behind
+    /// it. It depends on the calls before it alone.
     fn rename(&mut self, id: &str) -> Option<String> {
         if self.used.insert(id.to_owned()) {
             return None;

@@ -287,7 +287,8 @@ fn fit<'a>(id: &Text<'a>, prefix: &str) -> Text<'a> {
     }
 }
 
-/// The session in the user id of Claude Code: `…_session_<uuid>`, or JSON with `session_id`.
+/// Returns the session in the user id of Claude Code: `…_session_<uuid>`, or JSON with
+/// `session_id`.
 fn session_of(user_id: &Text<'_>) -> Option<Text<'static>> {
     let plain = user_id.unescape();
     if plain.starts_with('{') {

@@ -51,7 +51,8 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-/// The body as an object: checked as a whole, so that everything found in it later is valid JSON.
+/// Returns the body as an object: checked as a whole, so that everything found in it later is valid
+/// JSON.
 pub(crate) fn body<'a>(tape: &'a mut Tape, body: &'a [u8]) -> Result<RawValue<'a>, Error> {
     let value = tape
         .read(body)
@@ -102,7 +103,7 @@ pub(crate) fn object<'a>(value: RawValue<'a>, path: &Path<'_>) -> Result<RawValu
     if value.is_object() { Ok(value) } else { Err(wrong_type(path, "an object", value)) }
 }
 
-/// The elements of an array.
+/// Returns the elements of an array.
 pub(crate) fn array<'a>(
     value: RawValue<'a>,
     path: &Path<'_>,
@@ -113,7 +114,7 @@ pub(crate) fn array<'a>(
     }
 }
 
-/// A member that must be there and not `null`.
+/// Returns a member that must be there and not `null`.
 pub(crate) fn required<'a>(object: RawValue<'a>, key: &str, path: &Path<'_>) -> Result<RawValue<'a>, Error> {
     object.find(key).and_then(some).ok_or_else(|| {
         Error::client(Kind::InvalidRequest, format!("`{path}.{key}` is required")).param(format!("{path}.{key}"))
@@ -190,7 +191,7 @@ pub(crate) fn not_portable(path: &str) -> Error {
     unsupported_content(&path, what, "send the file itself").code("file_id_not_portable")
 }
 
-/// The path of a part, which parts made here do not have, else that of what holds it.
+/// Returns the path of a part, which parts made here do not have, else that of what holds it.
 pub(crate) fn nearest<'p>(own: &'p str, holder: &'p str) -> &'p str {
     if own.is_empty() { holder } else { own }
 }

@@ -110,7 +110,7 @@ impl Writer {
     }
 }
 
-/// Whether the schema describes objects, and so has to be closed.
+/// Returns whether the schema describes objects, and so has to be closed.
 fn is_object_schema(schema: RawValue<'_>) -> bool {
     let named = |value: RawValue<'_>| value.as_str().is_some_and(|word| word.eq_str("object"));
     match schema.find("type") {
@@ -164,10 +164,10 @@ const NOT_STRICT: &[&str] = &[
     "default",
 ];
 
-/// Whether a schema may be sent with `strict: true` to OpenAI: every object is closed, requires all
-/// its properties, and no keyword outside the strict part is used. Making optional properties
-/// mandatory would change what is asked for, so a schema that does not qualify is sent with
-/// `strict: false` and unchanged.
+/// Returns whether a schema may be sent with `strict: true` to OpenAI: every object is closed,
+/// requires all its properties, and no keyword outside the strict part is used. Making optional
+/// properties mandatory would change what is asked for, so a schema that does not qualify is sent
+/// with `strict: false` and unchanged.
 pub(crate) fn is_openai_strict(schema: RawValue<'_>) -> bool {
     schema.is_object() && schema.find("anyOf").is_none() && is_object_schema(schema) && strict(schema)
 }
@@ -211,15 +211,15 @@ fn strict(schema: RawValue<'_>) -> bool {
     closed && properties.is_none_or(|all| all.members().all(|(key, ..)| required.contains(&key.unescape())))
 }
 
-/// Whether the root of a tool's schema describes an object, as Messages demands: `type: object`, or
-/// no `type` at all.
+/// Returns whether the root of a tool's schema describes an object, as Messages demands: `type:
+/// object`, or no `type` at all.
 pub(crate) fn has_object_root(schema: RawValue<'_>) -> bool {
     schema.is_object() && schema.find("type").is_none_or(|kind| kind.is_null() || is_object_schema(schema))
 }
 
-/// The root of a tool's schema without what every vendor refuses and clients send all the same:
-/// `type` as a list with `object` in it or `null`, `properties` as `null` or as the `[]` that an
-/// empty map is in PHP, and `required: null`. `None` if it may stay as it is.
+/// Returns the root of a tool's schema without what every vendor refuses and clients send all the
+/// same: `type` as a list with `object` in it or `null`, `properties` as `null` or as the `[]` that
+/// an empty map is in PHP, and `required: null`. `None` if it may stay as it is.
 pub(crate) fn tidy_root(schema: RawValue<'_>) -> Option<Vec<u8>> {
     if !schema.is_object() {
         return None;
@@ -248,7 +248,7 @@ pub(crate) fn tidy_root(schema: RawValue<'_>) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// The schema with `type: object`. It must be an object without a type.
+/// Returns the schema with `type: object`. It must be an object without a type.
 pub(crate) fn typed(schema: RawValue<'_>) -> Vec<u8> {
     let mut out = br#"{"type":"object""#.to_vec();
     let inner = &schema.bytes()[1..];
@@ -259,9 +259,9 @@ pub(crate) fn typed(schema: RawValue<'_>) -> Vec<u8> {
     out
 }
 
-/// The schema of a function with what OpenAI demands of its root: `type: object`, where it has no
-/// type and is no choice of schemas ("schema must be a JSON Schema of 'type: \"object\"'"), and
-/// `properties` ("object schema missing properties"). `None` if it may stay as it is.
+/// Returns the schema of a function with what OpenAI demands of its root: `type: object`, where it
+/// has no type and is no choice of schemas ("schema must be a JSON Schema of 'type: \"object\"'"),
+/// and `properties` ("object schema missing properties"). `None` if it may stay as it is.
 pub(crate) fn with_properties(schema: RawValue<'_>) -> Option<Vec<u8>> {
     const CHOICES: &[&str] = &["anyOf", "oneOf", "allOf", "$ref", "enum", "const", "not"];
     // `{}` is taken as it is.

@@ -51,8 +51,8 @@ pub(crate) struct Circumstances {
     pub thinking_lost: bool,
 }
 
-/// What the client asks for where the request alone has settings: the last effort of a turn of its
-/// own replaces that of the request. Strict mode makes that an error.
+/// Returns what the client asks for where the request alone has settings: the last effort of a turn
+/// of its own replaces that of the request. Strict mode makes that an error.
 pub(crate) fn requested(request: &Request<'_>, ledger: &mut Ledger) -> Result<Reasoning, Error> {
     let config = request.items.iter().rev().find_map(|item| match &item.kind {
         ItemKind::Message(message) => message.config,

@@ -30,7 +30,8 @@ pub(crate) struct Turn<'t, 'a> {
 }
 
 impl<'t, 'a> Turn<'t, 'a> {
-    /// The results at the head of a user turn, and the rest. After [`pair`] there are no others.
+    /// Returns the results at the head of a user turn, and the rest. After [`pair`] there are no
+    /// others.
     pub(crate) fn split_results(self) -> (&'t [Item<'a>], &'t [Item<'a>]) {
         let end = self.items.iter().position(|item| !matches!(item.kind, ItemKind::Result(_)));
         self.items.split_at(end.unwrap_or(self.items.len()))
@@ -95,7 +96,7 @@ pub(crate) fn prefill(
     Err(Error::client(Kind::Unsupported, note).param(path).code("prefill_unsupported"))
 }
 
-/// The instruction that stands for a prefill ([`Prefill::Hint`]). `None` for words that say
+/// Returns the instruction that stands for a prefill ([`Prefill::Hint`]). `None` for words that say
 /// nothing.
 pub(crate) fn hint<'a>(message: &Message<'a>) -> Option<Text<'a>> {
     let text = Text::join(&message_texts(message), "").trim_end();
@@ -103,7 +104,7 @@ pub(crate) fn hint<'a>(message: &Message<'a>) -> Option<Text<'a>> {
     (!text.is_blank()).then(|| Text::join(&[order, text], ""))
 }
 
-/// The texts of a message, refusals among them.
+/// Returns the texts of a message, refusals among them.
 pub(crate) fn message_texts<'a>(message: &Message<'a>) -> Vec<Text<'a>> {
     let text = |part: &Part<'a>| match part {
         Part::Text(part) => Some(part.text.clone()),
@@ -113,8 +114,8 @@ pub(crate) fn message_texts<'a>(message: &Message<'a>) -> Vec<Text<'a>> {
     message.parts.iter().filter_map(text).collect()
 }
 
-/// The text of a result's parts, for targets that take text alone: texts joined by line ends, other
-/// parts left to the caller.
+/// Returns the text of a result's parts, for targets that take text alone: texts joined by line
+/// ends, other parts left to the caller.
 pub(crate) fn result_text<'a>(result: &ToolResult<'a>) -> Text<'a> {
     let texts: Vec<Text<'a>> = result.parts.iter().filter_map(part_text).collect();
     Text::join(&texts, "\n")
@@ -140,7 +141,7 @@ pub(crate) fn search_text<'a>(part: &Part<'a>) -> Text<'a> {
     Text::join(&head, "")
 }
 
-/// An id as it is sent to a target with this rule; counts a replacement.
+/// Returns an id as it is sent to a target with this rule; counts a replacement.
 pub(crate) fn sent_id<'t>(rule: crate::target::tool_names::IdRule, id: &'t Text<'_>, ledger: &mut Ledger) -> Text<'t> {
     let plain = id.unescape();
     match crate::target::tool_names::call_id(rule, &plain) {

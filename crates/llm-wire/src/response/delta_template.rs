@@ -134,7 +134,7 @@ impl DeltaTemplate {
         DeltaTemplate { state: State::Off, ..DeltaTemplate::new(Format::Messages, Quirks::default()) }
     }
 
-    /// The event of a frame, if it differs from the one before in its text alone.
+    /// Returns the event of a frame, if it differs from the one before in its text alone.
     pub(crate) fn read<'a>(&self, frame: &Frame<'a>) -> Option<Event<'a>> {
         let State::Confirmed(delta) = self.state else { return None };
         let text = frame.data.strip_prefix(&self.before[..])?.strip_suffix(&self.after[..])?;
@@ -147,9 +147,9 @@ impl DeltaTemplate {
         Some(delta.with(RawStr::parse(text).ok()?))
     }
 
-    /// The event at the start of `input`, and its length, blank line included, if it is one whose
-    /// frame [`DeltaTemplate::read`] knows, written in the usual way: a line with its name if it
-    /// has one, a line with its data, LF at the end of each. `input` begins an event.
+    /// Returns the event at the start of `input`, and its length, blank line included, if it is one
+    /// whose frame [`DeltaTemplate::read`] knows, written in the usual way: a line with its name if
+    /// it has one, a line with its data, LF at the end of each. `input` begins an event.
     pub(crate) fn read_event<'a>(&self, input: &'a [u8]) -> Option<(Event<'a>, usize)> {
         let State::Confirmed(delta) = self.state else { return None };
         if self.event_after.is_empty() {

@@ -47,8 +47,8 @@ impl Ended {
         Ended { reason, stop: None, category: None, explanation: None }
     }
 
-    /// Whether a later reason says more than the one that is held, if there is one: hosts write
-    /// `stop` where they mean nothing by it.
+    /// Returns whether a later reason says more than the one that is held, if there is one: hosts
+    /// write `stop` where they mean nothing by it.
     pub(crate) fn says_more(held: Option<&Ended>, later: &Finish<'_>) -> bool {
         held.is_none_or(|held| held.reason == Reason::End) && later.reason != Reason::End
     }
@@ -197,12 +197,12 @@ impl Answer {
         }
     }
 
-    /// Why the answer ended; the neutral reason if there was none.
+    /// Returns why the answer ended; the neutral reason if there was none.
     pub(crate) fn ended(&self) -> Ended {
         self.finish.clone().unwrap_or_else(|| Ended::of(Reason::End))
     }
 
-    /// Whether the client has a tool to run.
+    /// Returns whether the client has a tool to run.
     pub(crate) fn has_calls(&self) -> bool {
         self.items.iter().any(|item| matches!(item.kind, AnswerKind::Tool { .. }))
     }

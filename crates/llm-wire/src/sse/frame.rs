@@ -92,7 +92,7 @@ impl Default for Framer {
 }
 
 impl Framer {
-    /// A framer for one stream; `limit` is the size of an event in bytes.
+    /// Returns a framer for one stream; `limit` is the size of an event in bytes.
     pub fn new(limit: usize) -> Framer {
         let block = Parse { bom_may_come: true, ..Parse::default() };
         Framer { limit, carry: Vec::new(), spent: false, block, joined: Vec::new() }
@@ -149,8 +149,8 @@ impl Framer {
         Some(self.block.hand_out(&self.carry, &self.joined))
     }
 
-    /// How many bytes of an unfinished block are held. 0 means that the input is between two
-    /// events.
+    /// Returns how many bytes of an unfinished block are held. 0 means that the input is between
+    /// two events.
     pub fn pending(&self) -> usize {
         if self.spent { 0 } else { self.carry.len() }
     }
@@ -311,7 +311,7 @@ impl Parse {
     }
 }
 
-/// The value of a line, if it is the field `name`.
+/// Returns the value of a line, if it is the field `name`.
 #[inline]
 fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     match line.strip_prefix(name)? {

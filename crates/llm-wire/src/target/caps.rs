@@ -190,15 +190,15 @@ impl Caps {
         cache_points: false,
     };
 
-    /// Whether a Chat request for this model has to go to the vendor's Responses endpoint: it has
-    /// function tools and would think. With an absent effort that is so for models that think by
-    /// default.
+    /// Returns whether a Chat request for this model has to go to the vendor's Responses endpoint:
+    /// it has function tools and would think. With an absent effort that is so for models that
+    /// think by default.
     pub fn needs_responses(&self, has_tools: bool, effort: Option<Effort>) -> bool {
         let thinks = effort.map_or(self.thinks_by_default, |effort| effort != Effort::None);
         !self.chat || (has_tools && thinks && !self.tools_with_effort_on_chat)
     }
 
-    /// Whether the model can be reached in this format.
+    /// Returns whether the model can be reached in this format.
     pub fn supports(&self, format: Format) -> bool {
         match format {
             Format::Chat => self.chat,

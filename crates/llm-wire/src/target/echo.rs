@@ -13,7 +13,7 @@ pub struct Echo {
 /// `(field, the value in the response if the request has none)`, in the order in which the
 /// SDK's type lists them. `store` and `previous_response_id` are not echoed: this gateway keeps
 /// nothing, and reports that.
-pub const ECHOED: &[(&str, &[u8])] = &[
+const ECHOED: &[(&str, &[u8])] = &[
     ("background", b"false"),
     ("frequency_penalty", b"0.0"),
     ("instructions", b"null"),
@@ -49,7 +49,7 @@ impl Echo {
         Echo { fields }
     }
 
-    /// The client's value, or the default of the field. `null` for a name that is not in
+    /// Returns the client's value, or the default of the field. `null` for a name that is not in
     /// [`ECHOED`].
     pub fn get(&self, name: &str) -> RawValue<'_> {
         let own = self.fields.iter().find(|(key, _)| *key == name).map(|(_, raw)| raw.as_ref());
@@ -99,7 +99,7 @@ fn completed<'a>(name: &str, value: RawValue<'a>) -> Cow<'a, [u8]> {
     }
 }
 
-/// An object with those of `members` that it lacks, at its end. Other values stay.
+/// Returns an object with those of `members` that it lacks, at its end. Other values stay.
 fn with_members<'a>(value: RawValue<'a>, members: &[(&str, &[u8])]) -> Cow<'a, [u8]> {
     let missing = |(name, _): &&(&str, &[u8])| value.find(name).is_none();
     if !value.is_object() || !members.iter().any(|member| missing(&member)) {
@@ -115,7 +115,7 @@ fn with_members<'a>(value: RawValue<'a>, members: &[(&str, &[u8])]) -> Cow<'a, [
 
 /// JSON without line breaks, which would end an event in the midst of its data. They can stand
 /// between values alone.
-pub fn one_line(json: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn one_line(json: &[u8]) -> Cow<'_, [u8]> {
     match memchr::memchr2(b'\n', b'\r', json) {
         None => Cow::Borrowed(json),
         Some(_) => Cow::Owned(json.iter().map(|b| if matches!(b, b'\n' | b'\r') { b' ' } else { *b }).collect()),

@@ -182,7 +182,7 @@ impl Rule {
     }
 }
 
-/// A bit for each word; all bits if there is no word.
+/// Returns a bit for each word; all bits if there is no word.
 fn bits(member: &str, words: &[String], parse: impl Fn(&str) -> Option<u32>) -> Result<u32, String> {
     if words.is_empty() {
         return Ok(u32::MAX);
@@ -234,7 +234,7 @@ impl<'a> Name<'a> {
     }
 }
 
-/// The version at the beginning of `5.2-codex`; that of `4o` is 4.
+/// Returns the version at the beginning of `5.2-codex`; that of `4o` is 4.
 fn leading_version(text: &str) -> Option<Version> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     version(&text[..end])

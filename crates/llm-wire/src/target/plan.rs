@@ -37,9 +37,9 @@ pub struct Target<'c> {
 }
 
 impl<'c> Target<'c> {
-    /// A target with what is known of its host and model. `account` is the id of the provider's
-    /// row; `overrides` and the words for quirks come from its `provider_params`; the words are
-    /// applied by the caller ([`Quirks::apply`]).
+    /// Returns a target with what is known of its host and model. `account` is the id of the
+    /// provider's row; `overrides` and the words for quirks come from its `provider_params`; the
+    /// words are applied by the caller ([`Quirks::apply`]).
     pub fn new(format: Format, host: Host, model: &'c str, account: &str, overrides: &Overrides) -> Target<'c> {
         Target {
             format,
@@ -236,7 +236,7 @@ impl Plan {
     }
 }
 
-/// Whether a Chat request has `functions` and no `tools`.
+/// Returns whether a Chat request has `functions` and no `tools`.
 fn has_functions(body: RawValue<'_>) -> bool {
     let (mut functions, mut tools) = (false, false);
     for (key, value, _) in body.members().filter(|(_, value, _)| !value.is_null()) {
@@ -284,13 +284,13 @@ impl Reply {
         *slot = slot.saturating_add(1);
     }
 
-    /// The id of the whole answer with the prefix of the client's format.
+    /// Returns the id of the whole answer with the prefix of the client's format.
     pub fn answer_id(&self) -> String {
         let prefix = self.plan.client.profile().response.id_prefix;
         format!("{prefix}{}", String::from_utf8_lossy(&self.id))
     }
 
-    /// A fresh id such as `call_…`, `fc_…`, `rs_…`.
+    /// Returns a fresh id such as `call_…`, `fc_…`, `rs_…`.
     pub fn fresh(&mut self, prefix: &str) -> String {
         format!("{prefix}{}", String::from_utf8_lossy(&self.stamps.id()))
     }

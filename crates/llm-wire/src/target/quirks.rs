@@ -95,8 +95,8 @@ const HOSTS: &[(&str, Host)] = &[
 ];
 
 impl Host {
-    /// The vendor behind the authority (`host` or `host:port`) of a base URL. Ports matter for
-    /// Ollama alone, whose default port nothing else uses.
+    /// Returns the vendor behind the authority (`host` or `host:port`) of a base URL. Ports matter
+    /// for Ollama alone, whose default port nothing else uses.
     pub fn of(authority: &str) -> Host {
         let authority = authority.to_ascii_lowercase();
         let name = match authority.rsplit_once(':') {
@@ -133,7 +133,7 @@ macro_rules! quirks {
                 match self { $( Quirk::$name => $label, )* }
             }
 
-            /// What it means, for the reference.
+            /// Returns what it means, for the reference.
             pub fn description(self) -> &'static str {
                 match self { $( Quirk::$name => $why, )* }
             }
@@ -222,7 +222,7 @@ impl Quirks {
         Quirk::ALL.iter().copied().filter(move |q| self.has(*q))
     }
 
-    /// The built-in set of a host.
+    /// Returns the built-in set of a host.
     pub fn of_host(host: Host) -> Quirks {
         // What every imitator of Chat Completions has in common: plain strings, `system` instead of
         // `developer`, no `strict`.

@@ -103,7 +103,7 @@ pub(crate) fn tool_name<'n>(rule: NameRule, namespace: Option<&str>, name: &'n s
     Cow::Owned(out)
 }
 
-/// The call id to send for `id` (plain text, unescaped). Borrowed when it may stay.
+/// Returns the call id to send for `id` (plain text, unescaped). Borrowed when it may stay.
 pub(crate) fn call_id(rule: IdRule, id: &str) -> Cow<'_, str> {
     if rule.takes(id) {
         return Cow::Borrowed(id);
@@ -134,8 +134,8 @@ fn digits(bytes: &[u8], alphabet: &[u8], count: usize) -> String {
     out
 }
 
-/// A user id or cache key within `max` bytes: itself, else `prefix` and a hash. Stable, never
-/// random.
+/// Returns a user id or cache key within `max` bytes: itself, else `prefix` and a hash. Stable,
+/// never random.
 pub(crate) fn bounded<'i>(id: &'i str, max: usize, prefix: &str) -> Cow<'i, str> {
     if id.len() <= max {
         return Cow::Borrowed(id);
@@ -195,8 +195,8 @@ impl ToolTable {
         fresh
     }
 
-    /// The tool that the provider calls `sent`. `None` for a name the model made up: it goes to the
-    /// client as it is.
+    /// Returns the tool that the provider calls `sent`. `None` for a name the model made up: it
+    /// goes to the client as it is.
     pub fn find(&self, sent: &str) -> Option<&ToolEntry> {
         self.entries.get(*self.by_name.get(sent)?)
     }

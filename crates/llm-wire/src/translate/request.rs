@@ -82,7 +82,7 @@ fn has_messages(request: &Request<'_>) -> Result<(), Error> {
     Err(reader::invalid(&request.from.profile().request.conversation, "must hold at least one message"))
 }
 
-/// The canonical request behind a body.
+/// Returns the canonical request behind a body.
 pub fn decode<'a>(from: Format, body: RawValue<'a>, ledger: &mut Ledger) -> Result<Request<'a>, Error> {
     match from {
         Format::Chat => chat::request::decode(body, ledger),

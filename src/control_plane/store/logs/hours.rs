@@ -91,7 +91,7 @@ pub(in crate::control_plane::store) fn sums(table: &Table, rows: &[Vec<Value>]) 
     sums
 }
 
-/// The first second of the hour of a moment in microseconds.
+/// Returns the first second of the hour of a moment in microseconds.
 pub(in crate::control_plane::store) fn hour_of(micros: i64) -> i64 {
     micros.div_euclid(HOUR) * 3600
 }
@@ -115,7 +115,7 @@ fn of_row(row: &RequestRow, mut add: impl FnMut(Sum, i64)) {
     }
 }
 
-/// The upper bound of the class of a duration.
+/// Returns the upper bound of the class of a duration.
 fn bound(ms: i64) -> i64 {
     DURATION_BOUNDS.iter().copied().find(|bound| ms <= *bound).unwrap_or(i64::MAX)
 }

@@ -173,7 +173,7 @@ fn compare(name: &str, columns: &[(&str, &[&str], bool)], table: &BTreeMap<Strin
     }
 }
 
-/// The tables of the session's current schema.
+/// Returns the tables of the session's current schema.
 pub(super) async fn tables(client: &(impl GenericClient + Sync)) -> Result<Tables, tokio_postgres::Error> {
     const SQL: &str = "SELECT c.relname::text, a.attname::text, t.typname::text, \
              a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' \
@@ -193,7 +193,7 @@ pub(super) async fn tables(client: &(impl GenericClient + Sync)) -> Result<Table
     Ok(tables)
 }
 
-/// The steps that a schema with `llm_proxy_migrations` has seen.
+/// Returns the steps that a schema with `llm_proxy_migrations` has seen.
 pub(super) async fn applied(client: &(impl GenericClient + Sync)) -> Result<Vec<Applied>, tokio_postgres::Error> {
     let rows = client.query_typed("SELECT version, checksum FROM llm_proxy_migrations ORDER BY version", &[]).await?;
     rows.iter().map(|row| Ok(Applied { version: row.try_get(0)?, checksum: row.try_get(1)? })).collect()

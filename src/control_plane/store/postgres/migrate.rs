@@ -123,7 +123,7 @@ pub(super) async fn was_left_dirty(client: &Client) -> Result<bool, QueryError> 
     Ok(client.query_typed_one(MARK, &[]).await?.try_get(0)?)
 }
 
-/// A transaction that has the lock.
+/// Returns a transaction that has the lock.
 async fn locked(client: &mut Client) -> Result<Transaction<'_>, QueryError> {
     let transaction = client.transaction().await?;
     let settings = format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; SET LOCAL statement_timeout = 0");

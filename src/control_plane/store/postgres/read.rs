@@ -14,8 +14,8 @@ use crate::control_plane::store::postgres::write;
 /// before.
 const REMEMBERED: i64 = 100_000;
 
-/// The table of migrations, which each store makes once: its number in its database, and when its
-/// first step was taken. `None` where there is no such table yet.
+/// Returns the table of migrations, which each store makes once: its number in its database, and
+/// when its first step was taken. `None` where there is no such table yet.
 pub(super) async fn identity(client: &Client) -> Result<Option<String>, QueryError> {
     const THERE: &str = "SELECT to_regclass('llm_proxy_migrations')::oid::bigint";
     const FIRST: &str = "SELECT (SELECT oid::bigint FROM pg_database WHERE datname = current_database()), \

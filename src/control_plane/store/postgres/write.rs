@@ -85,7 +85,7 @@ async fn apply(transaction: &Transaction<'_>, change: &Change) -> Result<i64, Qu
     }
 }
 
-/// The row that a change with this key made before.
+/// Returns the row that a change with this key made before.
 async fn find_repeat(
     transaction: &Transaction<'_>,
     idempotency_key: &IdempotencyKey,

@@ -16,7 +16,7 @@ use crate::control_plane::store::sqlite::statement::values;
 use crate::control_plane::store::sqlite::thread::{Sqlite, Thread};
 use crate::control_plane::store::sqlite::{file, spend};
 
-/// A row of `table`; a flag is a number there.
+/// Returns a row of `table`; a flag is a number there.
 fn line(row: &Row<'_>, table: &Table) -> rusqlite::Result<Line> {
     let cell = |(at, column): (usize, &Column)| -> rusqlite::Result<Value> {
         let value: Value = row.get(at + 1)?;

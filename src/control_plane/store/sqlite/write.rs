@@ -66,7 +66,7 @@ fn write(transaction: &Transaction<'_>, write: &Write) -> Result<Written, Refuse
     Ok(Written { id, version, repeated: false })
 }
 
-/// The row of the change that `idempotency_key` was seen with.
+/// Returns the row of the change that `idempotency_key` was seen with.
 fn find_repeat(transaction: &Transaction<'_>, idempotency_key: &IdempotencyKey) -> Result<Option<i64>, Refused> {
     transaction
         .execute("DELETE FROM idempotency_keys WHERE created_at <= unixepoch() - ?1", [IdempotencyKey::KEPT_SECS])?;

@@ -41,7 +41,7 @@ fn entries(found: &Value) -> Markup {
     }
 }
 
-/// The fields that are different.
+/// Returns the fields that are different.
 fn change(entry: &Value) -> Markup {
     let empty = serde_json::Map::new();
     let fields = |name: &str| entry[name].as_object().unwrap_or(&empty);

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::control_plane::ui::html::grouped;
 use crate::control_plane::ui::visit::list;
 
-/// The models that a key or group may use, in short.
+/// Returns the models that a key or group may use, in short.
 pub(super) fn models(key: &Value) -> String {
     let models: Vec<_> = list(key, "allowed_models").iter().filter_map(Value::as_str).collect();
     match models.len() {
@@ -15,7 +15,7 @@ pub(super) fn models(key: &Value) -> String {
     }
 }
 
-/// A limit of a key or group.
+/// Returns a limit of a key or group.
 pub(super) fn limit(key: &Value, name: &str) -> String {
     key[name].as_i64().map_or("–".to_owned(), grouped)
 }

@@ -37,7 +37,7 @@ pub(super) async fn page(visit: &Visit<'_>) -> Markup {
     framed(visit, "/explain", "Who serves a model", body)
 }
 
-/// The answer to the question for one model, without a key.
+/// Returns the answer to the question for one model, without a key.
 pub(super) async fn of(visit: &Visit<'_>, model: &str) -> Markup {
     html! {
         h2 { "Who serves it now" }

@@ -95,7 +95,8 @@ pub(super) async fn one(visit: &Visit<'_>, id: &str) -> Markup {
     framed(visit, "/groups", &name, body)
 }
 
-/// A field for the group that a key or group belongs to, which completes the names of groups.
+/// Returns a field for the group that a key or group belongs to, which completes the names of
+/// groups.
 pub(super) async fn group_field(visit: &Visit<'_>, row: &Row<'_>, name: &str, title: &str) -> Markup {
     let groups = visit.get("/groups", &[("size", SUGGESTED)]).await.unwrap_or_default();
     html! {
@@ -106,7 +107,7 @@ pub(super) async fn group_field(visit: &Visit<'_>, row: &Row<'_>, name: &str, ti
     }
 }
 
-/// The form of a new group, or of one with its values.
+/// Returns the form of a new group, or of one with its values.
 async fn form(visit: &Visit<'_>, group: &Value) -> Markup {
     let row = Row { kind: "/groups", value: group };
     let then = if row.is_new() { "/ui/groups/{id}" } else { "reload" };

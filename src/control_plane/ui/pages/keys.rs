@@ -105,7 +105,7 @@ pub(super) async fn one(visit: &Visit<'_>, id: &str) -> Markup {
     framed(visit, "/keys", &name, body)
 }
 
-/// The form of a new key, or of one with its values.
+/// Returns the form of a new key, or of one with its values.
 async fn form(visit: &Visit<'_>, key: &Value) -> Markup {
     let row = Row { kind: "/credentials", value: key };
     let then = if row.is_new() { "key" } else { "reload" };

@@ -54,7 +54,7 @@ pub(super) async fn serve(visit: &Visit<'_>) -> (u16, Markup) {
     (200, page)
 }
 
-/// Whether it is a number, so that no other path of the admin interface is read.
+/// Returns whether it is a number, so that no other path of the admin interface is read.
 fn is_id(segment: &str) -> bool {
     segment.bytes().all(|byte| byte.is_ascii_digit())
 }

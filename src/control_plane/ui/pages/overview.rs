@@ -63,7 +63,7 @@ fn now() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or_default()
 }
 
-/// What is left to do before the first request is answered.
+/// Returns what is left to do before the first request is answered.
 fn first_steps(visit: &Visit<'_>) -> Markup {
     let (providers, keys) = (number(&visit.status, "providers_count"), number(&visit.status, "credentials_count"));
     if providers > 0 && keys > 0 {

@@ -100,7 +100,7 @@ fn panel() -> Markup {
     }
 }
 
-/// A text to copy that the script writes.
+/// Returns a text to copy that the script writes.
 fn with_id(id: &str) -> Markup {
     html! {
         div.code {

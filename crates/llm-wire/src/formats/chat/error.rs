@@ -47,7 +47,7 @@ pub(crate) fn of(mut value: RawValue<'_>) -> Option<ReadError<'_>> {
     value.find("object").filter(|object| object.eq_str("error")).and_then(|_| ReadError::from_value(value))
 }
 
-/// Whether a document is an answer of this format, or an event of its streams.
+/// Returns whether a document is an answer of this format, or an event of its streams.
 pub(crate) fn is_answer(value: RawValue<'_>) -> bool {
     value.find("choices").is_some_and(|list| list.kind() == RawKind::Array)
         || foreign::starts_with(value, "object", b"chat.completion")

@@ -59,13 +59,14 @@ impl<'a> Entry<'a> {
         entry
     }
 
-    /// The entries of a list, or the one entry that an object is.
+    /// Returns the entries of a list, or the one entry that an object is.
     pub(super) fn list(details: RawValue<'a>) -> impl Iterator<Item = Entry<'a>> {
         let one = details.is_object().then(|| Entry::read(details));
         details.elements().map(|(entry, _)| Entry::read(entry)).chain(one)
     }
 
-    /// The entry without its visible text, as an escaped string body: the state to be sealed.
+    /// Returns the entry without its visible text, as an escaped string body: the state to be
+    /// sealed.
     pub(super) fn sealed(&self) -> Vec<u8> {
         let mut object = Vec::with_capacity(self.raw.bytes().len());
         write::object(&mut object, |o| {
@@ -83,14 +84,14 @@ fn is_visible(key: RawStr<'_>) -> bool {
     matches!(key.as_bytes(), b"text" | b"summary" | b"thinking" | b"content" | b"reasoning")
 }
 
-/// The reasoning in a client's assistant message: of the list if there is one, else of the plain
-/// text.
+/// Returns the reasoning in a client's assistant message: of the list if there is one, else of the
+/// plain text.
 pub(super) fn read<'a>(details: Option<RawValue<'a>>, text: Option<RawStr<'a>>) -> Vec<ReasoningItem<'a>> {
     let entries: Vec<Entry<'a>> = details.map(|list| Entry::list(list).collect()).unwrap_or_default();
     items_of(&entries, details, text)
 }
 
-/// The reasoning in entries, which `details` are as the client wrote them.
+/// Returns the reasoning in entries, which `details` are as the client wrote them.
 pub(super) fn items_of<'a>(
     entries: &[Entry<'a>],
     details: Option<RawValue<'a>>,
@@ -117,7 +118,8 @@ pub(super) fn items_of<'a>(
     parts.map(|part| ReasoningItem { parts: vec![part], ..ReasoningItem::default() }).into_iter().collect()
 }
 
-/// A list that holds envelopes: each ends one item, with the text before it that has its index.
+/// Returns a list that holds envelopes: each ends one item, with the text before it that has its
+/// index.
 fn enveloped<'a>(entries: &[Entry<'a>]) -> Vec<ReasoningItem<'a>> {
     let mut items = Vec::new();
     let mut shown: Vec<ReasoningPart<'a>> = Vec::new();
@@ -150,7 +152,7 @@ fn show<'a>(parts: &mut Vec<ReasoningPart<'a>>, entry: &Entry<'a>, goes_on: bool
     }
 }
 
-/// The visible text of an item.
+/// Returns the visible text of an item.
 pub(super) fn shown<'a>(item: &ReasoningItem<'a>) -> Text<'a> {
     let texts: Vec<Text<'a>> = item.parts.iter().filter(|p| !p.text.is_empty()).map(|part| part.text.clone()).collect();
     Text::join(&texts, "\n\n")

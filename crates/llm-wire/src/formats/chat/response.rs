@@ -141,7 +141,7 @@ fn write_function_call(answer: &Answer, reply: &mut Reply, o: &mut write::Object
     calls.for_each(|_| reply.note(Note::DroppedOutput));
 }
 
-/// The bodies that are not empty.
+/// Returns the bodies that are not empty.
 fn collect<'a>(answer: &'a Answer, body: impl Fn(&'a AnswerKind) -> Option<&'a [u8]>) -> Vec<&'a [u8]> {
     answer.items.iter().filter_map(|item| body(&item.kind)).filter(|body| !body.is_empty()).collect()
 }

@@ -85,8 +85,8 @@ pub(super) fn chars(raw: &[u8]) -> u64 {
     n
 }
 
-/// Whether a provider's visible reasoning is called a summary in `reasoning_details`. Of the
-/// thinking of Claude and of hosts that show their reasoning in full it is the text that a
+/// Returns whether a provider's visible reasoning is called a summary in `reasoning_details`. Of
+/// the thinking of Claude and of hosts that show their reasoning in full it is the text that a
 /// signature seals.
 pub(super) fn is_summary(provider: Format, kind: ReasoningKind) -> bool {
     provider == Format::Responses && kind == ReasoningKind::Summary

@@ -57,7 +57,7 @@ pub(crate) fn of(value: RawValue<'_>) -> Option<ReadError<'_>> {
     }
 }
 
-/// Whether a document is an answer of this format, or an event of its streams.
+/// Returns whether a document is an answer of this format, or an event of its streams.
 pub(crate) fn is_answer(value: RawValue<'_>) -> bool {
     value.find("type").and_then(RawValue::as_str).is_some_and(|kind| !foreign::names_error(kind.as_bytes()))
 }

@@ -31,8 +31,8 @@ pub(super) fn stop(word: RawStr<'_>) -> Stop {
     Stop::Finish(reason, true)
 }
 
-/// The finish behind `stop_reason` and its companions, which stand side by side in a message and in
-/// a `message_delta`.
+/// Returns the finish behind `stop_reason` and its companions, which stand side by side in a
+/// message and in a `message_delta`.
 pub(super) fn finish(reason: Reason, object: RawValue<'_>) -> Finish<'_> {
     let details = |key| object.path(&["stop_details", key]).and_then(RawValue::as_str);
     Finish {

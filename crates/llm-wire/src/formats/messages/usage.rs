@@ -29,8 +29,8 @@ pub(super) fn write(o: &mut write::Object<'_>, usage: &Usage, tier: Option<&str>
     });
 }
 
-/// The tier that served a request, from any vendor's word for it. `None` for those without an
-/// equivalent.
+/// Returns the tier that served a request, from any vendor's word for it. `None` for those without
+/// an equivalent.
 pub(super) fn tier(word: &str) -> Option<&'static str> {
     match word {
         "default" | "standard" => Some("standard"),

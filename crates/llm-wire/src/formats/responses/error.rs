@@ -62,7 +62,7 @@ pub(crate) fn of(value: RawValue<'_>) -> Option<ReadError<'_>> {
     Some(ReadError { r#type: None, ..ReadError::from_value(value)? })
 }
 
-/// Whether a document is an answer of this format, or an event of its streams.
+/// Returns whether a document is an answer of this format, or an event of its streams.
 pub(crate) fn is_answer(value: RawValue<'_>) -> bool {
     foreign::starts_with(value, "object", b"response") || foreign::starts_with(value, "type", b"response.")
 }

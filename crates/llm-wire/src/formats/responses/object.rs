@@ -40,7 +40,7 @@ impl Stage<'_> {
     }
 }
 
-/// Why an answer is incomplete, if it is.
+/// Returns why an answer is incomplete, if it is.
 fn cut(reason: Reason) -> Option<&'static str> {
     match reason {
         Reason::Length | Reason::ContextWindow => Some("max_output_tokens"),
@@ -49,7 +49,7 @@ fn cut(reason: Reason) -> Option<&'static str> {
     }
 }
 
-/// The code of a failed answer. The SDK's type is a closed list, and Codex acts on these.
+/// Returns the code of a failed answer. The SDK's type is a closed list, and Codex acts on these.
 fn code(kind: Kind) -> &'static str {
     match kind {
         Kind::ContextTooLong | Kind::Billing | Kind::RateLimit | Kind::Overloaded => {

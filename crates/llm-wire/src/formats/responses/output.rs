@@ -12,7 +12,7 @@ use crate::json::{RawKind, RawStr, RawValue, write};
 use crate::response::whole::{Answer, AnswerCite, AnswerItem, AnswerKind, AnswerReasoning, Ended};
 use crate::target::plan::Reply;
 
-/// How many output items a canonical item is.
+/// Returns how many output items a canonical item is.
 pub(super) fn count(item: &AnswerItem) -> usize {
     match &item.kind {
         AnswerKind::Text { text, .. } | AnswerKind::Refusal { text } => usize::from(!text.is_empty()),
@@ -21,17 +21,17 @@ pub(super) fn count(item: &AnswerItem) -> usize {
     }
 }
 
-/// Whether an item is a message, or a part of one.
+/// Returns whether an item is a message, or a part of one.
 pub(super) fn is_message(item: &AnswerItem) -> bool {
     matches!(item.kind, AnswerKind::Text { .. } | AnswerKind::Refusal { .. })
 }
 
-/// Whether two items that follow one another are parts of one message.
+/// Returns whether two items that follow one another are parts of one message.
 pub(super) fn go_together(first: &AnswerItem, second: &AnswerItem) -> bool {
     matches!((&first.kind, &second.kind), (AnswerKind::Text { .. }, AnswerKind::Text { .. }))
 }
 
-/// A fresh id for an item of this kind.
+/// Returns a fresh id for an item of this kind.
 pub(super) fn id(kind: &AnswerKind, reply: &mut Reply) -> String {
     reply.fresh(match kind {
         AnswerKind::Text { .. } | AnswerKind::Refusal { .. } => "msg_",
@@ -64,8 +64,8 @@ pub(super) fn begun(o: &mut write::Object<'_>, kind: &AnswerKind, id: &str) {
     }
 }
 
-/// The item as it ended. `nth` counts the output items of one canonical item, `items` gives the
-/// parts of a message, or the one item.
+/// Returns the item as it ended. `nth` counts the output items of one canonical item, `items` gives
+/// the parts of a message, or the one item.
 pub(super) fn done<'i>(
     o: &mut write::Object<'_>,
     items: &dyn Fn(usize) -> Option<&'i AnswerItem>,
@@ -163,7 +163,7 @@ pub(super) fn logprobs(list: RawValue<'_>) -> Cow<'_, [u8]> {
     filled(list, &["bytes", "top_logprobs"])
 }
 
-/// The list, in which each object has these members, as lists.
+/// Returns the list, in which each object has these members, as lists.
 fn filled<'a>(list: RawValue<'a>, needed: &[&str]) -> Cow<'a, [u8]> {
     let has = |token: RawValue<'_>, key: &str| token.find(key).is_some_and(|value| value.kind() == RawKind::Array);
     let is_full = |token: RawValue<'_>| {

@@ -92,8 +92,8 @@ pub(crate) fn sent_name(cx: &Context<'_>, namespace: Option<&Text<'_>>, name: &T
     tool_names::tool_name(cx.target.caps.tool_names, namespace.as_deref(), &name.unescape()).into_owned()
 }
 
-/// Whether a call in history, and its result, stay calls of a custom tool at the target; otherwise
-/// they are calls of a function whose input is shimmed.
+/// Returns whether a call in history, and its result, stay calls of a custom tool at the target;
+/// otherwise they are calls of a function whose input is shimmed.
 pub(crate) fn keeps_custom(cx: &Context<'_>, kind: CallKind) -> bool {
     kind == CallKind::Custom && cx.target.caps.custom_tools && cx.target.format.profile().request.tools.has_custom
 }

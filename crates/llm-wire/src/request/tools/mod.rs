@@ -57,7 +57,7 @@ impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
         self.cx.target.format
     }
 
-    /// What requests of the target's format can say.
+    /// Returns what requests of the target's format can say.
     pub(crate) fn target_profile(&self) -> &'static RequestProfile {
         &self.to().profile().request
     }

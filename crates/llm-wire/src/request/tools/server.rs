@@ -14,9 +14,9 @@ use crate::target::quirks::Host;
 const NO_MCP: &str = "Chat Completions has no MCP servers; use a provider that offers Responses or Messages";
 
 impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
-    /// Whether the target may run server tools of its own format. A client that speaks it knows its
-    /// host (`openrouter:web_search`); the clouds that resell Claude run none of Anthropic's, nor
-    /// its MCP connector (Anthropic's pages on either, 2026).
+    /// Returns whether the target may run server tools of its own format. A client that speaks it
+    /// knows its host (`openrouter:web_search`); the clouds that resell Claude run none of
+    /// Anthropic's, nor its MCP connector (Anthropic's pages on either, 2026).
     pub(super) fn runs_tools(&self) -> bool {
         !matches!(self.cx.target.host, Host::Bedrock | Host::Vertex)
     }
@@ -52,8 +52,8 @@ impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
         Ok(())
     }
 
-    /// Why a tool of another vendor is not offered. MCP servers get here where they are declared
-    /// with more than other formats have words for.
+    /// Returns why a tool of another vendor is not offered. MCP servers get here where they are
+    /// declared with more than other formats have words for.
     pub(super) fn why_no_server_tool(&self, kind: &str) -> &'static str {
         match kind {
             "mcp" | "mcp_toolset" if !self.target_profile().tools.has_mcp => NO_MCP,

@@ -85,7 +85,8 @@ impl Normalizer {
         item
     }
 
-    /// The provider's id, a fresh one if it gave none, with a suffix if it was given out before.
+    /// Returns the provider's id, a fresh one if it gave none, with a suffix if it was given out
+    /// before.
     fn call_id(&mut self, id: RawStr<'_>, reply: &mut Reply) -> Text<'static> {
         let first = if id.is_empty() { Text::plain(&reply.fresh("call_")) } else { Text::from(id).into_owned() };
         let mut id = first.clone();

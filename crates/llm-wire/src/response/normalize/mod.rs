@@ -43,12 +43,12 @@ impl Normalizer {
         self.stopped
     }
 
-    /// The last usage that came, or the estimate that took its place.
+    /// Returns the last usage that came, or the estimate that took its place.
     pub(crate) fn usage(&self) -> Option<Usage> {
         self.usage
     }
 
-    /// Why the answer ended, once it has.
+    /// Returns why the answer ended, once it has.
     pub(crate) fn ended_by(&self) -> Option<Reason> {
         self.reason
     }

@@ -17,7 +17,7 @@ pub(crate) async fn new(visit: &Visit<'_>) -> Markup {
     framed(visit, "/budgets", "Create a budget", form(visit, &Value::Null).await)
 }
 
-/// The form of a new budget, or of one with its values.
+/// Returns the form of a new budget, or of one with its values.
 pub(super) async fn form(visit: &Visit<'_>, budget: &Value) -> Markup {
     let row = Row { kind: "/budgets", value: budget };
     let is_new = row.is_new();
@@ -100,7 +100,7 @@ async fn subjects(visit: &Visit<'_>) -> Markup {
     names("subjects", &all, "name")
 }
 
-/// An amount as it is typed: whole ones without decimals.
+/// Returns an amount as it is typed: whole ones without decimals.
 fn plain(amount: &Value) -> String {
     match amount.as_f64() {
         Some(amount) if amount.fract() == 0.0 => format!("{amount:.0}"),

@@ -59,7 +59,7 @@ fn nobody(is_filtered: bool) -> Markup {
     })
 }
 
-/// The budgets of one key, group or provider, with a link to create one.
+/// Returns the budgets of one key, group or provider, with a link to create one.
 pub(super) async fn of(visit: &Visit<'_>, scope: &str, subject: &str) -> Markup {
     let found = visit.get("/budgets", &[("scope", scope), ("subject", subject), ("size", "50")]).await;
     let new = format!("/ui/budgets/new?{}", encode(&[("scope", scope), ("subject", subject)]));
@@ -101,7 +101,7 @@ fn line(budget: &Value) -> Markup {
     }
 }
 
-/// What the budget is of, as a link to it where there is a page of such rows.
+/// Returns what the budget is of, as a link to it where there is a page of such rows.
 fn subject(budget: &Value) -> Markup {
     let (scope, name) = (text(budget, "scope"), text(budget, "subject"));
     let (title, address) =
@@ -112,7 +112,7 @@ fn subject(budget: &Value) -> Markup {
     }
 }
 
-/// An amount in the budget's unit.
+/// Returns an amount in the budget's unit.
 fn amount(budget: &Value, amount: f64) -> String {
     match text(budget, "unit") {
         "tokens" => format!("{} tokens", grouped(amount as i64)),
@@ -134,7 +134,7 @@ fn thresholds(budget: &Value) -> Vec<f64> {
     list(budget, "warn_at").iter().filter_map(Value::as_f64).collect()
 }
 
-/// The bar with its numbers; nothing of a budget that is not in force.
+/// Returns the bar with its numbers; nothing of a budget that is not in force.
 fn used(budget: &Value) -> Markup {
     let state = &budget["state"];
     if !state.is_object() {

@@ -30,7 +30,7 @@ pub(crate) async fn new(visit: &Visit<'_>) -> Markup {
     framed(visit, "/models", "Add a virtual model", body)
 }
 
-/// The form of a new virtual model, or of one with its values.
+/// Returns the form of a new virtual model, or of one with its values.
 pub(super) fn form(visit: &Visit<'_>, model: &Value) -> Markup {
     let row = Row { kind: "/models", value: model };
     let then = if row.is_new() { "/ui/models/{id}" } else { "reload" };
@@ -60,7 +60,7 @@ pub(super) fn form(visit: &Visit<'_>, model: &Value) -> Markup {
     }
 }
 
-/// The reasons that are chosen, and the JSON of the other options.
+/// Returns the reasons that are chosen, and the JSON of the other options.
 fn fallbacks(options: &Value) -> (Vec<&str>, String) {
     let Some(object) = options.as_object() else { return (vec!["context_length"], String::new()) };
     let chosen = match object.get("fallback_on").and_then(Value::as_array) {
@@ -75,7 +75,7 @@ fn fallbacks(options: &Value) -> (Vec<&str>, String) {
     (chosen, json(&Value::Object(others)))
 }
 
-/// The JSON of an object over several lines; empty for one without members.
+/// Returns the JSON of an object over several lines; empty for one without members.
 fn json(value: &Value) -> String {
     match value {
         Value::Object(map) if !map.is_empty() => serde_json::to_string_pretty(value).unwrap_or_default(),

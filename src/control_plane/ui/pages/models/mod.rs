@@ -58,7 +58,7 @@ fn row(model: &Value) -> Markup {
     }
 }
 
-/// The members tier by tier, such as `gpt-5 (3), claude-opus-4 (1); then gemini-2.5-pro`.
+/// Returns the members tier by tier, such as `gpt-5 (3), claude-opus-4 (1); then gemini-2.5-pro`.
 fn members(model: &Value) -> String {
     let all: Vec<Member> = list(model, "members").iter().map(Member::of).collect();
     let mut tiers: Vec<i64> = all.iter().map(|member| member.priority).collect();

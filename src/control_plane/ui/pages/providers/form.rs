@@ -31,7 +31,7 @@ pub(crate) fn new(visit: &Visit<'_>) -> Markup {
     framed(visit, "/providers", "Add a provider", body)
 }
 
-/// The form of a new provider, or of one with its values.
+/// Returns the form of a new provider, or of one with its values.
 pub(super) fn form(visit: &Visit<'_>, provider: &Value) -> Markup {
     let row = Row { kind: "/providers", value: provider };
     let is_new = row.is_new();
@@ -115,7 +115,7 @@ fn own_members(params: &Value) -> Markup {
     }
 }
 
-/// The JSON of the parameters that have no fields of their own.
+/// Returns the JSON of the parameters that have no fields of their own.
 fn others(params: &Value) -> String {
     let own = |name: &str| LIMITS.iter().chain(RETRIES).any(|(path, ..)| path.split('.').next() == Some(name));
     let others: Map<String, Value> = params

@@ -6,12 +6,12 @@ use serde_json::Value;
 use crate::control_plane::ui::html::{milliseconds, outcome};
 use crate::control_plane::ui::visit::{Visit, decimal, list, number, text};
 
-/// What `/circuits` says of one provider: its account first, then models with failures.
+/// Returns what `/circuits` says of one provider: its account first, then models with failures.
 fn circuits_of(circuits: &Value, provider: i64) -> Vec<&Value> {
     list(circuits, "circuits").iter().filter(|circuit| number(circuit, "provider_id") == provider).collect()
 }
 
-/// The state of a provider in a list, in a word or a few.
+/// Returns the state of a provider in a list, in a word or a few.
 pub(in crate::control_plane::ui::pages) fn brief(circuits: &Value, provider: i64) -> Markup {
     let all = circuits_of(circuits, provider);
     let benched = all.iter().filter(|circuit| circuit["is_benched"] == true && !circuit["model"].is_null()).count();

@@ -131,7 +131,7 @@ fn sampling<'a>(name: &str, value: RawValue<'a>, path: &Path<'_>, request: &mut 
     Ok(true)
 }
 
-/// A string or a list of strings.
+/// Reads a string or a list of strings.
 fn stop<'a>(value: RawValue<'a>, path: &Path<'_>) -> Result<Vec<Text<'a>>, Error> {
     let mut out: Vec<Text<'a>> = Vec::new();
     match value.kind() {

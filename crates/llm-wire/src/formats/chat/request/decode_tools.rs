@@ -42,7 +42,7 @@ pub(crate) fn tools<'a>(list: RawValue<'a>, request: &mut Request<'a>, ledger: &
     Ok(())
 }
 
-/// The deprecated `functions`.
+/// Reads the deprecated `functions`.
 pub(crate) fn functions<'a>(list: RawValue<'a>, request: &mut Request<'a>, ledger: &mut Ledger) -> Result<(), Error> {
     let root = Path::root("functions");
     for (n, tool) in reader::array(list, &root)?.enumerate() {
@@ -165,7 +165,7 @@ fn allowed<'a>(value: RawValue<'a>, path: &Path<'_>) -> Result<ToolChoice<'a>, E
     Ok(ToolChoice::Allowed { required, names, raw: value })
 }
 
-/// The deprecated `function_call`.
+/// Reads the deprecated `function_call`.
 pub(crate) fn function_choice<'a>(value: RawValue<'a>) -> Result<ToolChoice<'a>, Error> {
     let path = Path::root("function_call");
     if value.eq_str("auto") {

@@ -113,7 +113,7 @@ enum Form<'r> {
     Native(RawValue<'r>),
 }
 
-/// The form of the answer, and the instruction that stands for what the host does not take.
+/// Returns the form of the answer, and the instruction that stands for what the host does not take.
 fn form<'a>(
     request: &Request<'a>,
     cx: &Context<'_>,

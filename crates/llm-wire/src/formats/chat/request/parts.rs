@@ -135,7 +135,7 @@ fn file<'a>(
     Ok(Part::File(Box::new(FilePart { name, cache, ..FilePart::of(src, path) })))
 }
 
-/// A data URL; from some clients a link, or base64 without its head.
+/// Reads a data URL; from some clients a link, or base64 without its head.
 fn file_src(data: RawStr<'_>) -> Src<'_> {
     match data_url::parse(data) {
         Some(data_url::DataUrl { media, payload: Payload::Base64(data) }) => Src::Base64 { media, data },

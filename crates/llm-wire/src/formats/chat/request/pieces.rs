@@ -73,7 +73,7 @@ impl Points {
         Points { skip: takes.then(|| total.saturating_sub(Points::MAX)) }
     }
 
-    /// Whether this point is written.
+    /// Returns whether this point is written.
     pub(super) fn take(&mut self, point: Option<CachePoint>) -> bool {
         match (&mut self.skip, point) {
             (Some(0), Some(_)) => true,
@@ -216,7 +216,7 @@ impl Fitter<'_, '_> {
     }
 }
 
-/// A text document as text, under its name.
+/// Returns a text document as text, under its name.
 fn inline<'a>(name: Option<Text<'a>>, text: Text<'a>) -> PieceKind<'a> {
     PieceKind::Text(match name {
         Some(name) => Text::join(&[name, text], "\n"),

@@ -135,8 +135,8 @@ impl Calls {
         &mut self.list[n]
     }
 
-    /// The call that a piece belongs to, a new one if it belongs to none, with what the piece adds
-    /// of it.
+    /// Returns the call that a piece belongs to, a new one if it belongs to none, with what the
+    /// piece adds of it.
     pub(super) fn place(&mut self, delta: &CallDelta<'_>) -> Result<usize, Error> {
         let n = match self.find(delta) {
             Some(n) => n,
@@ -199,8 +199,8 @@ impl Calls {
         (!is_new).then_some(n)
     }
 
-    /// The input in a piece as an escaped body, in `scratch` if it had to be made. Empty if there
-    /// is none.
+    /// Returns the input in a piece as an escaped body, in `scratch` if it had to be made. Empty if
+    /// there is none.
     pub(super) fn input<'a>(&mut self, n: usize, delta: &CallDelta<'a>, scratch: &'a mut Vec<u8>) -> RawStr<'a> {
         let raw = match delta.input {
             None => return RawStr::default(),

@@ -240,7 +240,7 @@ impl Decode for Decoder {
     }
 }
 
-/// How items end that an end finds open.
+/// Returns how items end that an end finds open.
 pub(crate) fn status_of(reason: Reason) -> Status {
     match reason {
         Reason::Length | Reason::ContextWindow | Reason::Refusal => Status::Incomplete,
@@ -302,7 +302,7 @@ impl<'a> Chunk<'a> {
         chunk
     }
 
-    /// Whether there is anything that belongs into a chunk.
+    /// Returns whether there is anything that belongs into a chunk.
     fn is_known(&self) -> bool {
         self.has_choices || self.usage.is_some() || self.is_completion
     }

@@ -137,7 +137,7 @@ impl Reader {
         }
     }
 
-    /// Whether the answer has output, and none of it can be shown but thoughts.
+    /// Returns whether the answer has output, and none of it can be shown but thoughts.
     pub(crate) fn shows_nothing(&self) -> bool {
         self.has_hidden_output && !self.has_text
     }
@@ -379,7 +379,7 @@ impl Reader {
     }
 }
 
-/// A citation with a link.
+/// Returns a citation with a link.
 fn cite(raw: RawValue<'_>) -> Option<Cite<'_>> {
     if raw.kind() != RawKind::Object {
         return None;

@@ -65,7 +65,7 @@ fn function<'a>(tool: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Res
     Ok(Tool::Function(out))
 }
 
-/// A tool whose `type` the vendor defines.
+/// Reads a tool whose `type` the vendor defines.
 fn vendor_tool<'a>(raw: RawValue<'a>, kind: RawStr<'a>, word: &str, path: &Path<'_>) -> Result<Tool<'a>, Error> {
     let name: Option<Text<'a>> = raw.find("name").and_then(RawValue::as_str).map(Into::into);
     if word.starts_with("web_search_") {

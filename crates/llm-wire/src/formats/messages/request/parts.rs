@@ -199,7 +199,7 @@ impl Blocks<'_, '_> {
     }
 }
 
-/// The text of a part that becomes a text block.
+/// Reads the text of a part that becomes a text block.
 pub(super) fn text_of<'p, 'a>(part: &'p Part<'a>) -> Option<&'p Text<'a>> {
     match part {
         Part::Text(part) => Some(&part.text),
@@ -266,7 +266,7 @@ fn is_text(media: &str) -> bool {
     media.starts_with("text/") || matches!(media, "application/json" | "application/xml" | "application/yaml")
 }
 
-/// The text in a base64 payload; `None` if it is not UTF-8.
+/// Reads the text in a base64 payload; `None` if it is not UTF-8.
 fn decoded(data: RawStr<'_>) -> Option<Text<'static>> {
     let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     let engine = base64::engine::GeneralPurpose::new(&base64::alphabet::STANDARD, config);
@@ -302,7 +302,7 @@ impl CacheBudget {
         Ok(CacheBudget { takes, skip, whole: whole.filter(|_| direct) })
     }
 
-    /// The breakpoint of the request as a whole.
+    /// Reads the breakpoint of the request as a whole.
     pub(super) fn whole(&self) -> Option<CachePoint> {
         self.whole
     }

@@ -356,7 +356,7 @@ impl Decode for Decoder {
     }
 }
 
-/// Whether a delta has anything in it. Some hosts send empty ones behind the end.
+/// Returns whether a delta has anything in it. Some hosts send empty ones behind the end.
 fn has_content(delta: RawValue<'_>) -> bool {
     delta.members().any(|(key, value, _)| key.as_bytes() != b"type" && !matches!(value.bytes(), b"\"\"" | b"null"))
 }

@@ -10,7 +10,7 @@ use crate::json::{RawKind, RawStr, RawValue};
 use crate::request::reader;
 use crate::request::reader::Path;
 
-/// A list of tools; those of a namespace stand in the list with the rest.
+/// Reads a list of tools; those of a namespace stand in the list with the rest.
 pub(crate) fn tools<'a>(
     list: Option<RawValue<'a>>,
     path: &Path<'_>,
@@ -46,7 +46,7 @@ fn one<'a>(
     Ok(())
 }
 
-/// A namespace. Its own description has no place elsewhere.
+/// Reads a namespace. Its own description has no place elsewhere.
 fn grouped<'a>(tool: RawValue<'a>, path: &Path<'_>, out: &mut Vec<Tool<'a>>, ledger: &mut Ledger) -> Result<(), Error> {
     known(tool, &["type", "name", "description", "tools"], path, ledger)?;
     let name = reader::string(reader::required(tool, "name", path)?, &path.key("name"))?;
@@ -137,7 +137,7 @@ fn web_search<'a>(tool: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> R
     }))
 }
 
-/// A remote server. One behind a connector of the vendor, with headers of its own, or with an
+/// Reads a remote server. One behind a connector of the vendor, with headers of its own, or with an
 /// approval for each tool, no other format can express.
 fn mcp<'a>(tool: RawValue<'a>, kind: RawStr<'a>, path: &Path<'_>) -> Result<Tool<'a>, Error> {
     let present = |key: &str| tool.find(key).and_then(reader::some);
@@ -164,7 +164,7 @@ fn mcp<'a>(tool: RawValue<'a>, kind: RawStr<'a>, path: &Path<'_>) -> Result<Tool
 /// name.
 pub(crate) type ToolKey<'a> = (bool, Option<Text<'a>>, Text<'a>);
 
-/// The key of a tool that the client runs. `None` for the others.
+/// Reads the key of a tool that the client runs. `None` for the others.
 pub(crate) fn key<'a>(tool: &Tool<'a>) -> Option<ToolKey<'a>> {
     match tool {
         Tool::Function(tool) => Some((false, tool.namespace.clone(), tool.name.clone())),

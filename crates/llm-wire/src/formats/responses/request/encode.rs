@@ -144,7 +144,7 @@ fn form(request: &Request<'_>, cx: &Context<'_>, ledger: &mut Ledger) -> Result<
     Ok(Form::Format(out))
 }
 
-/// The system prompt as one string, with the words that ask for a form.
+/// Returns the system prompt as one string, with the words that ask for a form.
 fn system<'a>(request: &Request<'a>, form: &Form) -> Text<'a> {
     let own = request.system.iter().filter_map(|part| match part {
         Part::Text(part) => Some(part.text.clone()),

@@ -13,7 +13,7 @@ use crate::target::tool_names::Shape;
 
 const WEB_SEARCH: &str = "web_search";
 
-/// What the tools of an offer lose in this format.
+/// Returns what the tools of an offer lose in this format.
 pub(crate) fn losses(offer: &Offer<'_, '_>, ledger: &mut Ledger) -> Result<(), Error> {
     for (n, tool) in offer.tools.iter().enumerate() {
         let Offered::WebSearch(search) = tool else { continue };

@@ -341,7 +341,7 @@ fn count(request: &Request<'_>) -> usize {
     messages.flatten().chain(&request.system).filter(|part| part.cache().is_some()).count()
 }
 
-/// Whether the host is OpenAI's own, where file ids of both its formats mean the same files.
+/// Reads whether the host is OpenAI's own, where file ids of both its formats mean the same files.
 pub(super) fn is_openai(host: Host) -> bool {
     matches!(host, Host::OpenAi | Host::Azure)
 }

@@ -121,7 +121,7 @@ impl Decoder {
         self.phase = Phase::Over;
     }
 
-    /// Whether nothing was shown but thoughts.
+    /// Returns whether nothing was shown but thoughts.
     fn shows_nothing(&self) -> bool {
         let is_call = |slot: &Slot| matches!(slot.content, SlotContent::Tool { .. });
         self.progress.text.is_empty() && !self.open.iter().chain(&self.closed).any(is_call)

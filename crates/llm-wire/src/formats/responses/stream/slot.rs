@@ -167,7 +167,7 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    /// Whether the slot may be the item of this id: hosts leave ids out.
+    /// Returns whether the slot may be the item of this id: hosts leave ids out.
     fn may_be(&self, id: RawStr<'_>) -> bool {
         self.id.is_empty() || id.is_empty() || self.id == id.as_bytes()
     }
@@ -235,8 +235,8 @@ pub(super) struct Part {
     pub closed: bool,
 }
 
-/// The open item of this kind that an event means. Some hosts change the ids from event to event,
-/// others leave the index out, or give the same to all.
+/// Returns the open item of this kind that an event means. Some hosts change the ids from event to
+/// event, others leave the index out, or give the same to all.
 pub(super) fn open_at(open: &[Slot], index: Option<u64>, id: RawStr<'_>, kind: Kind) -> Option<usize> {
     let of_kind = |slot: &Slot| slot.content.kind() == kind;
     let by_id = open.iter().rposition(|slot| of_kind(slot) && slot.is(id));

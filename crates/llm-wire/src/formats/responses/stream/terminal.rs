@@ -98,7 +98,7 @@ impl Decoder {
         }
     }
 
-    /// Whether an item of the terminal list was seen, and has ended.
+    /// Returns whether an item of the terminal list was seen, and has ended.
     fn is_closed(&self, n: u64, item: RawValue<'_>) -> bool {
         let call_id = string(item, "call_id").unwrap_or_default();
         let id = string(item, "id").unwrap_or_default();

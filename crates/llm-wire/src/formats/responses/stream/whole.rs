@@ -36,7 +36,7 @@ impl Part {
     }
 }
 
-/// The kind of an item.
+/// Returns the kind of an item.
 pub(super) fn kind_of(item: RawValue<'_>) -> Kind {
     match string(item, "type").unwrap_or_default().as_bytes() {
         b"message" => Kind::Message,
@@ -50,8 +50,8 @@ pub(super) fn string<'a>(object: RawValue<'a>, key: &str) -> Option<RawStr<'a>> 
     object.find(key).and_then(RawValue::as_str)
 }
 
-/// The part of that index, opened now if need be: a part that was reported as done goes on as a new
-/// item. The one before it has ended then.
+/// Returns the part of that index, opened now if need be: a part that was reported as done goes on
+/// as a new item. The one before it has ended then.
 pub(super) fn part_of<'p>(
     parts: &'p mut Vec<Part>,
     index: u64,
@@ -100,7 +100,7 @@ pub(super) fn rest_of<'a>(parts: &[Part], index: u64, whole: RawStr<'a>, sink: S
     }
 }
 
-/// The parts of a message. Some hosts write its text in their place.
+/// Returns the parts of a message. Some hosts write its text in their place.
 pub(super) fn parts_of(item: RawValue<'_>) -> impl Iterator<Item = RawValue<'_>> {
     let content = item.find("content");
     let text = content.filter(|content| content.kind() == RawKind::String);
@@ -143,7 +143,7 @@ pub(super) fn whole_part(
     }
 }
 
-/// The text of a part.
+/// Returns the text of a part.
 pub(super) fn text_of(part: RawValue<'_>, refusal: bool) -> RawStr<'_> {
     if let Some(text) = part.as_str() {
         return text;
@@ -151,7 +151,7 @@ pub(super) fn text_of(part: RawValue<'_>, refusal: bool) -> RawStr<'_> {
     string(part, if refusal { "refusal" } else { "text" }).unwrap_or_default()
 }
 
-/// The texts and refusals of a message, in order.
+/// Returns the texts and refusals of a message, in order.
 pub(super) fn texts(item: RawValue<'_>) -> impl Iterator<Item = (RawStr<'_>, bool)> {
     parts_of(item).filter_map(|part| is_refusal(part).map(|refusal| (text_of(part, refusal), refusal)))
 }

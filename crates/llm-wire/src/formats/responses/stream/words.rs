@@ -4,7 +4,7 @@ use crate::canonical::codec::Sink;
 use crate::canonical::event::{Event, Finish, Note, Reason};
 use crate::json::RawValue;
 
-/// The finish of a response that is incomplete.
+/// Returns the finish of a response that is incomplete.
 pub(crate) fn incomplete(response: RawValue<'_>, sink: Sink<'_>) -> Finish<'static> {
     let reason = response.path(&["incomplete_details", "reason"]).and_then(RawValue::as_str).unwrap_or_default();
     Finish::of(match reason.as_bytes() {
