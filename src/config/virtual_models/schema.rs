@@ -6,10 +6,9 @@
 
 use schemars::JsonSchema;
 
+// `W` is the schema of a weight and `N` that of other numbers: the configuration file allows a
+// variable for each of them, the admin API does not.
 /// A member: the name of a model, or an object.
-///
-/// `W` is the schema of a weight and `N` that of other numbers: the configuration file allows a
-/// variable for each of them, the admin API does not.
 #[derive(JsonSchema)]
 #[schemars(untagged, rename = "Member")]
 pub(crate) enum Member<W, N> {
