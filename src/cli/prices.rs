@@ -6,7 +6,7 @@ use super::failure::Failure;
 use super::print;
 use super::store::StoreArgs;
 use crate::config::prices;
-use crate::control_plane::store::logs::{Filter, PriceRow, Query, Row, Which};
+use crate::control_plane::store::logs::{Filter, PriceRow, Query, Row, Start, Which};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -45,7 +45,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if args.prune {
         let Some(sort) = PriceRow::column("model") else { return Err(Failure::failed("there is no column `model`")) };
         let filter = Filter::default();
-        let query = Query { table: PriceRow::TABLE, filter, sort, descending: false, skip: 0, take: MAX_ROWS };
+        let query =
+            Query { table: PriceRow::TABLE, filter, sort, descending: false, start: Start::Skip(0), take: MAX_ROWS };
         let there = store.wait(tables.list(query))?.lines.into_iter().map(|(id, values)| PriceRow::of(id, values));
         let old: Vec<_> = there.filter(|row| !found.prices.contains_key(&row.model)).map(|row| row.id).collect();
         for ids in old.chunks(1000) {

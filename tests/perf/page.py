@@ -31,9 +31,11 @@ DAYS = 30
 PAGES = [
     "", "?period=3d", "?period=7d", "?period=30d", "/providers", "/models", "/groups", "/budgets", "/explain?model=gpt-4o",
     "/keys", "/keys?page=2000", "/keys?search=key-99999", "/keys?group=team-7", "/keys/77777",
-    "/logs", "/logs?page=200", "/logs?page=20000", "/logs?credential_name=key-1", "/logs?credential_name=key-77777",
-    "/logs?model=gpt-4o", "/logs?model=gpt-4o&page=1000", "/logs?provider_name=provider-3", "/logs?status_code=500",
-    "/logs?error_only=true", "/logs?session=session-5", "/logs?tag=tag-3", "/logs?error=upstream+7", "/logs?request_id=req-500000",
+    "/logs", "/logs?page=200", "/logs?cursor={old}", "/logs?credential_name=key-1", "/logs?credential_name=key-77777",
+    "/logs?model=gpt-4o", "/logs?model=gpt-4o&page=200", "/logs?model=gpt-4o&cursor={old}", "/logs?provider_name=provider-3",
+    "/logs?provider_name=provider-3&page=200", "/logs?credential_name=key-1&error_only=true", "/logs?status_code=500", "/logs?status_code=200",
+    "/logs?error_only=true", "/logs?error_only=true&page=200", "/logs?session=session-5", "/logs?tag=tag-3", "/logs?tag=tag-3&page=200", "/logs?tag=none",
+    "/logs?error=upstream+7", "/logs?error=none", "/logs?start_time={day}", "/logs?end_time={day}", "/logs?model=gpt-4o&start_time={day}", "/logs?request_id=req-500000",
     "/logs/500000", "/spend", "/spend?by=group", "/spend?by=tag", "/spend?by=model", "/spend?by=provider", "/spend?by=day", "/playground", "/connect", "/prices",
     "/settings", "/audit",
 ]  # fmt: skip
@@ -122,6 +124,13 @@ class Postgres:
         self._call("pg_ctl", "-D", self._data, "-m", "immediate", "stop")
 
 
+def sums_of_names(store):
+    """The statements of the schema's step that make the sums of names out of the rows that are there."""
+    step = (ROOT / "migrations" / store / "0011_reports.up.sql").read_text()
+    statements = [statement.strip() for statement in re.sub(r"(?m)^--.*$", "", step).split(";")]
+    return [statement for statement in statements if "INSERT INTO spend_sums" in statement]
+
+
 def fill(store, keys, rows):
     now = int(time.time())
     row = ROW.replace("{keys}", str(keys))
@@ -140,9 +149,10 @@ def fill(store, keys, rows):
         f"{MODEL_OF}, 'provider-' || (i % 10), {MODEL_OF}, '', 16, 8000, 4000, 50000000 FROM {series(60_000)}",
         f"INSERT INTO request_logs (timestamp, {COLUMNS}) SELECT {moment}, {row} FROM {series(rows)}",
     )
-    # The sums by the hour, as the step of the schema makes them of rows that are there.
+    # The sums by the hour and by name, as steps of the schema make them of rows that are there.
     step = (ROOT / "migrations" / store.name / "0008_traces.up.sql").read_text()
     store.run("DELETE FROM log_hours", step[step.index("INSERT INTO log_hours") :])
+    store.run("DELETE FROM spend_sums", *sums_of_names(store.name))
     store.run("ANALYZE")
 
 
@@ -181,8 +191,11 @@ def times(address):
     response, _ = ask("POST", "/ui/session", authorization=f"Bearer {ADMIN_KEY}")
     cookie = response.getheader("set-cookie").split(";")[0]
     found = {}
+    # A row among the oldest, and a day in the middle.
+    old = f"{int(time.time() - DAYS * 86_400 * 0.99) * 1_000_000}-0"
+    day = time.strftime("%Y-%m-%d", time.gmtime(time.time() - DAYS * 43_200))
     for path in PAGES:
-        taken = []
+        path, taken = path.format(old=old, day=day), []
         for _ in range(READS):
             began = time.perf_counter()
             _, body = ask("GET", f"/ui{path}", cookie=cookie)

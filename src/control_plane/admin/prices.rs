@@ -11,7 +11,7 @@ use crate::control_plane::admin::context::Context;
 use crate::control_plane::admin::logs::{answer, tables};
 use crate::control_plane::admin::paging::Page;
 use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal, json};
-use crate::control_plane::store::logs::{Filter, PriceRow, Query, Row};
+use crate::control_plane::store::logs::{Filter, PriceRow, Query, Row, Start};
 
 /// The most that are read.
 const MAX_ROWS: i64 = 100_000;
@@ -46,8 +46,14 @@ pub(super) struct PriceList<'a> {
 pub(super) async fn list(context: Arc<Context>, req: AdminRequest) -> Outcome {
     // Its name is that of a column.
     let Some(sort) = PriceRow::column("model") else { return Err(Refusal::missing("column", 0)) };
-    let query =
-        Query { table: PriceRow::TABLE, filter: Filter::default(), sort, descending: false, skip: 0, take: MAX_ROWS };
+    let query = Query {
+        table: PriceRow::TABLE,
+        filter: Filter::default(),
+        sort,
+        descending: false,
+        start: Start::Skip(0),
+        take: MAX_ROWS,
+    };
     let listing = answer(&context, tables(&context)?.list(query)).await?;
     let searched = req.query("search").unwrap_or_default().to_lowercase();
     let is_empty = listing.lines.is_empty();

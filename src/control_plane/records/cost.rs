@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use crate::config::prices::{Price, PriceTable, Tier, common, fields};
 use crate::config::snapshot::{Provider, Snapshot};
 use crate::control_plane::metrics::meter::ControlPlaneMetrics;
-use crate::control_plane::store::logs::{Filter, PriceRow, Query, Row, Tables};
+use crate::control_plane::store::logs::{Filter, PriceRow, Query, Row, Start, Tables};
 use crate::control_plane::store::{Answer, Store};
 use crate::metrics::names::Family;
 use crate::shared::ProcessState;
@@ -62,7 +62,7 @@ pub(crate) fn follow(store: &Arc<dyn Store>, shared: &Arc<ProcessState>) -> watc
 fn query() -> Option<Query> {
     let sort = PriceRow::column("model")?;
     let filter = Filter::default();
-    Some(Query { table: PriceRow::TABLE, filter, sort, descending: false, skip: 0, take: MAX_ROWS })
+    Some(Query { table: PriceRow::TABLE, filter, sort, descending: false, start: Start::Skip(0), take: MAX_ROWS })
 }
 
 /// Reads the table. `None` if the store does not respond, which is reported elsewhere.

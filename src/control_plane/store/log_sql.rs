@@ -6,7 +6,9 @@
 use std::fmt::Write;
 
 use crate::control_plane::store::logs::hours::DURATION_BOUNDS;
-use crate::control_plane::store::logs::{Column, Filter, GROUPS, Kind, Query, Table, Value, Which};
+use crate::control_plane::store::logs::{
+    COUNTED, Column, Cursor, Filter, GROUPS, Kind, Query, Start, Table, Value, Which,
+};
 
 /// The database that a statement is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +46,11 @@ impl Statement {
     }
 
     fn filter(&mut self, dialect: Dialect, filter: &Filter) {
+        self.filter_of(dialect, filter, false);
+    }
+
+    /// `is_dense`: many rows fit, so that they are read in their order and not looked up.
+    fn filter_of(&mut self, dialect: Dialect, filter: &Filter, is_dense: bool) {
         self.push(" WHERE true");
         for (column, value) in &filter.equal {
             self.push(&format!(" AND {} = ", column.name));
@@ -62,9 +69,40 @@ impl Statement {
             self.value(dialect, Kind::Text, Value::Text(pattern(text)));
             self.push(" ESCAPE '!'");
         }
+        if let Some(tag) = &filter.tag {
+            self.tag(dialect, tag, is_dense);
+        }
         if filter.failed {
             self.push(&format!(" AND {FAILED}"));
         }
+    }
+
+    /// PostgreSQL has an index over the tags themselves beside that of rows with tags, and takes the
+    /// one whose expression stands here.
+    fn tag(&mut self, dialect: Dialect, tag: &str, is_dense: bool) {
+        self.push(" AND tags IS NOT NULL AND ");
+        if dialect == Dialect::Postgres && !is_dense {
+            self.push("string_to_array(tags, ',') @> ARRAY[");
+            self.value(dialect, Kind::Text, Value::Text(tag.to_owned()));
+            return self.push("]");
+        }
+        self.push(if dialect == Dialect::Postgres { "strpos(tags, " } else { "instr(tags, " });
+        self.value(dialect, Kind::Text, Value::Text(format!(",{tag},")));
+        self.push(") > 0");
+    }
+
+    /// Rows behind this one in a list that is sorted by time.
+    fn behind(&mut self, dialect: Dialect, descending: bool, cursor: Cursor) {
+        let than = if descending { "<" } else { ">" };
+        let moment = (Kind::Time, Value::Number(cursor.timestamp));
+        // The first condition is one of an index by time alone.
+        self.push(&format!(" AND timestamp {than}= "));
+        self.value(dialect, moment.0, moment.1.clone());
+        self.push(&format!(" AND (timestamp, id) {than} ("));
+        self.value(dialect, moment.0, moment.1);
+        self.push(", ");
+        self.value(dialect, Kind::Number, Value::Number(cursor.id));
+        self.push(")");
     }
 }
 
@@ -124,25 +162,53 @@ pub(crate) fn insert(dialect: Dialect, table: &Table, rows: &[Vec<Value>]) -> St
     statement
 }
 
-/// Returns the statement for one page of a table.
-pub(crate) fn list(dialect: Dialect, query: &Query) -> Statement {
-    let mut statement = select(dialect, query.table, false);
-    statement.filter(dialect, &query.filter);
+/// Returns the statement for a part of a list of `total` rows, as [`count`] has counted them, and the row behind it.
+///
+/// Few rows are found first and sorted then: for a filter that hardly any row fits, a walk along the
+/// index by time would read the whole table. Of many, such a walk soon has enough. Either way only the
+/// rows of the answer are read as a whole.
+pub(crate) fn list(dialect: Dialect, query: &Query, total: i64) -> Statement {
+    let Query { table, filter, sort, .. } = query;
     let way = if query.descending { "DESC" } else { "ASC" };
     // What is never null is read from its index in either direction; with the condition, PostgreSQL
     // would sort.
-    let nulls = if query.sort.kind == Kind::Time { "" } else { " NULLS LAST" };
-    statement.push(&format!(" ORDER BY {} {way}{nulls}, id {way} LIMIT ", query.sort.name));
-    statement.value(dialect, Kind::Number, Value::Number(query.take));
+    let nulls = if sort.kind == Kind::Time { "" } else { " NULLS LAST" };
+    let order = format!(" ORDER BY {} {way}{nulls}, id {way}", sort.name);
+    let mut statement = Statement::default();
+    let is_few = total <= COUNTED;
+    if is_few {
+        statement.push(&format!("WITH found AS MATERIALIZED (SELECT id, {} FROM {}", sort.name, table.name));
+        statement.filter(dialect, filter);
+        statement.push(") ");
+    }
+    statement.push(&select(dialect, table, false).sql);
+    statement.push(" WHERE id IN (SELECT id FROM ");
+    if is_few {
+        statement.push("found WHERE true");
+    } else {
+        statement.push(table.name);
+        statement.filter_of(dialect, filter, true);
+    }
+    let skip = match query.start {
+        Start::Skip(skip) => skip,
+        Start::After(cursor) => {
+            statement.behind(dialect, query.descending, cursor);
+            0
+        }
+    };
+    statement.push(&format!("{order} LIMIT "));
+    statement.value(dialect, Kind::Number, Value::Number(query.take + 1));
     statement.push(" OFFSET ");
-    statement.value(dialect, Kind::Number, Value::Number(query.skip));
+    statement.value(dialect, Kind::Number, Value::Number(skip));
+    statement.push(&format!("){order}"));
     statement
 }
 
-/// Returns the statement that counts the rows of a query.
+/// Returns the statement that counts the rows of a query up to [`COUNTED`] and one more.
 pub(crate) fn count(dialect: Dialect, query: &Query) -> Statement {
-    let mut statement = Statement::new(format!("SELECT count(*) FROM {}", query.table.name));
+    let mut statement = Statement::new(format!("SELECT count(*) FROM (SELECT 1 FROM {}", query.table.name));
     statement.filter(dialect, &query.filter);
+    statement.push(&format!(" LIMIT {}) AS counted", COUNTED + 1));
     statement
 }
 
@@ -246,27 +312,50 @@ mod tests {
             filter: Filter { equal, from: Some(1), failed: true, ..Filter::default() },
             sort: RequestRow::column("total_tokens").unwrap(),
             descending: true,
-            skip: 50,
+            start: Start::Skip(50),
             take: 25,
         };
-        let sqlite = list(Dialect::Sqlite, &query).sql;
-        let end = "FROM request_logs WHERE true AND status_code = $1 AND timestamp >= $2 AND (status_code >= 400 OR error_category IS NOT NULL) \
-                   ORDER BY total_tokens DESC NULLS LAST, id DESC LIMIT $3 OFFSET $4";
+        let sqlite = list(Dialect::Sqlite, &query, COUNTED + 1).sql;
+        let end = "FROM request_logs WHERE id IN (SELECT id FROM request_logs WHERE true AND status_code = $1 AND timestamp >= $2 \
+                   AND (status_code >= 400 OR error_category IS NOT NULL) \
+                   ORDER BY total_tokens DESC NULLS LAST, id DESC LIMIT $3 OFFSET $4) \
+                   ORDER BY total_tokens DESC NULLS LAST, id DESC";
         assert!(sqlite.starts_with("SELECT id, timestamp, request_id, ") && sqlite.ends_with(end), "{sqlite}");
         assert!(
             sqlite.contains("error_message, NULL, NULL, request_headers, cost, session, tags, NULL FROM"),
             "{sqlite}"
         );
-        let postgres = list(Dialect::Postgres, &query);
+        let few = list(Dialect::Sqlite, &query, COUNTED).sql;
+        let begin =
+            "WITH found AS MATERIALIZED (SELECT id, total_tokens FROM request_logs WHERE true AND status_code = $1 ";
+        let end = "WHERE id IN (SELECT id FROM found WHERE true ORDER BY total_tokens DESC NULLS LAST, id DESC LIMIT $3 OFFSET $4) \
+                   ORDER BY total_tokens DESC NULLS LAST, id DESC";
+        assert!(few.starts_with(begin) && few.ends_with(end), "{few}");
+        let postgres = list(Dialect::Postgres, &query, COUNTED + 1);
         assert!(postgres.sql.contains("AND timestamp >= to_timestamp($2::float8 / 1e6) AND"), "{}", postgres.sql);
         assert_eq!(postgres.values.len(), 4);
 
         let containing = vec![(RequestRow::column("error_message").unwrap(), "5%_!".to_owned())];
         let query = Query { filter: Filter { containing, ..Filter::default() }, ..query };
         let sqlite = count(Dialect::Sqlite, &query);
-        let end = "WHERE true AND error_message IS NOT NULL AND error_message LIKE $1 ESCAPE '!'";
+        let end =
+            "WHERE true AND error_message IS NOT NULL AND error_message LIKE $1 ESCAPE '!' LIMIT 10001) AS counted";
         assert!(sqlite.sql.ends_with(end), "{}", sqlite.sql);
         assert_eq!(sqlite.values, [(Kind::Text, Value::Text("%5!%!_!!%".to_owned()))]);
+
+        let cursor = Cursor { timestamp: 7, id: 3 };
+        let query = Query {
+            filter: Filter { tag: Some("t".into()), ..Filter::default() },
+            start: Start::After(cursor),
+            ..query
+        };
+        let query = Query { sort: RequestRow::column("timestamp").unwrap(), ..query };
+        let sqlite = list(Dialect::Sqlite, &query, COUNTED + 1).sql;
+        let end = "WHERE true AND tags IS NOT NULL AND instr(tags, $1) > 0 AND timestamp <= $2 AND (timestamp, id) < ($3, $4) \
+                   ORDER BY timestamp DESC, id DESC LIMIT $5 OFFSET $6) ORDER BY timestamp DESC, id DESC";
+        assert!(sqlite.ends_with(end), "{sqlite}");
+        let postgres = count(Dialect::Postgres, &query).sql;
+        assert!(postgres.contains("AND string_to_array(tags, ',') @> ARRAY[$1] LIMIT"), "{postgres}");
 
         let rows = [PriceRow::default().values(), PriceRow::default().values()];
         let prices = insert(Dialect::Postgres, PriceRow::TABLE, &rows);

@@ -76,6 +76,12 @@ pub(super) const SQLITE: &[Migration] = &[
         up: include_str!("../../../migrations/sqlite/0010_downgrade.up.sql"),
         down: include_str!("../../../migrations/sqlite/0010_downgrade.down.sql"),
     },
+    Migration {
+        version: 11,
+        name: "reports",
+        up: include_str!("../../../migrations/sqlite/0011_reports.up.sql"),
+        down: include_str!("../../../migrations/sqlite/0011_reports.down.sql"),
+    },
 ];
 
 pub(super) const POSTGRES: &[Migration] = &[
@@ -138,6 +144,12 @@ pub(super) const POSTGRES: &[Migration] = &[
         name: "downgrade",
         up: include_str!("../../../migrations/postgres/0010_downgrade.up.sql"),
         down: include_str!("../../../migrations/postgres/0010_downgrade.down.sql"),
+    },
+    Migration {
+        version: 11,
+        name: "reports",
+        up: include_str!("../../../migrations/postgres/0011_reports.up.sql"),
+        down: include_str!("../../../migrations/postgres/0011_reports.down.sql"),
     },
 ];
 

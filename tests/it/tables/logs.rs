@@ -149,6 +149,89 @@ fn filters_sorting_pages_and_sums() {
     });
 }
 
+/// Cursors lead through all entries, each once, also while others are written and removed.
+#[test]
+fn cursors_lead_through_a_list() {
+    on_either(|place| {
+        let upstream = scripted();
+        let gateway = place.with(vec![chat(&upstream)]).start();
+        for _ in 0..5 {
+            ask(&gateway, &chat_request("bad"));
+        }
+        for (path, order) in [("/logs?model=bad", "desc"), ("/logs?error_only=true", "asc"), ("/error-logs?", "desc")] {
+            let expected = items(&gateway, path, 5);
+            let mut expected: Vec<i64> = expected.iter().map(|row| row["id"].as_i64().unwrap()).collect();
+            if order == "desc" {
+                expected.reverse();
+            }
+            let (mut seen, mut cursor) = (Vec::new(), String::new());
+            loop {
+                let page = read(&gateway, &format!("{path}&sort_order={order}&page_size=2{cursor}"));
+                assert_eq!((&page["total"], &page["total_is_exact"]), (&json!(5), &json!(true)));
+                seen.extend(page["items"].as_array().unwrap().iter().map(|row| row["id"].as_i64().unwrap()));
+                match page["next_cursor"].as_str() {
+                    Some(next) => cursor = format!("&cursor={next}"),
+                    None => break,
+                }
+            }
+            assert_eq!(seen, expected, "{path}");
+        }
+        let page = read(&gateway, "/logs?page_size=2");
+        let next = page["next_cursor"].as_str().unwrap();
+        let last = page["items"][1]["id"].clone();
+        ask(&gateway, &chat_request("later"));
+        items(&gateway, "/logs", 6);
+        assert_eq!(admin(&gateway, "DELETE", &format!("/logs/{last}"), Value::Null).status, 204);
+        let rest = read(&gateway, &format!("/logs?cursor={next}"));
+        assert_eq!(rest["items"].as_array().unwrap().len(), 3, "the row of the cursor need not be there");
+        for bad in [
+            format!("cursor={next}&page=1"),
+            format!("cursor={next}&sort_by=total_tokens"),
+            "cursor=5".to_owned(),
+            "cursor=a-b".to_owned(),
+        ] {
+            let refused = admin(&gateway, "GET", &format!("/logs?{bad}"), Value::Null);
+            assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &json!("cursor")), "{bad}");
+        }
+        assert_eq!(read(&gateway, "/logs?sort_by=total_tokens&page_size=2")["next_cursor"], Value::Null);
+    });
+}
+
+/// Pages begin within the first 10,000 entries, and no more are counted.
+#[test]
+fn a_long_list_is_counted_up_to_a_bound() {
+    const COLUMNS: &str = "INSERT INTO request_logs (timestamp, request_id, model_requested)";
+    on_either(|place| {
+        let upstream = scripted();
+        let gateway = place.with(vec![chat(&upstream)]).start();
+        match &place.0 {
+            Some(db) => {
+                let rows = "SELECT to_timestamp(1800000000 + n), 'r' || n, 'm' || (n % 2) FROM generate_series(1, 10060) AS s(n)";
+                db.sql(&format!("{COLUMNS} {rows}"));
+            }
+            None => {
+                let rows = "WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 10060) \
+                    SELECT (1800000000 + n) * 1000000, 'r' || n, 'm' || (n % 2) FROM s";
+                let file = rusqlite::Connection::open(gateway.data_dir().join("llm-proxy.db")).unwrap();
+                file.execute_batch(&format!("{COLUMNS} {rows}")).unwrap();
+            }
+        }
+        let page = read(&gateway, "/logs?page=200");
+        let numbers = ["total", "page", "total_pages"].map(|name| page[name].as_i64().unwrap());
+        assert_eq!((numbers, &page["total_is_exact"]), ([10_000, 200, 200], &json!(false)));
+        assert_eq!(page["items"][0]["request_id"], "r110", "the newest first");
+        let refused = admin(&gateway, "GET", "/logs?page=201", Value::Null);
+        assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &json!("page")));
+        assert!(refused.text().contains("behind the first 10000 entries; go on"), "{}", refused.text());
+        let older = read(&gateway, &format!("/logs?cursor={}", page["next_cursor"].as_str().unwrap()));
+        assert_eq!((&older["items"][0]["request_id"], &older["next_cursor"].is_string()), (&json!("r60"), &true));
+        let half = read(&gateway, "/logs?model=m1&page=101");
+        assert_eq!((&half["total"], &half["total_is_exact"]), (&json!(5030), &json!(true)));
+        assert_eq!(half["items"].as_array().unwrap().len(), 30);
+        assert_eq!(read(&gateway, "/logs?model=m1&page=999")["items"], json!([]), "behind the last page");
+    });
+}
+
 #[test]
 fn a_trace_of_each_request() {
     on_either(|place| {

@@ -15,7 +15,9 @@ use crate::control_plane::admin::body::body;
 use crate::control_plane::admin::context::Context;
 use crate::control_plane::admin::parameter::{Kind, Parameter};
 use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal, empty, json};
-use crate::control_plane::store::logs::{ErrorRow, Filter, Listing, Query, RequestRow, Row, Value, Which};
+use crate::control_plane::store::logs::{
+    COUNTED, Cursor, ErrorRow, Filter, Listing, Query, RequestRow, Row, Start, Value, Which,
+};
 
 use numbers::Percentiles;
 
@@ -41,8 +43,16 @@ pub(super) const FROM: Parameter = Parameter {
 };
 pub(super) const TO: Parameter =
     Parameter { name: "end_time", help: "only entries up to this time", kind: Kind::Moment };
-const PAGE: Parameter =
-    Parameter { name: "page", help: "number of the page, from 1", kind: Kind::Number(1, u32::MAX as i64) };
+const PAGE: Parameter = Parameter {
+    name: "page",
+    help: "number of the page, from 1; pages begin within the first 10,000 entries",
+    kind: Kind::Number(1, u32::MAX as i64),
+};
+const CURSOR: Parameter = Parameter {
+    name: "cursor",
+    help: "`next_cursor` of the answer before, instead of a page: the entries behind its last one; for entries by timestamp",
+    kind: Kind::Text,
+};
 const SIZE: Parameter =
     Parameter { name: "page_size", help: "entries of a page, 50 by default", kind: Kind::Number(1, MAX_PAGE_SIZE) };
 const ORDER: Parameter = Parameter {
@@ -56,6 +66,7 @@ const ERROR_SORTS: &[&str] = &["timestamp", "error_category", "total_duration_ms
 
 pub(super) const LIST: &[Parameter] = &[
     PAGE,
+    CURSOR,
     SIZE,
     text("request_id"),
     text("provider_name"),
@@ -90,6 +101,7 @@ pub(super) const STATS: &[Parameter] = &[
 
 pub(super) const ERRORS: &[Parameter] = &[
     PAGE,
+    CURSOR,
     SIZE,
     text("request_id"),
     text("provider_name"),
@@ -121,11 +133,16 @@ pub(super) struct Deleted {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Paged<T> {
     items: Vec<T>,
-    /// Number of entries in all pages
+    /// Number of entries in all pages, at most 10,000
     total: i64,
+    /// Whether there are not more than `total`
+    total_is_exact: bool,
     page: i64,
     page_size: i64,
     total_pages: i64,
+    /// What to give as `cursor` for the entries behind these; null behind the last one, and for
+    /// entries that are not sorted by timestamp
+    next_cursor: Option<String>,
 }
 
 /// Sums over finished requests
@@ -222,17 +239,70 @@ async fn page<R: Row, T: Serialize>(
     filter: Filter,
     show: impl Fn(&R) -> T,
 ) -> Outcome {
-    let page = req.number("page", 1, i64::from(u32::MAX))?.unwrap_or(1);
     let page_size = req.number("page_size", 1, MAX_PAGE_SIZE)?.unwrap_or(DEFAULT_PAGE_SIZE);
     let sort = req.choice("sort_by", sorts)?.unwrap_or("timestamp");
     let descending = req.choice("sort_order", &["desc", "asc"])? != Some("asc");
     // The names are those of columns.
     let Some(sort) = R::column(sort) else { return Err(Refusal::missing("column", 0)) };
-    let query = Query { table: R::TABLE, filter, sort, descending, skip: (page - 1) * page_size, take: page_size };
-    let Listing { total, lines } = answer(context, tables(context)?.list(query)).await?;
+    let is_by_time = sort.name == "timestamp";
+    let start = start(req, page_size, is_by_time)?;
+    let query = Query { table: R::TABLE, filter, sort, descending, start, take: page_size };
+    let Listing { total, mut lines } = answer(context, tables(context)?.list(query)).await?;
+    let total_is_exact = total <= COUNTED;
+    let total = total.min(COUNTED);
+    let page = match start {
+        Start::Skip(skip) if skip >= COUNTED && !total_is_exact => return Err(too_deep()),
+        Start::Skip(skip) => skip / page_size + 1,
+        Start::After(_) => 1,
+    };
+    let has_more = lines.len() as i64 > page_size;
+    lines.truncate(page_size as usize);
+    let next_cursor = match lines.last() {
+        // Both tables begin with the time.
+        Some((id, values)) if has_more && is_by_time => match values.first() {
+            Some(Value::Number(timestamp)) => Some(written(Cursor { timestamp: *timestamp, id: *id })),
+            _ => None,
+        },
+        _ => None,
+    };
     let items = lines.into_iter().map(|(id, values)| show(&R::of(id, values))).collect();
     let total_pages = total.unsigned_abs().div_ceil(page_size.unsigned_abs()) as i64;
-    json(200, &Paged { items, total, page, page_size, total_pages })
+    json(200, &Paged { items, total, total_is_exact, page, page_size, total_pages, next_cursor })
+}
+
+/// Where the part of a list begins that is asked for.
+fn start(req: &AdminRequest, page_size: i64, is_by_time: bool) -> Result<Start, Refusal> {
+    let page = req.number("page", 1, i64::from(u32::MAX))?;
+    let Some(text) = req.query("cursor") else { return Ok(Start::Skip((page.unwrap_or(1) - 1) * page_size)) };
+    let refusal = |message: &str| Err(Refusal::invalid(message.to_owned(), Some("cursor".to_owned())));
+    if page.is_some() {
+        return refusal("cursor and page both say where to begin; give one of them");
+    }
+    if !is_by_time {
+        return refusal("cursor is for entries that are sorted by timestamp; use page");
+    }
+    match read_cursor(&text) {
+        Some(cursor) => Ok(Start::After(cursor)),
+        None => refusal("cursor must be the next_cursor of another answer"),
+    }
+}
+
+/// The text of a cursor, of which clients know nothing.
+fn written(Cursor { timestamp, id }: Cursor) -> String {
+    format!("{timestamp}-{id}")
+}
+
+fn read_cursor(text: &str) -> Option<Cursor> {
+    let (timestamp, id) = text.split_once('-')?;
+    Some(Cursor { timestamp: timestamp.parse().ok()?, id: id.parse().ok()? })
+}
+
+fn too_deep() -> Refusal {
+    let message = format!(
+        "the page begins behind the first {COUNTED} entries; go on from another answer with its next_cursor, or ask for a \
+         shorter time with start_time and end_time"
+    );
+    Refusal::invalid(message, Some("page".to_owned()))
 }
 
 fn requests_filter(req: &AdminRequest, whole: bool) -> Result<Filter, Refusal> {
@@ -245,7 +315,7 @@ fn requests_filter(req: &AdminRequest, whole: bool) -> Result<Filter, Refusal> {
         }
         equal::<RequestRow>(&mut filter, "status_code", req.number("status_code", 100, 599)?.map(Value::Number));
         equal::<RequestRow>(&mut filter, "is_streaming", req.flag("is_streaming")?.map(Value::Flag));
-        containing(&mut filter, "tags", req.query("tag").map(|tag| format!(",{tag},")));
+        filter.tag = req.query("tag").map(|tag| tag.replace('\0', "\u{fffd}"));
         containing(&mut filter, "error_message", req.query("error"));
         filter.failed = req.flag("error_only")?.unwrap_or(false);
     }

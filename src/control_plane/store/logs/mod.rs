@@ -30,6 +30,29 @@ pub struct Filter {
     pub failed: bool,
     /// Columns and a text that they contain, in upper or lower case.
     pub containing: Vec<(&'static Column, String)>,
+    /// Of `request_logs`: those with this tag.
+    pub tag: Option<String>,
+}
+
+/// Rows of a filter are counted up to this number, and pages begin within so many rows: counting
+/// and skipping a million rows takes a second. What lies behind is reached with [`Start::After`].
+pub const COUNTED: i64 = 10_000;
+
+/// A place in a list that is sorted by time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    /// Microseconds since 1970.
+    pub timestamp: i64,
+    pub id: i64,
+}
+
+/// Where a part of a list begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// Behind so many rows, less than [`COUNTED`].
+    Skip(i64),
+    /// Behind this row, which need not be there any more. The list is sorted by time.
+    After(Cursor),
 }
 
 /// Which rows of a table are listed, and in which order.
@@ -39,16 +62,23 @@ pub struct Query {
     pub filter: Filter,
     pub sort: &'static Column,
     pub descending: bool,
-    pub skip: i64,
+    pub start: Start,
     pub take: i64,
+}
+
+impl Query {
+    /// Whether it begins behind the last of `total` rows, or further behind than rows are skipped.
+    pub(crate) fn is_behind(&self, total: i64) -> bool {
+        matches!(self.start, Start::Skip(skip) if skip >= total.min(COUNTED)) || total == 0
+    }
 }
 
 /// A part of a list.
 #[derive(Debug)]
 pub struct Listing {
-    /// Rows that fit the filter.
+    /// Rows that fit the filter; [`COUNTED`] + 1 for more than that.
     pub total: i64,
-    /// With nothing in their long columns.
+    /// With nothing in their long columns. One more than [`Query::take`] if others follow.
     pub lines: Vec<Line>,
 }
 

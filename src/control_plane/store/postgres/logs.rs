@@ -52,7 +52,10 @@ async fn lines(client: &Client, table: &Table, statement: &Statement) -> Result<
 async fn list(client: &Client, query: &Query) -> Result<Listing, QueryError> {
     let count = sql::count(Dialect::Postgres, query);
     let total = client.query_typed_one(&count.sql, &values(&count)).await?.try_get(0)?;
-    let list = sql::list(Dialect::Postgres, query);
+    if query.is_behind(total) {
+        return Ok(Listing { total, lines: Vec::new() });
+    }
+    let list = sql::list(Dialect::Postgres, query, total);
     Ok(Listing { total, lines: lines(client, query.table, &list).await? })
 }
 

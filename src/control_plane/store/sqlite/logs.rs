@@ -48,7 +48,10 @@ fn insert(connection: &mut Connection, table: &'static Table, rows: &[Vec<Value>
 fn list(connection: &Connection, query: &Query) -> rusqlite::Result<Listing> {
     let count = sql::count(Dialect::Sqlite, query);
     let total = connection.query_row(&count.sql, values(&count), |row| row.get(0))?;
-    let list = sql::list(Dialect::Sqlite, query);
+    if query.is_behind(total) {
+        return Ok(Listing { total, lines: Vec::new() });
+    }
+    let list = sql::list(Dialect::Sqlite, query, total);
     let mut prepared = connection.prepare(&list.sql)?;
     let lines = prepared.query_map(values(&list), |row| line(row, query.table))?.collect::<rusqlite::Result<_>>()?;
     Ok(Listing { total, lines })

@@ -33,9 +33,9 @@ pub(super) async fn all(visit: &Visit<'_>) -> Markup {
         query.push((name, visit.query(name)));
     }
     let filters: Vec<(&str, &str)> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let page = visit.query("page");
+    let (page, cursor) = (visit.query("page"), visit.query("cursor"));
     let mut wanted = filters.clone();
-    wanted.extend([("page", page.as_str()), ("page_size", "50")]);
+    wanted.extend([("page", page.as_str()), ("cursor", cursor.as_str()), ("page_size", "50")]);
     let found = visit.get("/logs", &wanted).await;
     let is_filtered = filters.iter().any(|(_, value)| !value.is_empty());
     let body = html! {
@@ -49,13 +49,16 @@ pub(super) async fn all(visit: &Visit<'_>) -> Markup {
             span.grow {}
             span.check { input #follow type="checkbox"; label for="follow" { "Follow" } }
         }
-        div #live { (match found { Ok(found) => table(&found, &encode(&filters), is_filtered), Err(message) => failure(&message) }) }
+        div #live { (match found { Ok(found) => table(&found, &encode(&filters), is_filtered, !cursor.is_empty()), Err(message) => failure(&message) }) }
     };
     framed(visit, "/logs", "Logs", body)
 }
 
-fn table(found: &Value, query: &str, is_filtered: bool) -> Markup {
+fn table(found: &Value, query: &str, is_filtered: bool, is_behind_a_cursor: bool) -> Markup {
     let items = list(found, "items");
+    if items.is_empty() && is_behind_a_cursor {
+        return empty(html! { "Nothing is older. " a href={ "/ui/logs?" (query) } { "Newest" } });
+    }
     if items.is_empty() {
         return empty(html! {
             @if is_filtered { "No request fits these filters." }
@@ -71,8 +74,26 @@ fn table(found: &Value, query: &str, is_filtered: bool) -> Markup {
             } }
             tbody { @for item in items { (row(item)) } }
         } }
-        p.hint { (grouped(number(found, "total"))) " requests" }
-        (pages("/ui/logs", query, number(found, "page"), number(found, "total_pages")))
+        p.hint { @if found["total_is_exact"] == false { "More than " } (grouped(number(found, "total"))) " requests" }
+        (pager(found, query, is_behind_a_cursor))
+    }
+}
+
+/// Links to the parts of the list. Pages have numbers as far as the list is counted; what is older is
+/// reached from one part to the next.
+fn pager(found: &Value, query: &str, is_behind_a_cursor: bool) -> Markup {
+    let (page, total_pages) = (number(found, "page"), number(found, "total_pages"));
+    let is_last_number = found["total_is_exact"] == false && page == total_pages;
+    if !is_behind_a_cursor && !is_last_number {
+        return pages("/ui/logs", query, page, total_pages);
+    }
+    let link = |more: &str| format!("/ui/logs?{query}{}{more}", if query.is_empty() { "" } else { "&" });
+    html! {
+        nav.pages aria-label="Pages of the list" {
+            @if is_behind_a_cursor { a href=(link("")) { "Newest" } }
+            @else { a rel="prev" href=(link(&format!("page={}", page - 1))) { "Previous" } span { "Page " (grouped(page)) } }
+            @if let Some(cursor) = found["next_cursor"].as_str() { a rel="next" href=(link(&format!("cursor={cursor}"))) { "Older" } }
+        }
     }
 }
 
