@@ -75,8 +75,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
                 sum.after += after;
                 if after != row.sums.cost || row.sums.unpriced > 0 {
                     changes.push(Recost {
-                        day: row.key.day,
-                        key: row.digest.clone(),
+                        key: row.key.clone(),
+                        digest: row.digest.clone(),
                         cost: after - row.sums.cost,
                         unpriced: -row.sums.unpriced,
                     });

@@ -1,7 +1,8 @@
-//! The statements for the table `spend_days`, in the dialect of either store.
+//! The statements for the tables `spend_days` and `spend_sums`, in the dialect of either store.
 
 use crate::control_plane::store::log_sql::{Dialect, Statement};
 use crate::control_plane::store::logs::spend::LEDGER_PAGE;
+use crate::control_plane::store::logs::spend_names::NameKey;
 use crate::control_plane::store::logs::{Kind, Recost, SpendBy, SpendKey, SpendQuery, SpendSums, Value};
 
 /// The columns of [`SpendKey::texts`].
@@ -36,8 +37,66 @@ pub(crate) fn add(dialect: Dialect, rows: &[(SpendKey, SpendSums)]) -> Statement
     statement
 }
 
+/// What rows add to `spend_sums`, in one statement. Not more than 500.
+pub(crate) fn add_sums(dialect: Dialect, rows: &[(NameKey, SpendSums)]) -> Statement {
+    let names: Vec<&str> = ["dimension", "day", "name"].iter().chain(SpendSums::COLUMNS).copied().collect();
+    let mut statement = Statement::new(format!("INSERT INTO spend_sums ({}) VALUES ", names.join(", ")));
+    for (at, ((day, by, name), sums)) in rows.iter().enumerate() {
+        statement.push(if at == 0 { "(" } else { ", (" });
+        statement.value(dialect, Kind::Text, Value::Text(by.name().to_owned()));
+        statement.push(", ");
+        statement.value(dialect, Kind::Number, Value::Number(*day));
+        statement.push(", ");
+        statement.value(dialect, Kind::Text, Value::Text(name.clone()));
+        for number in sums.values() {
+            statement.push(", ");
+            statement.value(dialect, Kind::Number, Value::Number(number));
+        }
+        statement.push(")");
+    }
+    let more: Vec<_> =
+        SpendSums::COLUMNS.iter().map(|name| format!("{name} = spend_sums.{name} + excluded.{name}")).collect();
+    statement.push(&format!(" ON CONFLICT (dimension, day, name) DO UPDATE SET {}", more.join(", ")));
+    statement
+}
+
 /// Text or nothing, a day or nothing, then the sums.
 pub(crate) fn select(dialect: Dialect, query: &SpendQuery) -> Statement {
+    let Some((by, name)) = query.summed() else { return select_days(dialect, query) };
+    let sums: Vec<_> = SpendSums::COLUMNS.iter().map(|name| format!("CAST(sum({name}) AS BIGINT)")).collect();
+    let column = if query.by == SpendBy::Day { "NULL" } else { "name" };
+    let day = if query.has_day() { "day" } else { "NULL" };
+    let mut statement = Statement::new(format!(
+        "SELECT CAST({column} AS TEXT), CAST({day} AS BIGINT), {} FROM spend_sums WHERE dimension = ",
+        sums.join(", ")
+    ));
+    statement.value(dialect, Kind::Text, Value::Text(by.name().to_owned()));
+    days(&mut statement, dialect, query);
+    if let Some(name) = name {
+        statement.push(" AND name = ");
+        statement.value(dialect, Kind::Text, Value::Text(name.replace('\0', "\u{fffd}")));
+    }
+    group(&mut statement, [column, day]);
+    statement
+}
+
+fn days(statement: &mut Statement, dialect: Dialect, query: &SpendQuery) {
+    statement.push(" AND day >= ");
+    statement.value(dialect, Kind::Number, Value::Number(query.from));
+    statement.push(" AND day <= ");
+    statement.value(dialect, Kind::Number, Value::Number(query.to));
+}
+
+fn group(statement: &mut Statement, columns: [&str; 2]) {
+    let groups: Vec<_> = columns.into_iter().filter(|name| *name != "NULL").collect();
+    if !groups.is_empty() {
+        statement.push(&format!(" GROUP BY {}", groups.join(", ")));
+    }
+    statement.push(&format!(" LIMIT {MOST_READ}"));
+}
+
+/// From the rows of all combinations of names.
+fn select_days(dialect: Dialect, query: &SpendQuery) -> Statement {
     let sums: Vec<_> = SpendSums::COLUMNS.iter().map(|name| format!("CAST(sum({name}) AS BIGINT)")).collect();
     let column = query.by.column();
     let day = if query.has_day() { "day" } else { "NULL" };
@@ -45,18 +104,12 @@ pub(crate) fn select(dialect: Dialect, query: &SpendQuery) -> Statement {
         "SELECT CAST({column} AS TEXT), CAST({day} AS BIGINT), {} FROM spend_days",
         sums.join(", ")
     ));
-    statement.push(" WHERE day >= ");
-    statement.value(dialect, Kind::Number, Value::Number(query.from));
-    statement.push(" AND day <= ");
-    statement.value(dialect, Kind::Number, Value::Number(query.to));
+    statement.push(" WHERE true");
+    days(&mut statement, dialect, query);
     for (by, wanted) in &query.only {
         only(&mut statement, dialect, *by, wanted);
     }
-    let groups: Vec<_> = [column, day].into_iter().filter(|name| *name != "NULL").collect();
-    if !groups.is_empty() {
-        statement.push(&format!(" GROUP BY {}", groups.join(", ")));
-    }
-    statement.push(&format!(" LIMIT {MOST_READ}"));
+    group(&mut statement, [column, day]);
     statement
 }
 
@@ -76,11 +129,13 @@ fn only(statement: &mut Statement, dialect: Dialect, by: SpendBy, wanted: &str) 
     statement.push(&format!(" || {separator}) > 0"));
 }
 
-/// Removes days before `day`.
-pub(crate) fn forget(dialect: Dialect, day: i64) -> Statement {
-    let mut statement = Statement::new("DELETE FROM spend_days WHERE day < ");
-    statement.value(dialect, Kind::Number, Value::Number(day));
-    statement
+/// Removes days before `day` from both tables.
+pub(crate) fn forget(dialect: Dialect, day: i64) -> [Statement; 2] {
+    ["spend_sums", "spend_days"].map(|table| {
+        let mut statement = Statement::new(format!("DELETE FROM {table} WHERE day < "));
+        statement.value(dialect, Kind::Number, Value::Number(day));
+        statement
+    })
 }
 
 /// The next rows behind this day and digest: the day, the digest, the texts, then the sums.
@@ -103,9 +158,9 @@ pub(crate) fn recost(dialect: Dialect, change: &Recost) -> Statement {
     statement.push(", unpriced = unpriced + ");
     statement.value(dialect, Kind::Number, Value::Number(change.unpriced));
     statement.push(" WHERE day = ");
-    statement.value(dialect, Kind::Number, Value::Number(change.day));
+    statement.value(dialect, Kind::Number, Value::Number(change.key.day));
     statement.push(" AND key = ");
-    statement.value(dialect, Kind::Text, Value::Text(change.key.clone()));
+    statement.value(dialect, Kind::Text, Value::Text(change.digest.clone()));
     statement
 }
 
@@ -133,9 +188,19 @@ mod tests {
         let only = vec![(SpendBy::Credential, "k".to_owned()), (SpendBy::Tag, "t".to_owned())];
         let query = SpendQuery { by: SpendBy::Model, per_day: false, from: 0, to: DAY, only };
         let sqlite = select(Dialect::Sqlite, &query).sql;
-        let end = "WHERE day >= $1 AND day <= $2 AND credential = $3 \
+        let end = "WHERE true AND day >= $1 AND day <= $2 AND credential = $3 \
                    AND instr(char(44) || tags || char(44), char(44) || $4 || char(44)) > 0 GROUP BY model LIMIT 200000";
         assert!(sqlite.ends_with(end), "{sqlite}");
+        let of_group = vec![(SpendBy::Group, "g".to_owned())];
+        let day = select(Dialect::Sqlite, &SpendQuery { by: SpendBy::Day, only: of_group.clone(), ..query.clone() });
+        assert!(
+            day.sql
+                .ends_with("WHERE dimension = $1 AND day >= $2 AND day <= $3 AND name = $4 GROUP BY day LIMIT 200000")
+        );
+        assert_eq!(day.values[0], (Kind::Text, Value::Text("group".into())));
+        // Each group of the path has a sum.
+        let group = select(Dialect::Sqlite, &SpendQuery { by: SpendBy::Group, only: of_group, ..query.clone() }).sql;
+        assert!(group.contains("FROM spend_days WHERE"), "{group}");
         let query = SpendQuery { by: SpendBy::Day, only: Vec::new(), ..query };
         let postgres = select(Dialect::Postgres, &query).sql;
         assert!(postgres.starts_with("SELECT CAST(NULL AS TEXT), CAST(day AS BIGINT), CAST(sum(requests) AS BIGINT)"));

@@ -5,6 +5,7 @@
 pub mod hours;
 mod rows;
 pub mod spend;
+pub mod spend_names;
 mod table;
 
 use crate::control_plane::store::error::Answer;

@@ -41,6 +41,17 @@ impl SpendKey {
         [credential, group_path, tags, model, provider, upstream_model, tier].map(String::as_str)
     }
 
+    pub(super) fn text(&self, by: SpendBy) -> &str {
+        match by {
+            SpendBy::Credential => &self.credential,
+            SpendBy::Group => &self.group_path,
+            SpendBy::Tag => &self.tags,
+            SpendBy::Model => &self.model,
+            SpendBy::Provider => &self.provider,
+            SpendBy::Day => "",
+        }
+    }
+
     /// A short text that tells the rows of a day apart.
     pub(crate) fn digest(&self) -> String {
         let mut hash = Sha256::new();
@@ -102,9 +113,9 @@ impl LedgerRow {
 /// What is added to a row whose cost is corrected.
 #[derive(Debug, Clone)]
 pub struct Recost {
-    pub day: i64,
+    pub key: SpendKey,
     /// [`LedgerRow::digest`].
-    pub key: String,
+    pub digest: String,
     pub cost: i64,
     pub unpriced: i64,
 }
@@ -187,7 +198,7 @@ sums! {
 }
 
 /// What sums are grouped by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SpendBy {
     Credential,
     /// A request counts in its group and in those that it belongs to.
@@ -201,6 +212,22 @@ pub enum SpendBy {
 }
 
 impl SpendBy {
+    /// Those that the table `spend_sums` has sums of.
+    pub(crate) const SUMMED: [SpendBy; 5] =
+        [SpendBy::Credential, SpendBy::Group, SpendBy::Tag, SpendBy::Model, SpendBy::Provider];
+
+    /// Returns the name of the dimension in the table `spend_sums`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            SpendBy::Credential => "credential",
+            SpendBy::Group => "group",
+            SpendBy::Tag => "tag",
+            SpendBy::Model => "model",
+            SpendBy::Provider => "provider",
+            SpendBy::Day => "day",
+        }
+    }
+
     /// Returns the column that the rows are grouped by.
     pub(crate) fn column(self) -> &'static str {
         match self {
@@ -240,6 +267,20 @@ impl SpendQuery {
     /// Returns whether the rows are of single days.
     pub(crate) fn has_day(&self) -> bool {
         self.per_day || self.by == SpendBy::Day
+    }
+
+    /// The dimension of `spend_sums` that has what is wanted, and the one name that is. `None` if only
+    /// `spend_days` tells the requests apart.
+    pub(crate) fn summed(&self) -> Option<(SpendBy, Option<&str>)> {
+        match (self.by, self.only.as_slice()) {
+            // Every request has one provider or none.
+            (SpendBy::Day, []) => Some((SpendBy::Provider, None)),
+            (by, []) => Some((by, None)),
+            (SpendBy::Day, [(of, name)]) => Some((*of, Some(name))),
+            // Requests of a group or with a tag count in others too.
+            (by, [(of, name)]) if by == *of && by.separator().is_none() => Some((by, Some(name))),
+            _ => None,
+        }
     }
 }
 

@@ -1,9 +1,12 @@
 //! The sums of days.
 
-use tokio_postgres::{Client, Row};
+use std::collections::BTreeMap;
+
+use tokio_postgres::{Client, Row, Transaction};
 
 use crate::control_plane::store::log_sql::Dialect;
 use crate::control_plane::store::logs::spend;
+use crate::control_plane::store::logs::spend_names::{NameKey, recosts_by_name, sums_by_name};
 use crate::control_plane::store::logs::{LedgerRow, Recost, Spend, SpendKey, SpendQuery, SpendSums};
 use crate::control_plane::store::postgres::explain::QueryError;
 use crate::control_plane::store::postgres::statement::{AT_ONCE, values};
@@ -17,7 +20,18 @@ pub(super) async fn add(client: &mut Client, mut rows: Vec<(SpendKey, SpendSums)
         let statement = spend_sql::add(Dialect::Postgres, rows);
         transaction.execute_typed(&statement.sql, &values(&statement)).await?;
     }
+    add_sums(&transaction, sums_by_name(rows.iter().map(|(key, sums)| (key, *sums)))).await?;
     Ok(transaction.commit().await?)
+}
+
+/// Locks rows in one order too, and always behind those of `spend_days`.
+async fn add_sums(transaction: &Transaction<'_>, rows: BTreeMap<NameKey, SpendSums>) -> Result<(), QueryError> {
+    let rows: Vec<_> = rows.into_iter().collect();
+    for rows in rows.chunks(AT_ONCE) {
+        let statement = spend_sql::add_sums(Dialect::Postgres, rows);
+        transaction.execute_typed(&statement.sql, &values(&statement)).await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn read(client: &Client, query: &SpendQuery) -> Result<Vec<Spend>, QueryError> {
@@ -56,10 +70,14 @@ pub(super) async fn recost(client: &mut Client, changes: &[Recost]) -> Result<()
         let statement = spend_sql::recost(Dialect::Postgres, change);
         transaction.execute_typed(&statement.sql, &values(&statement)).await?;
     }
+    add_sums(&transaction, recosts_by_name(changes)).await?;
     Ok(transaction.commit().await?)
 }
 
 pub(super) async fn forget(client: &Client, day: i64) -> Result<u64, QueryError> {
-    let forget = spend_sql::forget(Dialect::Postgres, day);
-    Ok(client.execute_typed(&forget.sql, &values(&forget)).await?)
+    let mut count = 0;
+    for statement in spend_sql::forget(Dialect::Postgres, day) {
+        count = client.execute_typed(&statement.sql, &values(&statement)).await?;
+    }
+    Ok(count)
 }
