@@ -141,7 +141,7 @@ async fn cancel_when_closed(accepting: UnixStream, accepts: Canceller) {
 
 /// Closes idle connections that are too old, at intervals while there are any.
 async fn sweep(core: Rc<Core>) {
-    while !core.shared.draining() {
+    while !core.shared.is_draining() {
         core.pool.wait_for_idle().await;
         net::sleep(SWEEP_INTERVAL).await;
         core.pool.sweep();

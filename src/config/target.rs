@@ -36,11 +36,11 @@ impl Provider {
             out.extend_from_slice(b"/deployments/");
             segment(out, model);
         }
-        join(out, &self.base, (format, endpoint), query);
+        join(out, &self.base, format, endpoint, query);
     }
 }
 
-fn join(out: &mut Vec<u8>, base: &BaseUrl, (format, endpoint): (Format, &str), query: Option<&[u8]>) {
+fn join(out: &mut Vec<u8>, base: &BaseUrl, format: Format, endpoint: &str, query: Option<&[u8]>) {
     if !base.ends_in_version() {
         out.extend_from_slice(format.profile().http.version_segment.as_bytes());
     }

@@ -1,4 +1,4 @@
-//! A bucket as a credential has it: the node's own law ([`Gcra`]) and, where nodes share it, what
+//! A bucket as a credential has it: the node's own rate ([`Gcra`]) and, where nodes share it, what
 //! this one has leased ([`Lease`]).
 
 use super::gcra::Gcra;
@@ -30,7 +30,7 @@ pub struct Bucket {
     rate: u32,
     burst: u32,
     per: Per,
-    law: Gcra,
+    gcra: Gcra,
     pub lease: Lease,
     /// Units that the shared store had left when it was last asked; 0 before that.
     elsewhere: AtomicU64,
@@ -66,8 +66,8 @@ impl Bucket {
     /// `rate` 0 admits nothing. `burst` 0 means `rate`.
     pub fn new(rate: u32, burst: u32, per: Per) -> Bucket {
         let burst = if burst == 0 { rate } else { burst };
-        let law = Gcra::new(rate, burst, per.nanos());
-        Bucket { rate, burst, per, law, lease: Lease::new(burst), elsewhere: AtomicU64::new(0) }
+        let gcra = Gcra::new(rate, burst, per.nanos());
+        Bucket { rate, burst, per, gcra, lease: Lease::new(burst), elsewhere: AtomicU64::new(0) }
     }
 
     /// Returns how many units come back in each interval.
@@ -90,12 +90,12 @@ impl Bucket {
         if self.rate == 0 || n > u64::from(self.burst) {
             return Err(Refused::Never);
         }
-        self.law.take(now, n).map_err(wait)?;
+        self.gcra.take(now, n).map_err(wait)?;
         match self.lease.take(n, self.elsewhere.load(Ordering::Relaxed)) {
             Ok(source) => Ok(Taken { units: n, source }),
             Err(missing) => {
-                self.law.give_back(n);
-                Err(wait(self.law.time_for(missing)))
+                self.gcra.give_back(n);
+                Err(wait(self.gcra.time_for(missing)))
             }
         }
     }
@@ -105,13 +105,13 @@ impl Bucket {
         let leased = taken.source == Source::Leased;
         if used <= taken.units {
             let unused = taken.units - used;
-            self.law.give_back(unused);
+            self.gcra.give_back(unused);
             if leased {
                 self.lease.give(unused);
             }
         } else {
             let more = used - taken.units;
-            self.law.charge(now, more);
+            self.gcra.charge(now, more);
             if leased {
                 self.lease.charge(more.min(u64::from(self.burst)));
             }
@@ -130,11 +130,11 @@ impl Bucket {
         }
         let elsewhere = self.elsewhere.load(Ordering::Relaxed);
         let leased = self.lease.balance().map(|own| elsewhere.saturating_add_signed(own));
-        let left = self.law.left(now).min(leased.unwrap_or(u64::MAX)).min(u64::from(self.burst));
+        let left = self.gcra.left(now).min(leased.unwrap_or(u64::MAX)).min(u64::from(self.burst));
         let missing = u64::from(self.burst) - left;
         let reset = match leased {
-            Some(_) => self.law.time_for(missing),
-            None => self.law.until_full(now),
+            Some(_) => self.gcra.time_for(missing),
+            None => self.gcra.until_full(now),
         };
         Level { limit: self.burst, left: left as u32, reset_ms: reset.div_ceil(NANOS_PER_MS) }
     }

@@ -1,5 +1,5 @@
-//! The bucket's law: one atomic word, compare-exchange, no lock (GCRA, the generic cell rate
-//! algorithm).
+//! The algorithm of a bucket: one atomic word, compare-exchange, no lock (GCRA, the generic cell
+//! rate algorithm).
 //!
 //! The word is the moment at which the bucket will be full again, in nanoseconds of the process
 //! clock. Taking `n` units moves it `n` intervals on and is allowed if it then lies no more than

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use super::bucket::{Bucket, Per, Refused, Taken};
 use super::running::{Running, Slot};
 
-/// What one credential may use. What is `None` is not limited.
+/// What one credential or group may use. What is `None` is not limited.
 #[derive(Debug, Clone, Default)]
 pub struct Limits {
-    /// Per second, one unit a request.
+    /// Requests in a second.
     pub requests: Option<Arc<Bucket>>,
-    /// Per minute, prompt and answer together.
+    /// Tokens in a minute, of prompts and responses together.
     pub tokens: Option<Arc<Bucket>>,
     pub at_once: Option<ConcurrencyLimit>,
 }
 
-/// The numbers of a row. `None` is unlimited, 0 blocks all.
+/// The numbers of a row. `None` is no limit, 0 blocks all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Settings {
     /// Requests per second, and the capacity.
@@ -74,8 +74,8 @@ pub enum Refusal {
 }
 
 impl Limits {
-    /// Buckets of `before` whose numbers stay are kept with what is in them, and the count of what
-    /// runs is kept in any case.
+    /// Makes limits of these numbers. Buckets of `before` whose numbers are the same are reused with
+    /// what they hold, and the count of running requests always is.
     pub fn new(settings: Settings, before: Option<&Limits>) -> Limits {
         let kept = |bucket: Option<&Arc<Bucket>>, rate, burst, per| match bucket {
             Some(bucket) if (bucket.rate(), bucket.burst()) == (rate, burst) => bucket.clone(),
@@ -176,7 +176,7 @@ impl Hold {
         self.need
     }
 
-    /// The request has ended at `now`, and used this many tokens.
+    /// Ends the request at `now`, and charges the tokens that it used.
     pub fn settle(mut self, now: u64, used: u64) {
         if let Some((bucket, taken)) = self.tokens.take() {
             bucket.settle(now, taken, used);

@@ -284,7 +284,7 @@ proptest! {
     /// clock that were made before them.
     #[test]
     fn never_more_than_capacity_and_rate_times_time(rate in 1u32..50, burst in 1u32..50, steps in steps()) {
-        let law = Gcra::new(rate, burst, SECOND);
+        let gcra = Gcra::new(rate, burst, SECOND);
         let interval = SECOND.div_ceil(u64::from(rate));
         let mut clock = SECOND;
         // Reading, units (negative: given back), of what was done; and what may still be given
@@ -295,17 +295,17 @@ proptest! {
             clock += pause;
             let now = clock - late;
             match op {
-                Op::Take(n) => if law.take(now, n).is_ok() {
+                Op::Take(n) => if gcra.take(now, n).is_ok() {
                     outstanding += n;
                     done.push((now, n as i64));
                 },
                 Op::GiveBack(share) => {
                     let n = outstanding * share / 100;
                     outstanding -= n;
-                    law.give_back(n);
+                    gcra.give_back(n);
                     done.push((now, -(n as i64)));
                 }
-                Op::Charge(n) => law.charge(now, n),
+                Op::Charge(n) => gcra.charge(now, n),
             }
         }
         for (first, (start, units)) in done.iter().enumerate().filter(|(_, (_, units))| *units > 0) {
@@ -321,15 +321,15 @@ proptest! {
         }
     }
 
-    /// The same law by windows of the clock, when nothing is given back.
+    /// The same property by windows of the clock, when nothing is given back.
     #[test]
     fn in_every_window_of_readings(rate in 1u32..50, burst in 1u32..50, steps in steps()) {
-        let law = Gcra::new(rate, burst, SECOND);
+        let gcra = Gcra::new(rate, burst, SECOND);
         let mut clock = SECOND;
         let mut taken = Vec::new();
         for (pause, late, op) in steps {
             clock += pause;
-            if let Op::Take(n) = op && law.take(clock - late, n).is_ok() {
+            if let Op::Take(n) = op && gcra.take(clock - late, n).is_ok() {
                 taken.push((clock - late, n));
             }
         }

@@ -148,7 +148,7 @@ pub async fn call(
             failure(504, "the admin interface did not respond in time", "server_error", "admin_timeout")
         }
     };
-    meta.keep_alive &= !core.shared.leaving();
+    meta.keep_alive &= !core.shared.is_leaving();
     send(client, recorder, &meta, response).await
 }
 

@@ -161,7 +161,7 @@ async fn read_head(core: &Core, client: &mut Client, first: bool) -> Result<Opti
     if first {
         client.deadline.set(boot.header_read_timeout);
     } else if client.buf.is_empty() {
-        match core.shared.draining() {
+        match core.shared.is_draining() {
             true => client.deadline.set(PROMISED),
             false => client.deadline.set_idle(boot.keepalive_timeout),
         }

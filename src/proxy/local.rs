@@ -137,7 +137,7 @@ fn root() -> Vec<u8> {
 /// Returns body and status of the readiness check. An unavailable store does not matter: the last
 /// configuration is served.
 fn ready(core: &Core) -> (Vec<u8>, u16) {
-    if core.shared.leaving() {
+    if core.shared.is_leaving() {
         return (health(core, "draining", Some("this gateway is shutting down")), 503);
     }
     if core.view().snapshot.generation == 0 {

@@ -277,7 +277,7 @@ impl RequestContext<'_> {
     /// Responds with an error. The request's body was read.
     pub async fn fail(&mut self, error: &Error) -> Result<Next, ClientDisconnected> {
         self.capture_after_all();
-        self.meta.keep_alive &= !self.core.shared.leaving();
+        self.meta.keep_alive &= !self.core.shared.is_leaving();
         let mut out = Vec::with_capacity(1024);
         let status = reply::error(&mut out, &self.meta, self.recorder.request_id(), error);
         log(&self.recorder, error, status);
@@ -374,7 +374,7 @@ pub fn response_meta(core: &Core, head: &RequestHead, bytes: &[u8], facts: &Head
     ResponseMeta {
         format: facts.error_format,
         version: head.version,
-        keep_alive: head.keep_alive && !core.shared.leaving(),
+        keep_alive: head.keep_alive && !core.shared.is_leaving(),
         head_only: head.method == Method::Head,
         cors: match facts.has_origin {
             true => head.get(bytes, "origin").map_or(Cors::NoPage, |origin| cors(core, head.path(bytes), origin)),

@@ -86,7 +86,7 @@ impl Selector {
         let found = found.unwrap_or_else(|| self.resolve_and_remember(snapshot, format, translate, model));
         match (&found.virtual_model, caller) {
             (Some(virtual_model), Some(caller)) => {
-                let is_restricted = !caller.allows_all() || virtual_model.overrides(&caller.name);
+                let is_restricted = !caller.allows_all() || virtual_model.has_overrides_for(&caller.name);
                 if is_restricted { self.restricted(snapshot, format, translate, virtual_model, caller) } else { found }
             }
             _ => found,

@@ -180,23 +180,23 @@ impl ProcessState {
 
     /// Returns true from SIGTERM on: this process is not ready, and each response is the last on
     /// its connection. New connections may still be accepted.
-    pub fn leaving(&self) -> bool {
+    pub fn is_leaving(&self) -> bool {
         self.leaving.load(Ordering::Acquire)
     }
 
-    /// Begins to leave, at SIGTERM: see [`leaving`](Self::leaving).
+    /// Begins to leave, at SIGTERM: see [`is_leaving`](Self::is_leaving).
     pub fn leave(&self) {
         self.leaving.store(true, Ordering::Release);
     }
 
     /// Returns true once no new connection is accepted.
-    pub fn draining(&self) -> bool {
+    pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
     }
 
     /// Returns true when this process accepts no new connection, as it drains or another does.
     pub fn accepts_nothing(&self) -> bool {
-        self.draining() || self.handed_over.load(Ordering::Acquire)
+        self.is_draining() || self.handed_over.load(Ordering::Acquire)
     }
 
     /// Leaves new connections to another process.

@@ -58,7 +58,7 @@ pub(super) async fn accept_until_drained(
     }
     drop(listener);
     // What is queued is for the other process, if there is one.
-    if let (Ok(rest), true) = (rest, core.shared.draining()) {
+    if let (Ok(rest), true) = (rest, core.shared.is_draining()) {
         accept_queued(core, &rest, kind);
     }
 }
@@ -80,7 +80,7 @@ fn accept_queued(core: &Rc<Core>, listener: &StdListener, kind: ListenerKind) {
 /// Serves an accepted connection, or gives it to the worker that has the fewest. Nothing is moved at
 /// the end, when that worker may have ended already.
 fn place(core: &Rc<Core>, stream: TcpStream, peer: SocketAddr, kind: ListenerKind) {
-    if kind == ListenerKind::Admin || core.shared.draining() {
+    if kind == ListenerKind::Admin || core.shared.is_draining() {
         return keep(core, stream, peer, kind);
     }
     let placement = &core.shared.placement;

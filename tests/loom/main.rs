@@ -59,16 +59,16 @@ fn bounded(test: impl Fn() + Sync + Send + 'static) {
 #[test]
 fn takers_share_the_capacity() {
     bounded(|| {
-        let law = Arc::new(Gcra::new(1, 2, SECOND));
+        let gcra = Arc::new(Gcra::new(1, 2, SECOND));
         let take = |now: u64| -> Task<bool> {
-            let law = law.clone();
-            Box::new(move || law.take(now, 1).is_ok())
+            let gcra = gcra.clone();
+            Box::new(move || gcra.take(now, 1).is_ok())
         };
         let taken = in_parallel(vec![take(SECOND), take(SECOND + 5), take(SECOND + 2)]);
         // One that read the clock early may find that a later one has left less than a whole unit.
         let count = taken.iter().filter(|taken| **taken).count() as u64;
         assert!((1..=2).contains(&count));
-        assert!(law.until_full(SECOND + 5) <= count * SECOND);
+        assert!(gcra.until_full(SECOND + 5) <= count * SECOND);
     });
 }
 
@@ -76,10 +76,10 @@ fn takers_share_the_capacity() {
 #[test]
 fn what_comes_back_is_taken_once() {
     loom::model(|| {
-        let law = Arc::new(Gcra::new(1, 1, SECOND));
+        let gcra = Arc::new(Gcra::new(1, 1, SECOND));
         let take = |readings: &'static [u64]| -> Task<usize> {
-            let law = law.clone();
-            Box::new(move || readings.iter().filter(|now| law.take(**now, 1).is_ok()).count())
+            let gcra = gcra.clone();
+            Box::new(move || readings.iter().filter(|now| gcra.take(**now, 1).is_ok()).count())
         };
         let taken: usize = in_parallel(vec![take(&[SECOND, 2 * SECOND]), take(&[SECOND, 2 * SECOND])]).iter().sum();
         assert!((1..=2).contains(&taken), "{taken}");
@@ -90,19 +90,19 @@ fn what_comes_back_is_taken_once() {
 #[test]
 fn giving_back_is_exact() {
     loom::model(|| {
-        let law = Arc::new(Gcra::new(1, 3, SECOND));
-        law.take(SECOND, 2).unwrap();
+        let gcra = Arc::new(Gcra::new(1, 3, SECOND));
+        gcra.take(SECOND, 2).unwrap();
         let giver = {
-            let law = law.clone();
-            thread::spawn(move || law.give_back(2))
+            let gcra = gcra.clone();
+            thread::spawn(move || gcra.give_back(2))
         };
         let taker = {
-            let law = law.clone();
-            thread::spawn(move || law.take(SECOND, 2).is_ok())
+            let gcra = gcra.clone();
+            thread::spawn(move || gcra.take(SECOND, 2).is_ok())
         };
         giver.join().unwrap();
         let taken = taker.join().unwrap();
-        assert_eq!(law.left(SECOND), if taken { 1 } else { 3 });
+        assert_eq!(gcra.left(SECOND), if taken { 1 } else { 3 });
     });
 }
 
@@ -110,14 +110,14 @@ fn giving_back_is_exact() {
 #[test]
 fn charging_is_exact() {
     loom::model(|| {
-        let law = Arc::new(Gcra::new(1, 2, SECOND));
+        let gcra = Arc::new(Gcra::new(1, 2, SECOND));
         let charger = {
-            let law = law.clone();
-            thread::spawn(move || law.charge(SECOND, 3))
+            let gcra = gcra.clone();
+            thread::spawn(move || gcra.charge(SECOND, 3))
         };
-        let taken = law.take(SECOND, 1).is_ok();
+        let taken = gcra.take(SECOND, 1).is_ok();
         charger.join().unwrap();
-        assert_eq!(law.until_full(SECOND), SECOND * (3 + u64::from(taken)));
+        assert_eq!(gcra.until_full(SECOND), SECOND * (3 + u64::from(taken)));
     });
 }
 

@@ -111,7 +111,7 @@ impl Args {
 }
 
 impl Changes {
-    fn maps(&self) -> bool {
+    fn has_mapping(&self) -> bool {
         self.map_all || !self.map.is_empty() || !self.unmap.is_empty()
     }
 
@@ -129,7 +129,7 @@ impl Changes {
         if let Some(params) = &self.params {
             row.provider_params = unmasked(params, &row.provider_params);
         }
-        if self.maps() {
+        if self.has_mapping() {
             row.model_mapping = self.mapping(row)?;
         }
         Ok(())
@@ -190,7 +190,7 @@ impl Changes {
             put("provider_params", Some(params));
         }
         let mut text = Value::Object(body).to_string();
-        if self.maps() {
+        if self.has_mapping() {
             text.truncate(text.len() - 1);
             let comma = if text.len() > 1 { "," } else { "" };
             text.push_str(&format!("{comma}\"model_mapping\":{}}}", new.model_mapping));

@@ -37,7 +37,7 @@ impl VirtualModel {
     }
 
     /// Returns whether requests of this credential have other members than the rest.
-    pub fn overrides(&self, credential: &str) -> bool {
+    pub fn has_overrides_for(&self, credential: &str) -> bool {
         self.overrides.iter().any(|(name, _)| **name == *credential)
     }
 }

@@ -263,8 +263,8 @@ async fn with_states(context: &Context, rows: &[BudgetRow]) -> Result<Vec<Budget
         let Ok(grants) = timeout(SUMS_TIMEOUT, context.store.claim(claims)).await else {
             return Err(Refusal::new(503, "store_unavailable", "the sums of budgets can't be read now"));
         };
-        for ((at, (_, _, window)), grant) in part.iter().zip(grants?) {
-            all[*at].state = Some(state(&rows[*at].unit, *window, &grant));
+        for ((at, (_, _, (period, window))), grant) in part.iter().zip(grants?) {
+            all[*at].state = Some(state(&rows[*at].unit, *period, *window, &grant));
         }
     }
     Ok(all)
@@ -284,7 +284,7 @@ pub(super) fn current(budget: &Budget) -> (SumsKey, Claim, Window) {
     (key, Claim { amount: budget.terms.amount, ..Claim::default() }, window)
 }
 
-fn state(unit: &str, (period, window): (Period, Window), grant: &Grant) -> BudgetState {
+fn state(unit: &str, period: Period, window: Window, grant: &Grant) -> BudgetState {
     let sums = grant.sums;
     let moment = |seconds| (period != Period::Total).then_some(Moment(seconds));
     BudgetState {

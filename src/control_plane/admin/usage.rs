@@ -106,7 +106,10 @@ pub(super) async fn answer(context: &Context, id: i64) -> Response {
 async fn usage<'a>(store: &dyn Store, credential: &'a Credential, now_ns: u64) -> Result<Usage<'a>, Error> {
     let groups = credential.groups().iter().map(|group| ("group", &*group.name, &group.limits));
     let levels = std::iter::once(("credential", &*credential.name, &credential.limits)).chain(groups);
-    let limits = levels.filter(|(.., limits)| !limits.is_none()).map(|level| level_limits(level, now_ns)).collect();
+    let limits = levels
+        .filter(|(.., limits)| !limits.is_none())
+        .map(|(scope, name, limits)| level_limits(scope, name, limits, now_ns))
+        .collect();
     let spend = match store.tables() {
         Some(tables) => Some(spend(tables, &credential.name).await?),
         None => None,
@@ -121,7 +124,7 @@ async fn usage<'a>(store: &dyn Store, credential: &'a Credential, now_ns: u64) -
     })
 }
 
-fn level_limits<'a>((scope, name, limits): (&'static str, &'a str, &'a Limits), now_ns: u64) -> LevelLimits<'a> {
+fn level_limits<'a>(scope: &'static str, name: &'a str, limits: &Limits, now_ns: u64) -> LevelLimits<'a> {
     let rate = |bucket: &Option<Arc<Bucket>>| {
         let bucket = bucket.as_ref()?;
         let level = bucket.level(now_ns);

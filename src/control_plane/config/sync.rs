@@ -306,7 +306,7 @@ impl Sync {
 
     /// Publishes the new configuration if it is time. Returns its snapshot then.
     pub(crate) fn publish(&mut self, names: &mut Names) -> Option<Arc<Snapshot>> {
-        let ready = |next: &mut Next| names.know(&next.hosts) || next.deadline <= Instant::now();
+        let ready = |next: &mut Next| names.has_all(&next.hosts) || next.deadline <= Instant::now();
         let next = self.next.take_if(ready)?;
         let before = self.shared.publisher.load();
         let generation = self.shared.publisher.publish(next.snapshot);

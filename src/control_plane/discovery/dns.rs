@@ -110,7 +110,7 @@ impl Names {
     }
 
     /// Returns whether the result for each of `hosts` is known, be it a failure.
-    pub(crate) fn know(&self, hosts: &HashSet<String>) -> bool {
+    pub(crate) fn has_all(&self, hosts: &HashSet<String>) -> bool {
         let known = |host: &String| self.entries.get(host).is_some_and(|entry| entry.resolved.is_some());
         hosts.iter().all(known)
     }
@@ -314,7 +314,7 @@ mod tests {
         let script = [Ok(vec![one]), Err("no answer".to_owned()), Err("no answer".to_owned()), Ok(vec![two])];
         let mut names = scripted(&shared, &[("a", &script)]);
         names.need(&hosts(["a"]));
-        assert_eq!((shared.names.get("a"), names.know(&hosts(["a"]))), (None, false));
+        assert_eq!((shared.names.get("a"), names.has_all(&hosts(["a"]))), (None, false));
         // When each answer comes, in seconds, and what is known then.
         let rows = [(0, "10.0.0.1"), (30, "10.0.0.1"), (31, "10.0.0.1"), (33, "10.0.0.2"), (63, "10.0.0.2")];
         let start = Instant::now();
@@ -342,7 +342,7 @@ mod tests {
             while !take_answer(&mut names).await {}
             assert_eq!(start.elapsed().as_secs(), second);
             assert_eq!(shared.names.get("a"), failed("no such name"));
-            assert!(names.know(&hosts(["a"])));
+            assert!(names.has_all(&hosts(["a"])));
         }
     }
 
@@ -352,7 +352,7 @@ mod tests {
         let answer = [Ok(vec![ip("10.0.0.1")])];
         let mut names = scripted(&shared, &[("a", &answer), ("b", &answer), ("c", &answer)]);
         names.need(&hosts(["a", "b"]));
-        while !names.know(&hosts(["a", "b"])) {
+        while !names.has_all(&hosts(["a", "b"])) {
             take_answer(&mut names).await;
         }
         names.keep(hosts(["b"]));

@@ -32,7 +32,7 @@ pub type SinkShutdown = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// they may take some time, but not wait for a network.
 pub trait Sink: Send {
     /// Returns whether the sink does anything with a record. Called for each.
-    fn enabled(&self) -> bool;
+    fn is_enabled(&self) -> bool;
 
     fn record(&mut self, record: &Arc<Record>, directory: &Directory);
 
@@ -120,7 +120,7 @@ impl Drain {
             self.pass(record);
         }
         if any {
-            self.sinks.iter_mut().filter(|sink| sink.enabled()).for_each(|sink| sink.flush());
+            self.sinks.iter_mut().filter(|sink| sink.is_enabled()).for_each(|sink| sink.flush());
         }
         any
     }
@@ -137,7 +137,7 @@ impl Drain {
         }
         // No other reference is left, so this does not copy.
         self.prices.charge(Arc::make_mut(&mut record), &self.directory.0);
-        for sink in self.sinks.iter_mut().filter(|sink| sink.enabled()) {
+        for sink in self.sinks.iter_mut().filter(|sink| sink.is_enabled()) {
             sink.record(&record, &self.directory);
         }
     }
@@ -202,7 +202,7 @@ pub(crate) mod tests {
     }
 
     impl Sink for Keep {
-        fn enabled(&self) -> bool {
+        fn is_enabled(&self) -> bool {
             self.on
         }
 

@@ -16,7 +16,7 @@ pub(crate) struct Access;
 const MONITORING: [&str; 2] = ["/health", "/metrics"];
 
 impl Sink for Access {
-    fn enabled(&self) -> bool {
+    fn is_enabled(&self) -> bool {
         tracing::enabled!(target: "llm_proxy::access", Level::INFO)
     }
 
@@ -126,7 +126,7 @@ mod tests {
             .finish();
         tracing::subscriber::with_default(subscriber, || {
             let directory = directory();
-            if Access.enabled() {
+            if Access.is_enabled() {
                 records.iter().for_each(|record| Access.record(&Arc::new(record.clone()), &directory));
             }
         });

@@ -93,7 +93,7 @@ pub(crate) fn start(
 }
 
 impl Sink for Spend {
-    fn enabled(&self) -> bool {
+    fn is_enabled(&self) -> bool {
         true
     }
 

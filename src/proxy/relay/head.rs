@@ -56,7 +56,7 @@ pub(super) enum HeadTransfer<'a> {
 /// The caller adds its own and calls [`end`].
 pub(super) fn begin(out: &mut Vec<u8>, req: &mut RequestContext<'_>, parts: &HeadParts<'_>) {
     // The gateway may have begun to drain since the request arrived.
-    req.meta.keep_alive &= parts.framing != BodyFraming::Close && !req.core.shared.leaving();
+    req.meta.keep_alive &= parts.framing != BodyFraming::Close && !req.core.shared.is_leaving();
     reply::begin(out, parts.status, &req.meta, req.recorder.request_id_bytes());
     if let HeadTransfer::Translated(Some(ledger)) = parts.transfer {
         let (dropped, repaired) = (ledger.dropped_header(), ledger.repaired_header());

@@ -5,7 +5,7 @@
 //! whoever reads more than a few members, [`mod@write`] appends to a `Vec<u8>`, and [`stream`]
 //! follows one document that arrives in pieces. Strings stay escaped ([`RawStr`]) on their way from
 //! one format to another, so a text delta is one copy, and half a surrogate pair survives.
-//! `property` holds the laws of all this, for tests and fuzz targets.
+//! `property` holds the properties of all this, for tests and fuzz targets.
 //!
 //! Nothing here recurses: nesting is a bit in a word, and 128 levels are its limit.
 

@@ -1,5 +1,5 @@
-//! Laws that hold for any bytes, as functions that panic where one does not: the bodies of fuzz
-//! targets and of property tests.
+//! Properties that hold for any bytes, as functions that panic where one does not: the bodies of
+//! fuzz targets and of property tests.
 
 use super::fault::{Fault, ScanError};
 use super::raw::{RawStr, RawValue};

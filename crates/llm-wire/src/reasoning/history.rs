@@ -106,7 +106,7 @@ pub(crate) fn disposition(
 /// would be refused then (`thinking_lost` of
 /// [`Circumstances`](crate::canonical::effort::Circumstances)); a request that asks for none has
 /// lost nothing.
-pub(crate) fn thinking_lost(request: &Request<'_>, target: &Target<'_>, policy: &Policy) -> bool {
+pub(crate) fn loses_thinking(request: &Request<'_>, target: &Target<'_>, policy: &Policy) -> bool {
     if matches!(request.reasoning.mode, Mode::Unset | Mode::Off) || !ends_in_tool_loop(&request.items) {
         return false;
     }
@@ -269,11 +269,11 @@ mod tests {
         let user = || Item::new(0, Message::new(Role::User, vec![]));
         request.items = vec![user(), Item::new(1, call), Item::new(2, result)];
         let policy = Policy::default();
-        assert!(thinking_lost(&request, &messages, &policy));
+        assert!(loses_thinking(&request, &messages, &policy));
         let signed = opaque_of(RawStr::new(b"native"), shown(), None, THINKING);
         request.items.insert(1, Item::new(1, signed));
-        assert!(!thinking_lost(&request, &messages, &policy));
+        assert!(!loses_thinking(&request, &messages, &policy));
         request.items.push(user());
-        assert!(!thinking_lost(&request, &messages, &policy), "a new question begins a new loop");
+        assert!(!loses_thinking(&request, &messages, &policy), "a new question begins a new loop");
     }
 }

@@ -6,7 +6,7 @@
 //! [`turns`](crate::request::turns::turns) cuts such a list into turns. Encoders of Chat and
 //! Messages use both; Responses takes items as they are and needs [`pair`] only for its repairs.
 //!
-//! **Prefix law.** What a turn becomes is decided by the turn and what precedes it, so that a
+//! **Prefix property.** What a turn becomes is decided by the turn and what precedes it, so that a
 //! longer conversation begins with the bytes of the shorter one: thinking blocks and prompt caches
 //! depend on it. The one exception is a result that comes after later turns: the call was answered
 //! by a stand-in until then. It is moved to its call and counted as [`Repair::MovedResult`].

@@ -1,5 +1,5 @@
 //! Server-sent events: bytes in, frames out (`frame`), and back ([`mod@write`]); `property`
-//! holds the laws of framing.
+//! holds the properties of framing.
 
 pub(crate) mod frame;
 #[cfg(any(test, fuzzing, feature = "testing"))]

@@ -1,4 +1,4 @@
-//! Laws of answers: any bytes of a provider, for any client.
+//! Properties of answers: any bytes of a provider, for any client.
 
 use crate::canonical::codec::Decode;
 use crate::canonical::event::Event;

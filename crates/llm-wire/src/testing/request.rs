@@ -1,4 +1,4 @@
-//! Laws of requests: any body of a client, for any provider.
+//! Properties of requests: any body of a client, for any provider.
 
 use crate::canonical::loss::{HEADER_MAX, Ledger};
 use crate::error::{Error, Side};

@@ -61,7 +61,7 @@ pub(crate) fn start(
 }
 
 impl Sink for Langfuse {
-    fn enabled(&self) -> bool {
+    fn is_enabled(&self) -> bool {
         self.rate > 0.0
     }
 

@@ -55,7 +55,7 @@ pub(crate) fn start(
 }
 
 impl Sink for Spans {
-    fn enabled(&self) -> bool {
+    fn is_enabled(&self) -> bool {
         true
     }
 

@@ -5,6 +5,8 @@
 //! that got a response and nowhere else, since backends add them up over all spans. Bodies and
 //! headers are not exported.
 
+use std::ops::Range;
+
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
@@ -71,7 +73,7 @@ fn of_request(record: &Record, trace: &Context, directory: &Directory) -> Span {
         name: name.trim_end().to_owned(),
         kind: SpanKind::Server.into(),
         status,
-        ..span(record, trace, REQUEST, (0, record.total_us), attributes)
+        ..span(record, trace, REQUEST, 0..record.total_us, attributes)
     }
 }
 
@@ -125,7 +127,7 @@ fn of_attempt(
         name: format!("{} {}", operation.unwrap_or("ask"), attempt.model.as_str()),
         kind: SpanKind::Client.into(),
         status: failed.map(|label| failure(&label)),
-        ..span(record, trace, number_of, (attempt.began_us, end), attributes)
+        ..span(record, trace, number_of, attempt.began_us..end, attributes)
     }
 }
 
@@ -149,15 +151,16 @@ fn of_answer(record: &Record) -> Vec<KeyValue> {
     attributes
 }
 
-fn span(record: &Record, trace: &Context, number: u64, (begin, end): (u64, u64), attributes: Vec<KeyValue>) -> Span {
+/// Makes a span. `time` is in microseconds since the begin of the request.
+fn span(record: &Record, trace: &Context, number: u64, time: Range<u64>, attributes: Vec<KeyValue>) -> Span {
     let at = |us: u64| record.started_us.saturating_add(us).saturating_mul(1000);
     Span {
         trace_id: trace.trace.to_be_bytes().to_vec(),
         span_id: trace.span(number).to_be_bytes().to_vec(),
         // The flag for a sampled trace.
         flags: 1,
-        start_time_unix_nano: at(begin),
-        end_time_unix_nano: at(end.max(begin)),
+        start_time_unix_nano: at(time.start),
+        end_time_unix_nano: at(time.end.max(time.start)),
         attributes,
         ..Span::default()
     }

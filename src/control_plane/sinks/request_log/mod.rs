@@ -92,7 +92,7 @@ pub(crate) fn start(
 }
 
 impl Sink for Log {
-    fn enabled(&self) -> bool {
+    fn is_enabled(&self) -> bool {
         true
     }
 

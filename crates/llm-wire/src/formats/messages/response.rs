@@ -31,7 +31,7 @@ pub(crate) fn decode(body: RawValue<'_>, quirks: Quirks, sink: Sink<'_>) -> Resu
 
 /// Writes a whole answer for a client of this format.
 ///
-/// The law: what it writes equals the fold of what
+/// Invariant: what it writes equals the fold of what
 /// [`Encoder`](crate::formats::messages::stream::Encoder) writes for the same events, but for ids
 /// and times, blank text, and arguments that are no JSON object. Names, ids, finish and usage are
 /// final in `answer`; opaque state is an envelope already. The id is `reply.answer_id()`, the model

@@ -27,7 +27,7 @@ pub(crate) fn decode(body: RawValue<'_>, quirks: Quirks, sink: Sink<'_>) -> Resu
 
 /// Writes a whole answer for a client of this format.
 ///
-/// The law: what it writes equals the `response` of the terminal event that
+/// Invariant: what it writes equals the `response` of the terminal event that
 /// [`Encoder`](crate::formats::responses::stream::Encoder) writes for the same events, but for ids
 /// and times. Names, ids, finish and usage are final in `answer`; opaque state is an envelope
 /// already. The id is `reply.answer_id()`, the model `reply.plan.model`, the time `reply.created`.

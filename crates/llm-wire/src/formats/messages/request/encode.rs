@@ -125,7 +125,7 @@ fn think(
     let now = Circumstances {
         max_tokens: request.max_tokens.unwrap_or_else(|| params::default_max_tokens(cx)),
         forced_tool,
-        thinking_lost: history::thinking_lost(request, &cx.target, &cx.policy),
+        thinking_lost: history::loses_thinking(request, &cx.target, &cx.policy),
     };
     thinking::for_messages(ask, caps, now, ledger)
 }

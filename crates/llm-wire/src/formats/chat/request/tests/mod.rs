@@ -1,5 +1,5 @@
 //! Requests as tables: bodies and what they mean, what they mean and the bytes for each kind of
-//! host, and laws over both.
+//! host, and properties over both.
 
 mod client;
 mod provider;

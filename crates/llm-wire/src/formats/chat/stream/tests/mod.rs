@@ -1,5 +1,5 @@
-//! Streams as tables: chunks and the events they give, events and the bytes they become, and laws
-//! over any of them.
+//! Streams as tables: chunks and the events they give, events and the bytes they become, and
+//! properties over any of them.
 
 mod decoder;
 mod encoder;

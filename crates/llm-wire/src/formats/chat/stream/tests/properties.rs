@@ -1,4 +1,4 @@
-//! Laws over any answer.
+//! Properties over any answer.
 
 use crate::formats::chat::stream::tests::*;
 
