@@ -35,7 +35,7 @@ const TIMEOUT: Duration = Duration::from_secs(900);
 pub async fn serve(
     core: &Rc<Core>,
     client: &mut Client,
-    recorder: RequestRecorder,
+    recorder: Box<RequestRecorder>,
     mut meta: ResponseMeta,
     mut pending: body::Pending,
     path: &str,
@@ -85,7 +85,7 @@ pub fn shows_metrics(core: &Core, client: &Client) -> bool {
 pub async fn scrape(
     core: &Core,
     client: &mut Client,
-    recorder: RequestRecorder,
+    recorder: Box<RequestRecorder>,
     mut meta: ResponseMeta,
     pending: body::Pending,
 ) -> Next {
@@ -121,7 +121,7 @@ pub async fn scrape(
 pub async fn call(
     core: &Core,
     client: &mut Client,
-    recorder: RequestRecorder,
+    recorder: Box<RequestRecorder>,
     mut meta: ResponseMeta,
     queued: Option<PendingCall>,
 ) -> Next {
@@ -364,7 +364,12 @@ fn failure(status: u16, message: &str, kind: &str, code: &str) -> Response {
 }
 
 /// Sends the response of the control plane, and ends the request.
-pub async fn send(client: &mut Client, mut recorder: RequestRecorder, meta: &ResponseMeta, response: Response) -> Next {
+pub async fn send(
+    client: &mut Client,
+    mut recorder: Box<RequestRecorder>,
+    meta: &ResponseMeta,
+    response: Response,
+) -> Next {
     let mut out = Vec::with_capacity(512 + response.body.len());
     reply::begin(&mut out, response.status, meta, recorder.request_id().as_bytes());
     for (name, value) in &response.fields {

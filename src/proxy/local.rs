@@ -23,7 +23,7 @@ const DOCS: &[u8] = include_bytes!("docs.html");
 pub async fn serve(
     core: &Rc<Core>,
     client: &mut Client,
-    mut recorder: RequestRecorder,
+    mut recorder: Box<RequestRecorder>,
     mut meta: ResponseMeta,
     pending: body::Pending,
     endpoint: Endpoint<'_>,
@@ -169,7 +169,7 @@ fn health(core: &Core, status: &str, reason: Option<&str>) -> Vec<u8> {
 /// those of llm-proxy v1, redirect to it.
 async fn docs(
     client: &mut Client,
-    mut recorder: RequestRecorder,
+    mut recorder: Box<RequestRecorder>,
     mut meta: ResponseMeta,
     pending: body::Pending,
 ) -> Next {
@@ -217,7 +217,7 @@ const MAX_EVENTS: usize = 8 << 20;
 async fn discard_events(
     core: &Rc<Core>,
     client: &mut Client,
-    mut recorder: RequestRecorder,
+    mut recorder: Box<RequestRecorder>,
     mut meta: ResponseMeta,
     mut pending: body::Pending,
 ) -> Next {
@@ -236,7 +236,7 @@ async fn discard_events(
 /// Responds to a preflight request (Fetch Standard, CORS).
 pub async fn preflight(
     client: &mut Client,
-    mut recorder: RequestRecorder,
+    mut recorder: Box<RequestRecorder>,
     mut meta: ResponseMeta,
     pending: body::Pending,
 ) -> Next {

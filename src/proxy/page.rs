@@ -20,7 +20,7 @@ use llm_http::Method;
 pub async fn serve(
     core: &Rc<Core>,
     client: &mut Client,
-    recorder: RequestRecorder,
+    recorder: Box<RequestRecorder>,
     mut meta: ResponseMeta,
     pending: body::Pending,
     path: &str,

@@ -45,7 +45,7 @@ pub enum Next {
 pub struct RequestContext<'c> {
     pub core: &'c Rc<Core>,
     pub client: &'c mut Client,
-    pub recorder: RequestRecorder,
+    pub recorder: Box<RequestRecorder>,
     pub meta: ResponseMeta,
     pub head: RequestHead,
     /// The bytes that the head's offsets refer to, and the body.
@@ -77,6 +77,8 @@ pub struct RequestContext<'c> {
     pub owner: u64,
     /// Who has issued the response that it names.
     pub issuer: Issuer,
+    /// Whether its body may have envelopes of reasoning (`Peek::has_envelope`).
+    pub has_envelope: bool,
     /// Whether and how it may have a second attempt beside a slow first one.
     pub hedging: Option<Hedging>,
     /// Whether another provider goes on with its stream if that breaks off.
@@ -146,7 +148,7 @@ impl<'c> RequestContext<'c> {
     pub fn new(
         core: &'c Rc<Core>,
         client: &'c mut Client,
-        (recorder, meta): (RequestRecorder, ResponseMeta),
+        (recorder, meta): (Box<RequestRecorder>, ResponseMeta),
         head: RequestHead,
         received: body::Received,
         route: ApiRoute,
@@ -175,6 +177,7 @@ impl<'c> RequestContext<'c> {
             hint: Default::default(),
             owner: auth::owner(caller),
             issuer: Issuer::default(),
+            has_envelope: false,
             hedging: caller.and_then(|credential| credential.hedging),
             rescue: core.boot().rescue,
             continuation: None,
@@ -331,7 +334,7 @@ fn log(recorder: &RequestRecorder, error: &Error, status: u16) {
 /// its room.
 pub fn refuse<'c>(
     client: &'c mut Client,
-    mut recorder: RequestRecorder,
+    mut recorder: Box<RequestRecorder>,
     mut meta: ResponseMeta,
     pending: body::Pending,
     error: Error,
@@ -349,7 +352,7 @@ pub fn refuse<'c>(
 }
 
 /// Sends a complete response, which the recorder already knows.
-pub async fn send(client: &mut Client, mut recorder: RequestRecorder, keep_alive: bool, out: Vec<u8>) -> Next {
+pub async fn send(client: &mut Client, mut recorder: Box<RequestRecorder>, keep_alive: bool, out: Vec<u8>) -> Next {
     recorder.add_response_bytes(out.len());
     match client.send(out).await {
         Ok(_) if keep_alive => Next::KeepAlive,

@@ -29,7 +29,7 @@ const MAX_BODY: usize = 64 << 10;
 pub async fn serve(
     core: &Rc<Core>,
     client: &mut Client,
-    mut recorder: RequestRecorder,
+    mut recorder: Box<RequestRecorder>,
     mut meta: ResponseMeta,
     mut pending: body::Pending,
     stored: StoredResponse<'_>,

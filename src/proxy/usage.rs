@@ -22,7 +22,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub async fn serve(
     core: &Rc<Core>,
     client: &mut Client,
-    mut recorder: RequestRecorder,
+    mut recorder: Box<RequestRecorder>,
     mut meta: ResponseMeta,
     pending: body::Pending,
 ) -> Next {

@@ -17,7 +17,9 @@ pub const CAPACITY: usize = 4096;
 /// The finished requests of one worker that the control plane has not taken yet.
 #[derive(Debug)]
 pub struct Ring {
-    queue: SegQueue<Record>,
+    /// Records are shared pointers here: a block of the queue has 31 places, which are zeroed when it is
+    /// made.
+    queue: SegQueue<Arc<Record>>,
     /// Records in the queue.
     count: AtomicUsize,
     dropped: AtomicU64,
@@ -58,11 +60,11 @@ impl Ring {
         if size > 0 {
             self.bytes.fetch_add(size, Ordering::Relaxed);
         }
-        self.queue.push(record);
+        self.queue.push(Arc::new(record));
     }
 
     /// Takes the oldest record.
-    pub fn pop(&self) -> Option<Record> {
+    pub fn pop(&self) -> Option<Arc<Record>> {
         let record = self.queue.pop()?;
         self.count.fetch_sub(1, Ordering::Relaxed);
         match record.detail_size() {

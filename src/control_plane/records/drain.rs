@@ -106,7 +106,7 @@ impl Drain {
             for _ in 0..ring::CAPACITY {
                 let Some(record) = ring.pop() else { break };
                 any = true;
-                if let Some(record) = self.recount.take(Arc::new(record)) {
+                if let Some(record) = self.recount.take(record) {
                     self.pass(record);
                 }
                 passed += 1;

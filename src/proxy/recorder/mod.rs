@@ -52,15 +52,16 @@ pub struct RequestRecorder {
 }
 
 impl RequestRecorder {
-    /// Begins when the head of a request is complete. Its first bytes came at `head_began`.
-    pub fn new(core: &Rc<Core>, request_id: Short<64>, head: &[u8], head_began: Option<u64>) -> RequestRecorder {
+    /// Begins when the head of a request is complete. Its first bytes came at `head_began`. Boxed, since
+    /// it changes hands and a record is large.
+    pub fn new(core: &Rc<Core>, request_id: Short<64>, head: &[u8], head_began: Option<u64>) -> Box<RequestRecorder> {
         core.metrics.inc(Counter::Requests);
         let record = Record::of(request_id, core.timers.unix_us());
         let config = core.shared.capture;
         let second = record.started_us / 1_000_000;
         let is_sampled = config.per_second.is_none_or(|max| core.sampler.admit(second, max));
         let started = core.timers.recent();
-        RequestRecorder {
+        Box::new(RequestRecorder {
             core: core.clone(),
             started,
             record,
@@ -71,7 +72,7 @@ impl RequestRecorder {
             clock: StageClock::start(core.boot().observe.stage_clock, head_began, started),
             attempt: AttemptLog::default(),
             capture: PayloadCapture::start(config, head, is_sampled),
-        }
+        })
     }
 
     /// Sets the route template of the request.
