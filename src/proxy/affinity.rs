@@ -19,7 +19,7 @@ use llm_wire::reasoning::envelope::{Family, Scope, model_family};
 
 /// Returns the candidate that made the last reasoning in the history, if there is a choice.
 pub fn find<'c>(req: &RequestContext<'_>, view: &WorkerSnapshot, candidates: &'c Candidates) -> Option<&'c Candidate> {
-    if candidates.list.len() < 2 || req.route.operation != Operation::Generate {
+    if candidates.list.len() < 2 || !req.has_envelope || req.route.operation != Operation::Generate {
         return None;
     }
     let body = req.body();

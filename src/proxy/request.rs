@@ -82,19 +82,24 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
 
     let parts = (recorder, meta);
     let mut req = RequestContext::new(core, client, parts, pending.head, received, route, &facts, caller);
-    let result = match admit(&mut req, &view, caller, &facts) {
-        Ok((candidates, output)) => match enter(&mut req, &view, caller, candidates, output).await {
-            Ok(candidates) => failover::run(&mut req, &view, &candidates).await,
-            Err(interrupt) => Err(interrupt),
-        },
-        Err(error) => Err(error.into()),
-    };
-    let result = match result {
+    let result = match forward(&mut req, &view, caller, &facts).await {
         Ok(next) => return next,
         Err(Interrupt::ClientDisconnected) => Err(ClientDisconnected),
         Err(Interrupt::Failed(failure)) => buffered::send_failure(&mut req, *failure).await,
     };
     result.unwrap_or_else(|ClientDisconnected| req.abort())
+}
+
+/// Decides who serves a request of which everything was read, and forwards it.
+async fn forward(
+    req: &mut RequestContext<'_>,
+    view: &Rc<WorkerSnapshot>,
+    caller: Caller<'_>,
+    facts: &HeadFacts,
+) -> Result<Next, Interrupt> {
+    let (candidates, output) = admit(req, view, caller, facts)?;
+    let candidates = enter(req, view, caller, candidates, output).await?;
+    failover::run(req, view, &candidates).await
 }
 
 /// Finds the route of a request for a provider. `None` is a path that the gateway serves itself, or
@@ -136,18 +141,19 @@ fn admit(
     caller: Caller<'_>,
     facts: &HeadFacts,
 ) -> Result<(Rc<Candidates>, peek::Output), Error> {
-    let BodyFields { model, stream, stream_options, output, alternatives, issuer } =
+    let BodyFields { model, stream, stream_options, output, alternatives, issuer, tier, has_envelope } =
         read_body_fields(req, facts.is_multipart)?;
     req.stream = stream;
     req.model = model;
     req.stream_options = stream_options;
     req.issuer = issuer;
+    req.has_envelope = has_envelope;
     req.recorder.record_mut().model = Short::new(&req.model.requested);
     req.recorder.record_mut().stream = req.stream;
     if facts.has_tags {
         req.recorder.record_mut().tags = tags::read(req.core, view, &req.head, req.received.bytes())?;
     }
-    req.recorder.record_mut().tier = Tier::asked_for(req.body()).name();
+    req.recorder.record_mut().tier = tier.name();
     auth::allow_model(caller, req.model.name())?;
     alternatives.iter().try_for_each(|model| auth::allow_model(caller, strip_prefix(req.core, model)))?;
     if req.route.operation != Operation::Count && caller.is_some_and(|caller| !caller.is_unlimited()) {
@@ -224,6 +230,10 @@ struct BodyFields {
     alternatives: Vec<String>,
     /// Who has issued the response that this one continues.
     issuer: Issuer,
+    /// The tier of service that is asked for.
+    tier: Tier,
+    /// See [`Peek::has_envelope`].
+    has_envelope: bool,
 }
 
 fn read_body_fields(req: &RequestContext<'_>, is_multipart: bool) -> Result<BodyFields, Error> {
@@ -252,8 +262,9 @@ fn read_body_fields(req: &RequestContext<'_>, is_multipart: bool) -> Result<Body
         _ => Issuer::NotNamed,
     };
     let model = Model { requested, prefix_len, value: peeked.model_at };
-    let (stream, output) = (peeked.stream, peeked.output);
-    Ok(BodyFields { model, stream, output, stream_options, alternatives, issuer })
+    let tier = peeked.service_tier.map_or(Tier::Standard, |name| Tier::of(name.as_bytes()));
+    let (stream, output, has_envelope) = (peeked.stream, peeked.output, peeked.has_envelope);
+    Ok(BodyFields { model, stream, output, stream_options, alternatives, issuer, tier, has_envelope })
 }
 
 /// Returns the error for a response that the caller does not have, as OpenAI words it.

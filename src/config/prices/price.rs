@@ -77,18 +77,6 @@ impl Tier {
     pub fn of(name: &[u8]) -> Tier {
         Tier::OTHERS.into_iter().find(|tier| tier.name().as_bytes() == name).unwrap_or_default()
     }
-
-    /// Returns the tier that the body of a request asks for. What looks like the member and is a text
-    /// within another one is not told apart, since nothing but the price depends on it.
-    pub fn asked_for(body: &[u8]) -> Tier {
-        const NAME: &[u8] = br#""service_tier""#;
-        let Some(at) = memchr::memmem::find(body, NAME) else { return Tier::Standard };
-        let rest = body[at + NAME.len()..].trim_ascii_start();
-        let Some(rest) = rest.strip_prefix(b":") else { return Tier::Standard };
-        let Some(rest) = rest.trim_ascii_start().strip_prefix(b"\"") else { return Tier::Standard };
-        let end = rest.iter().position(|byte| *byte == b'"').unwrap_or(0);
-        Tier::of(&rest[..end])
-    }
 }
 
 impl Price {

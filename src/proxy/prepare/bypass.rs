@@ -57,7 +57,9 @@ pub fn body(
         let field = limit_field(req.route.format, candidate.target.caps.max_completion_tokens);
         set_limit(&mut splice, req.body(), field, cap);
     }
-    strip::cut(req.route.format, req.body(), &mut splice);
+    if req.has_envelope {
+        strip::cut(req.route.format, req.body(), &mut splice);
+    }
     let edited = (!splice.is_empty()).then(|| {
         let mut edited = Vec::new();
         splice.apply(req.body(), &mut edited);

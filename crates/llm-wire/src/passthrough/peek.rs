@@ -14,6 +14,7 @@ use crate::format::Format;
 use crate::json::scan::{self, Fault, ScanError};
 use crate::json::walk;
 use crate::json::{RawKind, RawStr, RawValue};
+use crate::reasoning::envelope;
 
 /// The fields of a request that matter before decoding. Ranges count bytes from the start of the
 /// body.
@@ -38,6 +39,11 @@ pub struct Peek<'a> {
     /// The response that this one continues, which a provider has kept (`previous_response_id` of
     /// the Responses format).
     pub previous_response: Option<RawStr<'a>>,
+    /// The tier of service that the request asks for (`service_tier`).
+    pub service_tier: Option<RawStr<'a>>,
+    /// Whether a string begins with an envelope of reasoning. It may be true where the envelope stands
+    /// in a text, which is none of the places that it is read at.
+    pub has_envelope: bool,
 }
 
 impl<'a> Peek<'a> {
@@ -108,7 +114,7 @@ pub enum PeekError {
     },
 }
 
-/// Checks and reads a request body. Costs one pass over the bytes and no allocation.
+/// Checks and reads a request body. Costs one pass over the bytes, a search and no allocation.
 pub fn peek(body: &[u8]) -> Result<Peek<'_>, PeekError> {
     check_start(body)?;
     let mut seen = Seen::default();
@@ -120,6 +126,7 @@ pub fn peek(body: &[u8]) -> Result<Peek<'_>, PeekError> {
         Some(fault) => return Err(PeekError::Json(fault)),
         None => check_end(body, walk.position())?,
     }
+    seen.has_envelope = envelope::find(body).next().is_some();
     seen.into_peek()
 }
 
@@ -224,6 +231,8 @@ struct Seen<'a> {
     output: Output,
     alternatives: [Option<RawValue<'a>>; 2],
     previous_response: Option<RawStr<'a>>,
+    service_tier: Option<RawStr<'a>>,
+    has_envelope: bool,
     /// A bit for each of [`READ_FIELDS`] that was seen.
     fields: u32,
     /// One of them that appears twice.
@@ -243,6 +252,10 @@ impl<'a> Seen<'a> {
                 &plain
             }
         };
+        if name == b"service_tier" {
+            self.service_tier = value.as_str();
+            return;
+        }
         let Some(field) = read_field(name) else { return };
         if self.fields & 1 << field != 0 {
             self.twice = self.twice.or(Some(READ_FIELDS[field]));
@@ -297,6 +310,8 @@ impl<'a> Seen<'a> {
             output: self.output,
             alternatives: self.alternatives,
             previous_response: self.previous_response,
+            service_tier: self.service_tier,
+            has_envelope: self.has_envelope,
         })
     }
 }
@@ -414,6 +429,21 @@ mod tests {
         assert_eq!(named(r#"{"model":"m","previous_response_id":"resp_1"}"#).as_deref(), Some("resp_1"));
         for body in [r#"{"model":"m"}"#, r#"{"model":"m","previous_response_id":null}"#] {
             assert_eq!(named(body), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn the_tier_of_service() {
+        let rows = [
+            (r#"{"model":"m","service_tier":"flex"}"#, Some("flex")),
+            (r#"{"service_tier" : "priority","model":"m"}"#, Some("priority")),
+            (r#"{"model":"m","service_tier":null}"#, None),
+            (r#"{"model":"m","metadata":{"service_tier":"flex"}}"#, None),
+            (r#"{"model":"m"}"#, None),
+        ];
+        for (body, tier) in rows {
+            let found = peek(body.as_bytes()).unwrap().service_tier;
+            assert_eq!(found.map(|tier| tier.unescape().into_owned()).as_deref(), tier, "{body}");
         }
     }
 

@@ -17,6 +17,8 @@ struct Fields {
     include_usage: bool,
     stream_options: Option<Spot>,
     output: Output,
+    service_tier: Option<Spot>,
+    has_envelope: bool,
 }
 
 /// Returns whether a value is one that [`peek`] does not read: the texts of a conversation.
@@ -39,6 +41,9 @@ impl RequestTemplates {
                 output: fields.output,
                 alternatives: [None; 2],
                 previous_response: None,
+                service_tier: fields.service_tier.map(|spot| RawStr::new(&body[spot.in_match(places)])),
+                // None is read in a text, and all else is as in the example.
+                has_envelope: fields.has_envelope,
             });
         }
         let peeked = peek(body)?;
@@ -49,12 +54,21 @@ impl RequestTemplates {
                     Some((_, at)) => Some(spot(at.clone())?),
                     None => None,
                 };
+                let service_tier = match peeked.service_tier {
+                    Some(tier) => {
+                        let start = (tier.as_bytes().as_ptr() as usize).checked_sub(body.as_ptr() as usize)?;
+                        Some(spot(start..start + tier.as_bytes().len())?)
+                    }
+                    None => None,
+                };
                 Some(Fields {
                     model: spot(peeked.model_at.clone())?,
                     stream: peeked.stream,
                     include_usage: peeked.include_usage,
                     stream_options,
                     output: peeked.output,
+                    service_tier,
+                    has_envelope: peeked.has_envelope,
                 })
             });
         }
@@ -80,6 +94,9 @@ mod tests {
         r#"{"model":"m","input":"TEXT","previous_response_id":"TEXT"}"#,
         r#"{"model":"m","input":"TEXT","previous_response_id":null}"#,
         r#"{"model":"m","messages":[{"content":"TEXT"}]"#,
+        r#"{"model":"m","service_tier":"flex","input":"TEXT"}"#,
+        r#"{"model":"m","service_tier":null,"input":"TEXT"}"#,
+        r#"{"model":"m","messages":[{"reasoning_details":[{"data":"llmp1.oa.0123abcd.e30"}],"content":"TEXT"}]}"#,
     ];
 
     const TEXTS: &[&str] = &[
