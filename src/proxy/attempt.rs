@@ -27,7 +27,7 @@ use crate::metrics::names::Counter;
 use crate::proxy::recorder::UpstreamRequest;
 use crate::route::pick::Candidate;
 use crate::route::target_format::TargetFormat;
-use crate::telemetry::record::{Outcome, Short};
+use crate::telemetry::record::Outcome;
 use crate::telemetry::stages::Stage;
 use llm_wire::error::{Error, Kind, Side, classify};
 use llm_wire::formats::errors;
@@ -80,7 +80,7 @@ pub async fn adopt(req: &mut RequestContext<'_>, attempt: &Attempt<'_>, won: Won
     if let Some(hold) = hold {
         req.recorder.set_provider_hold(hold);
     }
-    note_request(req, provider, &prepared);
+    note_request(req, candidate, &prepared);
     prepared.release_written();
     req.recorder.first_byte_at(first_byte_us, response.head.status);
     note_head(req, &response);
@@ -123,13 +123,12 @@ fn conclude(
 }
 
 /// Notes the request that a provider gets, for the record and the headers of the response.
-fn note_request(req: &mut RequestContext<'_>, provider: &Provider, prepared: &Prepared) {
+fn note_request(req: &mut RequestContext<'_>, candidate: &Candidate, prepared: &Prepared) {
     let (format, model, path) = (prepared.format, &*prepared.model, prepared.path);
     req.recorder.set_upstream_request(&UpstreamRequest { format, model, path, body: prepared.own_body() });
     if req.core.boot().show_provider_headers {
-        let attempts = req.recorder.attempts();
-        let (provider, model) = (Short::new(&provider.key), prepared.model.clone());
-        req.meta.upstream = Some(Upstream { provider, model, attempts });
+        let (name_fields, attempts) = (candidate.name_fields.clone(), req.recorder.attempts());
+        req.meta.upstream = Some(Upstream { name_fields, attempts });
     }
 }
 
@@ -171,7 +170,7 @@ impl Attempt<'_> {
         }
         let mut prepared = prepare::request(req, view, candidate, retry_without).map_err(preparation_failed)?;
         req.recorder.end_stage(Stage::Translate);
-        note_request(req, provider, &prepared);
+        note_request(req, candidate, &prepared);
         let response = send_request(req, view.origin(candidate.provider), provider, &prepared).await?;
         prepared.release_written();
         let status = response.head.status;

@@ -9,7 +9,6 @@ use super::clock;
 use crate::config::budget::show;
 use crate::limit::budget::Unit;
 use crate::rfc3339;
-use crate::telemetry::record::Short;
 use llm_http::{Version, write};
 use llm_wire::Format;
 use llm_wire::error::{Error, Kind};
@@ -36,12 +35,11 @@ pub struct ResponseMeta {
     pub upstream: Option<Upstream>,
 }
 
-/// The provider and the model of an attempt, for the headers that name them.
+/// An attempt, for the headers that describe it.
 #[derive(Debug, Clone)]
 pub struct Upstream {
-    pub provider: Short<96>,
-    /// The provider's name of the model.
-    pub model: Rc<str>,
+    /// The fields that name the provider and its model (`Candidate::name_fields`).
+    pub name_fields: Rc<[u8]>,
     /// How many requests were sent to providers, this one included.
     pub attempts: u32,
 }
@@ -79,8 +77,10 @@ pub enum Cors {
 pub fn begin(out: &mut Vec<u8>, status: u16, meta: &ResponseMeta, request_id: &[u8]) {
     write::status_line(out, status);
     write_date(out);
-    // An id was checked when it was taken from the client.
-    write::known_header(out, "x-request-id", request_id);
+    // The end of what [`write_date`] writes is the name of the field. An id was checked when it was taken
+    // from the client.
+    out.extend_from_slice(request_id);
+    out.extend_from_slice(b"\r\n");
     if let Some(name) = meta.format.profile().http.request_id_header {
         write::known_header(out, name, request_id);
     }
@@ -109,10 +109,9 @@ pub fn begin(out: &mut Vec<u8>, status: u16, meta: &ResponseMeta, request_id: &[
         write_budget(out, left);
     }
     if let Some(upstream) = &meta.upstream {
-        // A name that is not allowed in a header is left out.
-        let _ = write::named_header(out, "x-llm-proxy-provider", upstream.provider.as_bytes());
-        let _ = write::named_header(out, "x-llm-proxy-upstream-model", upstream.model.as_bytes());
-        write::known_header(out, "x-llm-proxy-attempts", itoa::Buffer::new().format(upstream.attempts).as_bytes());
+        out.extend_from_slice(&upstream.name_fields);
+        out.extend_from_slice(itoa::Buffer::new().format(upstream.attempts).as_bytes());
+        out.extend_from_slice(b"\r\n");
     }
 }
 
@@ -161,7 +160,8 @@ fn write_budget(out: &mut Vec<u8>, left: &BudgetLeft) {
     }
 }
 
-/// Writes the `date` field. The text is made once a second per worker.
+/// Writes the `date` field and the beginning of `x-request-id`. The text is made once a second per
+/// worker.
 fn write_date(out: &mut Vec<u8>) {
     thread_local! {
         static DATE: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
@@ -171,9 +171,9 @@ fn write_date(out: &mut Vec<u8>) {
         let this = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
         if *second != this {
             *second = this;
-            *text = httpdate::fmt_http_date(now);
+            *text = format!("date: {}\r\nx-request-id: ", httpdate::fmt_http_date(now));
         }
-        write::known_header(out, "date", text.as_bytes());
+        out.extend_from_slice(text.as_bytes());
     });
 }
 

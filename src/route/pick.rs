@@ -25,6 +25,7 @@ use crate::config::virtual_models::VirtualModel;
 use crate::route::affinity::{self, ConversationKey, Place};
 use crate::route::rank::Rank;
 use crate::route::target_format::TargetFormat;
+use llm_http::write;
 
 /// The most steps by which a new rotation is advanced.
 const MAX_OFFSET: u64 = 1024;
@@ -36,6 +37,8 @@ pub struct Candidate {
     pub provider: usize,
     /// The provider's name of the model.
     pub upstream_model: Rc<str>,
+    /// The fields of a response that name both, as far as the number of attempts ([`name_fields`]).
+    pub name_fields: Rc<[u8]>,
     pub target: TargetFormat,
     pub rank: Rank,
     /// The tier: that of the provider, or behind a virtual model the one that it has there.
@@ -46,6 +49,17 @@ pub struct Candidate {
     pub context_window: u64,
     /// Where what is remembered of the provider for this model is.
     pub slot: Slot,
+}
+
+/// Returns the fields of a response that name the provider and its model, and the beginning of the one
+/// that has the number of attempts. A name that is not allowed in a header is left out.
+pub fn name_fields(provider: &str, model: &str) -> Rc<[u8]> {
+    let mut fields = Vec::new();
+    for (name, value) in [("x-llm-proxy-provider", provider), ("x-llm-proxy-upstream-model", model)] {
+        let _ = write::named_header(&mut fields, name, value.as_bytes());
+    }
+    fields.extend_from_slice(b"x-llm-proxy-attempts: ");
+    fields.into()
 }
 
 /// All providers of one model for clients of one format, the best rank first.

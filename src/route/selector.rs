@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::breaker::memory::Slot;
 use crate::config::boot::CatchAllRouting;
 use crate::config::snapshot::{Credential, Provider, Snapshot};
-use crate::route::pick::{Candidate, Candidates, Group, Rotation};
+use crate::route::pick::{Candidate, Candidates, Group, Rotation, name_fields};
 use crate::route::rank::Rank;
 use crate::route::target_format::{TargetFormat, choose};
 use crate::shared::catalog::Lists;
@@ -101,6 +101,7 @@ impl Selector {
             .map(|(index, provider)| Candidate {
                 provider: index,
                 upstream_model: Rc::from(""),
+                name_fields: name_fields(&provider.key, ""),
                 target: TargetFormat::plain(format, provider, ""),
                 rank: Rank::Exact,
                 priority: provider.priority,
@@ -161,6 +162,7 @@ impl Selector {
             };
             list.push(Candidate {
                 provider: index,
+                name_fields: name_fields(&provider.key, &upstream),
                 upstream_model: Rc::from(&*upstream),
                 target,
                 rank,

@@ -49,7 +49,7 @@ impl Stage {
     }
 
     /// Returns the name with the parameter that `Server-Timing` has for it.
-    pub fn duration_label(self) -> &'static str {
+    pub const fn duration_label(self) -> &'static str {
         match self {
             Stage::HeadRead => "head_read;dur=",
             Stage::Auth => "auth;dur=",

@@ -4,7 +4,6 @@ use super::super::headers::{self, Disposition};
 use super::super::reply;
 use super::super::request_context::RequestContext;
 use super::super::retry_hint::{self, RetryHint};
-use crate::telemetry::stages::Stage;
 use llm_http::{ResponseHead, Version, write};
 use llm_wire::canonical::loss::{Ledger, Loss, LossKind};
 
@@ -116,41 +115,6 @@ pub(super) fn begin(out: &mut Vec<u8>, req: &mut RequestContext<'_>, parts: &Hea
 fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     for part in [name, b": ", value, b"\r\n"] {
         out.extend_from_slice(part);
-    }
-}
-
-/// Writes `server-timing`, the time of each stage so far in milliseconds (W3C Server Timing,
-/// 2025-04). Only whole responses have it: little is known when the head of a stream is sent.
-pub(super) fn write_server_timing(out: &mut Vec<u8>, req: &RequestContext<'_>) {
-    let Some(stages) = req.recorder.stages() else { return };
-    out.reserve(Stage::ALL.len() * 48);
-    let mut begin: &[u8] = b"server-timing: ";
-    for stage in Stage::ALL {
-        let us = stages.get(stage) / 1000;
-        if stages.get(stage) > 0 {
-            out.extend_from_slice(begin);
-            out.extend_from_slice(stage.duration_label().as_bytes());
-            write_milliseconds(out, us);
-            begin = b", ";
-        }
-    }
-    if begin == b", " {
-        out.extend_from_slice(b"\r\n");
-    }
-}
-
-/// Writes microseconds as milliseconds with three decimals.
-fn write_milliseconds(out: &mut Vec<u8>, us: u64) {
-    let (ms, rest) = (us / 1000, (us % 1000) as u32);
-    let digit = |n: u32| b'0' + (n % 10) as u8;
-    let decimals = [b'.', digit(rest / 100), digit(rest / 10), digit(rest)];
-    match ms {
-        // Nearly all, in one piece.
-        0..=9 => out.extend_from_slice(&[digit(ms as u32), b'.', decimals[1], decimals[2], decimals[3]]),
-        _ => {
-            out.extend_from_slice(itoa::Buffer::new().format(ms).as_bytes());
-            out.extend_from_slice(&decimals);
-        }
     }
 }
 

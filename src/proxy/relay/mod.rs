@@ -18,6 +18,7 @@ mod known_events;
 mod pace;
 mod relayed;
 mod rescue;
+mod server_timing;
 mod source;
 mod stream;
 mod stream_writer;

@@ -20,6 +20,7 @@ use super::defect;
 use super::form::{Form, FormReader};
 use super::head::{self, BodyFraming, HeadParts, HeadTransfer};
 use super::pace::{self, Pace};
+use super::server_timing;
 use super::source::{BodyEvent, Cut, UpstreamBody, malformed};
 use super::stream_writer::StreamWriter;
 use crate::metrics::names::{Counter, Grid};
@@ -329,7 +330,10 @@ impl<'p> Relay<'p> {
         }
         match &mut self.input {
             Input::Whole(body) => {
-                self.translator.body(body, self.output.buf())?;
+                let out = self.output.buf();
+                // It becomes about as much again: to grow in steps would copy it each time.
+                out.reserve(body.len() + body.len() / 4 + 256);
+                self.translator.body(body, out)?;
             }
             Input::Events(framer) => {
                 if let Some(Block { frame: Some(frame), .. }) = framer.finish()
@@ -437,7 +441,7 @@ impl<'p> Relay<'p> {
         let mut out = Vec::with_capacity(content.len() + 1024);
         head::begin(&mut out, req, &parts);
         write::static_header(&mut out, "content-type", "application/json");
-        head::write_server_timing(&mut out, req);
+        server_timing::write(&mut out, req);
         head::end(&mut out, framing);
         out.extend_from_slice(content);
         req.recorder.capture.client_got(Piece::Part(content));

@@ -17,6 +17,7 @@ use super::form::{Form, FormReader};
 use super::head::{self, BodyFraming, HeadParts, HeadTransfer};
 use super::pace::Pace;
 use super::relayed::Relayed;
+use super::server_timing;
 use super::source::{BodyEvent, Cut, UpstreamBody};
 use crate::metrics::names::Counter;
 use crate::net::buffers;
@@ -357,7 +358,7 @@ fn write_head(
     if let HeadTransfer::Corrected = transfer {
         write::static_header(out, "content-type", "application/json");
     }
-    head::write_server_timing(out, req);
+    server_timing::write(out, req);
     head::end(out, framing);
     req.recorder.set_complete(status);
 }

@@ -15,6 +15,7 @@ fn candidates(ranks: &[(&[u32], bool)]) -> Candidates {
         list.extend((start..start + weights.len()).map(|provider| Candidate {
             provider,
             upstream_model: "m".into(),
+            name_fields: name_fields("p", "m"),
             target: TargetFormat::plain(
                 Format::Chat,
                 &crate::route::target_format::tests::provider("openai", "http://h/v1", "{}"),
