@@ -13,6 +13,7 @@ use crate::metrics::series_list::Series;
 use crate::shared::ProcessState;
 use crate::shared::labels;
 use crate::shared::labels::Names;
+use crate::shared::model_labels::ModelLabels;
 use crate::telemetry::record::{Outcome, Record, Short, Source, Tokens};
 use crate::telemetry::stages::Stage;
 use crate::telemetry::user_agent::UserAgent;
@@ -67,7 +68,8 @@ struct Provider {
 }
 
 type Providers = HashMap<i64, Provider, ahash::RandomState>;
-type Routes = HashMap<Key, Route, ahash::RandomState>;
+/// Where the series of each kind are in a list.
+type Places = HashMap<Key, usize, ahash::RandomState>;
 
 /// What is measured of a request beside its record.
 #[derive(Debug, Clone, Copy, Default)]
@@ -178,8 +180,8 @@ impl RequestMetrics {
         let RequestMetrics { index, routes, providers, .. } = self;
         let max_credentials = shared.boot.observe.metrics_max_credentials;
         let models = &shared.model_labels;
-        let model = labels::model(record, models);
-        let route = route(routes, index, record, model, || labels::of(record, snapshot, models, max_credentials));
+        let names = || labels::of(record, snapshot, models, max_credentials);
+        let route = routes.find(index, record, models, names);
         route.duration.observe(record.total_us);
         route.count_status(record, index);
         if record.virtual_model != 0 {
@@ -226,15 +228,44 @@ impl RequestMetrics {
     /// Forgets the series whose label values may have changed. They stay, and are found again by their
     /// labels.
     fn refresh(&mut self, snapshot: &Snapshot) {
-        if self.generation != snapshot.generation || self.routes.len() >= MAX_KINDS {
-            self.routes.clear();
+        if self.generation != snapshot.generation || self.routes.list.len() >= MAX_KINDS {
+            self.routes = Routes::default();
             self.providers.clear();
             self.generation = snapshot.generation;
         }
     }
 }
 
+impl Key {
+    fn of(record: &Record, model: &str) -> Key {
+        Key {
+            endpoint: record.endpoint.as_ptr(),
+            method: record.method.as_ptr(),
+            model: Short::new(model),
+            provider: record.provider,
+            credential: record.credential,
+            user_agent: record.user_agent,
+        }
+    }
+
+    /// Returns whether everything but the model is that of a record.
+    fn is_of(&self, record: &Record) -> bool {
+        let Key { endpoint, method, provider, credential, user_agent, .. } = *self;
+        endpoint == record.endpoint.as_ptr()
+            && method == record.method.as_ptr()
+            && (provider, credential, user_agent) == (record.provider, record.credential, record.user_agent)
+    }
+}
+
 impl Route {
+    fn new(index: &mut SeriesIndex, record: &Record, names: Names) -> Route {
+        let Names { model, provider, credential } = &names;
+        let labels = [record.method, record.endpoint, model, provider, credential, record.user_agent.name()];
+        let duration = index.series(Family::Duration, &labels);
+        let (by_status, sources, details) = Default::default();
+        Route { names, duration, by_status, tokens: None, sources, details, streams: None }
+    }
+
     fn count_status(&mut self, record: &Record, index: &mut SeriesIndex) {
         let names = &self.names;
         let at = self.by_status.iter().position(|(status, _)| *status == record.status).unwrap_or_else(|| {
@@ -321,27 +352,38 @@ fn provider<'t>(providers: &'t mut Providers, index: &mut SeriesIndex, id: i64, 
     })
 }
 
-fn route<'t>(
-    routes: &'t mut Routes,
-    index: &mut SeriesIndex,
-    record: &Record,
-    model: &str,
-    names: impl FnOnce() -> Names,
-) -> &'t mut Route {
-    let key = Key {
-        endpoint: record.endpoint.as_ptr(),
-        method: record.method.as_ptr(),
-        model: Short::new(model),
-        provider: record.provider,
-        credential: record.credential,
-        user_agent: record.user_agent,
-    };
-    routes.entry(key).or_insert_with(|| {
-        let names = names();
-        let Names { model, provider, credential } = &names;
-        let labels = [record.method, record.endpoint, model, provider, credential, record.user_agent.name()];
-        let duration = index.series(Family::Duration, &labels);
-        let (by_status, sources, details) = Default::default();
-        Route { names, duration, by_status, tokens: None, sources, details, streams: None }
-    })
+/// The series of all kinds of requests that were seen.
+#[derive(Debug, Default)]
+struct Routes {
+    list: Vec<Route>,
+    places: Places,
+    /// The kind of the last request, and its place.
+    last: Option<(Key, usize)>,
+}
+
+impl Routes {
+    /// Finds the series of a record's kind, or makes them. Most requests are of the kind of the one
+    /// before, which needs no look-up.
+    fn find(
+        &mut self,
+        index: &mut SeriesIndex,
+        record: &Record,
+        models: &ModelLabels,
+        names: impl FnOnce() -> Names,
+    ) -> &mut Route {
+        let at = match &self.last {
+            // A model that has a label of its own keeps it.
+            Some((key, at)) if key.model.as_bytes() == labels::name(record).as_bytes() && key.is_of(record) => *at,
+            _ => {
+                let key = Key::of(record, labels::model(record, models));
+                let at = *self.places.entry(key).or_insert_with(|| {
+                    self.list.push(Route::new(index, record, names()));
+                    self.list.len() - 1
+                });
+                self.last = Some((key, at));
+                at
+            }
+        };
+        &mut self.list[at]
+    }
 }

@@ -4,7 +4,7 @@
 use crate::config::snapshot::{Credential, Snapshot};
 use crate::metrics::series_index::{NONE, OTHER};
 use crate::shared::model_labels::ModelLabels;
-use crate::telemetry::record::Record;
+use crate::telemetry::record::{Record, Short};
 
 /// The label values of one request.
 #[derive(Debug)]
@@ -32,14 +32,17 @@ pub fn of(record: &Record, snapshot: &Snapshot, models: &ModelLabels, max_creden
 /// Returns the provider's name of the model. A request that no provider received has the name that
 /// the client wrote, if it is one of those.
 pub fn model<'r>(record: &'r Record, models: &ModelLabels) -> &'r str {
-    let sent = record.sent_model.as_str();
-    let name = if sent.is_empty() { record.model.as_str() } else { sent };
-    let succeeded = !sent.is_empty() && (200..300).contains(&record.status);
-    match name {
+    let succeeded = !record.sent_model.is_empty() && (200..300).contains(&record.status);
+    match name(record).as_str() {
         "" => NONE,
-        _ if models.has(name, succeeded) => name,
+        name if models.has(name, succeeded) => name,
         _ => OTHER,
     }
+}
+
+/// Returns the name of the model that a record has, which need not have a label.
+pub fn name(record: &Record) -> &Short<96> {
+    if record.sent_model.is_empty() { &record.model } else { &record.sent_model }
 }
 
 /// Returns the name of one of the first `max` credentials. The others share one label value.

@@ -35,6 +35,11 @@ impl<const N: usize> Short<N> {
         Short { len: LEN as u8, bytes }
     }
 
+    /// Returns whether there is no text.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// Returns the bytes of the text.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
