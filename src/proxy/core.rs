@@ -42,6 +42,8 @@ pub struct WorkerSnapshot {
     pub selector: Selector,
     /// The scopes of reasoning that were used last, by provider and family of models.
     scopes: RefCell<Vec<(usize, Box<str>, Scope)>>,
+    /// The last one, by provider and model.
+    last_scope: RefCell<Option<(usize, Rc<str>, Scope)>>,
     /// The generation of the model lists that the selector knows.
     lists_generation: u64,
 }
@@ -49,7 +51,8 @@ pub struct WorkerSnapshot {
 impl WorkerSnapshot {
     fn new(snapshot: Arc<Snapshot>, selector: Selector, lists_generation: u64) -> WorkerSnapshot {
         let origins = vec![OnceCell::new(); snapshot.providers.len()];
-        WorkerSnapshot { snapshot, origins, selector, scopes: RefCell::default(), lists_generation }
+        let (scopes, last_scope) = Default::default();
+        WorkerSnapshot { snapshot, origins, selector, scopes, last_scope, lists_generation }
     }
 
     /// Returns a provider by its index in the snapshot.
@@ -58,7 +61,19 @@ impl WorkerSnapshot {
     }
 
     /// Returns the scope of reasoning of a model at a provider, which is a SHA-256.
-    pub fn scope(&self, index: usize, model: &str) -> Scope {
+    pub fn scope(&self, index: usize, model: &Rc<str>) -> Scope {
+        if let Some((at, known, scope)) = &*self.last_scope.borrow()
+            && *at == index
+            && Rc::ptr_eq(known, model)
+        {
+            return *scope;
+        }
+        let scope = self.scope_of_family(index, model);
+        *self.last_scope.borrow_mut() = Some((index, model.clone(), scope));
+        scope
+    }
+
+    fn scope_of_family(&self, index: usize, model: &str) -> Scope {
         /// More are forgotten.
         const MAX_SCOPES: usize = 32;
         let family = model_family(model);

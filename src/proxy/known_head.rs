@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
 use super::head_facts::HeadFacts;
-use super::upstream_head::UpstreamHead;
+use super::upstream_head::{HeadKind, UpstreamHead};
 use llm_http::{HeadCache, KeptHead};
 
 /// Heads that a worker finds again for another connection. It forgets one for the next.
@@ -22,9 +22,14 @@ pub struct KnownHead {
 
 impl KnownHead {
     /// Appends the beginning of a request to a provider, if this head was sent to it before.
-    pub fn write_upstream(&self, generation: u64, provider: i64, model: &str, out: &mut Vec<u8>) -> bool {
+    pub fn write_upstream(
+        &self,
+        generation: u64,
+        (provider, model, kind): (i64, &str, HeadKind),
+        out: &mut Vec<u8>,
+    ) -> bool {
         let upstream = self.upstream.borrow();
-        let found = upstream.iter().find(|head| head.is_for(generation, provider, model));
+        let found = upstream.iter().find(|head| head.is_for(generation, provider, model, kind));
         found.map(|head| out.extend_from_slice(&head.bytes)).is_some()
     }
 
@@ -130,14 +135,17 @@ mod tests {
         let known = get(&KnownHeads::default(), "/v1/messages");
         let write = |generation, provider, model: &str| {
             let mut out = Vec::new();
-            known.write_upstream(generation, provider, model, &mut out).then_some(out)
+            known.write_upstream(generation, (provider, model, HeadKind::Passthrough), &mut out).then_some(out)
         };
         for provider in 0..6 {
             let bytes = format!("to {provider}").into_bytes();
-            known.keep_upstream(UpstreamHead { generation: 1, provider, model: "m".into(), bytes });
+            let kind = HeadKind::Passthrough;
+            known.keep_upstream(UpstreamHead { generation: 1, provider, model: "m".into(), kind, bytes });
         }
         assert_eq!(write(1, 5, "m"), Some(b"to 5".to_vec()));
         assert_eq!(write(1, 2, "m"), Some(b"to 2".to_vec()));
         assert_eq!([write(1, 1, "m"), write(2, 5, "m"), write(1, 5, "n")], [None, None, None]);
+        let translated = HeadKind::Translated { format: llm_wire::Format::Chat, is_stream: false };
+        assert!(!known.write_upstream(1, (5, "m", translated), &mut Vec::new()));
     }
 }

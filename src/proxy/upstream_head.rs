@@ -2,6 +2,17 @@
 
 use std::rc::Rc;
 
+use llm_wire::Format;
+
+/// What a head depends on beside the client's head, the provider and the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeadKind {
+    /// To a provider of the client's own format.
+    Passthrough,
+    /// To one of another format, for a response that is a stream or not. It names no beta features.
+    Translated { format: Format, is_stream: bool },
+}
+
 /// The head of a request to a provider up to what differs with each request, and what it was made
 /// from beside the client's head.
 pub struct UpstreamHead {
@@ -11,6 +22,7 @@ pub struct UpstreamHead {
     pub provider: i64,
     /// The upstream model.
     pub model: Rc<str>,
+    pub kind: HeadKind,
     /// Everything up to the request id.
     pub bytes: Vec<u8>,
 }
@@ -20,7 +32,7 @@ impl UpstreamHead {
     pub const MAX_KEPT: usize = 1536;
 
     /// Returns whether it was made from these, by a client's head of the same bytes.
-    pub fn is_for(&self, generation: u64, provider: i64, model: &str) -> bool {
-        self.generation == generation && self.provider == provider && *self.model == *model
+    pub fn is_for(&self, generation: u64, provider: i64, model: &str, kind: HeadKind) -> bool {
+        (self.generation, self.provider, self.kind) == (generation, provider, kind) && *self.model == *model
     }
 }

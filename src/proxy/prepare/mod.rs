@@ -14,7 +14,7 @@ use super::core::WorkerSnapshot;
 use super::endpoint::Operation;
 use super::headers;
 use super::request_context::{RequestContext, method_name};
-use super::upstream_head::UpstreamHead;
+use super::upstream_head::{HeadKind, UpstreamHead};
 use crate::config::snapshot::Provider;
 use crate::net::buffers;
 use crate::route::pick::Candidate;
@@ -182,8 +182,8 @@ struct HeadParts<'a> {
 }
 
 /// Writes the head. Where nothing but the body's length, the request id and the client's head make
-/// it differ from an earlier one, and the client's head is the same, it is copied:
-/// no translation, which has fields of its own, and no trace, which has another span each time.
+/// it differ from an earlier one, and the client's head is the same, it is copied: no trace, which has
+/// another span each time, and no translation that names beta features.
 fn write_head(
     out: &mut Vec<u8>,
     req: &RequestContext<'_>,
@@ -192,13 +192,14 @@ fn write_head(
 ) -> Result<(), Error> {
     let generation = view.snapshot.generation;
     let trace = req.recorder.trace();
-    let may_repeat = matches!(parts.mode, TransferMode::Bypass(_)) && trace.is_none();
-    let known = req.client.known.as_ref().filter(|_| may_repeat);
-    if !known.is_some_and(|known| known.write_upstream(generation, parts.provider.id, parts.model, out)) {
+    let kind = head_kind(parts).filter(|_| trace.is_none());
+    let known = req.client.known.as_ref().zip(kind);
+    let is_for = |kind| (parts.provider.id, &**parts.model, kind);
+    if !known.is_some_and(|(known, kind)| known.write_upstream(generation, is_for(kind), out)) {
         write_fields(out, req, parts, trace)?;
-        if let Some(known) = known.filter(|_| out.len() <= UpstreamHead::MAX_KEPT) {
+        if let Some((known, kind)) = known.filter(|_| out.len() <= UpstreamHead::MAX_KEPT) {
             let (provider, model) = (parts.provider.id, parts.model.clone());
-            known.keep_upstream(UpstreamHead { generation, provider, model, bytes: out.clone() });
+            known.keep_upstream(UpstreamHead { generation, provider, model, kind, bytes: out.clone() });
         }
     }
     write::known_header(out, "x-request-id", req.recorder.request_id_bytes());
@@ -212,6 +213,18 @@ fn write_head(
     out.extend_from_slice(&parts.provider.extra_headers);
     write::end_head(out);
     Ok(())
+}
+
+/// Returns what a head depends on beside the client's head, the provider and the model. `None` if that
+/// is more than a few cases.
+fn head_kind(parts: &HeadParts<'_>) -> Option<HeadKind> {
+    match parts.mode {
+        TransferMode::Bypass(_) => Some(HeadKind::Passthrough),
+        TransferMode::Translated(translated) if translated.plan.betas.is_empty() => {
+            Some(HeadKind::Translated { format: parts.format, is_stream: translated.plan.upstream_stream })
+        }
+        TransferMode::Translated(_) => None,
+    }
 }
 
 /// Writes the request line, and all fields up to the request id.

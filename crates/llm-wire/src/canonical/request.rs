@@ -91,7 +91,11 @@ impl<'a> Request<'a> {
     /// made.
     pub fn path(&self, item: &Item<'_>) -> String {
         let list = self.from.profile().request.conversation;
-        if item.at == Item::MADE { String::new() } else { format!("{list}.{}", item.at) }
+        // Made for each item and read in errors alone, so without the machinery of `format!`.
+        match item.at {
+            Item::MADE => String::new(),
+            at => [list, ".", itoa::Buffer::new().format(at)].concat(),
+        }
     }
 }
 

@@ -105,7 +105,19 @@ pub struct Object<'a> {
 impl Object<'_> {
     /// Begins a member and returns the buffer, for a value that no other method writes.
     pub fn key(&mut self, name: &str) -> &mut Vec<u8> {
-        if !std::mem::take(&mut self.empty) {
+        /// The longest name that is put together before it is appended, in bytes.
+        const MAX_SHORT: usize = 28;
+        let is_first = std::mem::take(&mut self.empty);
+        let len = name.len();
+        if len <= MAX_SHORT && scan::is_plain(name.as_bytes()) {
+            let mut text = [0; MAX_SHORT + 4];
+            (text[0], text[1]) = (b',', b'"');
+            text[2..2 + len].copy_from_slice(name.as_bytes());
+            (text[2 + len], text[3 + len]) = (b'"', b':');
+            self.out.extend_from_slice(&text[usize::from(is_first)..4 + len]);
+            return self.out;
+        }
+        if !is_first {
             self.out.push(b',');
         }
         key(self.out, name);
@@ -222,6 +234,11 @@ mod tests {
                 a.raw_str(RawStr::new(br"\ud83d"));
                 a.array(|_| {});
                 a.object(|o| o.bool("yes", true));
+                a.object(|o| {
+                    o.null("a \"quote\"");
+                    o.null("name_of_twenty_eight_letters");
+                    o.null("name_of_twenty_nine_letters_x");
+                });
                 a.value(RawValue::new(b"1.0"));
             });
             o.opt_str("some", Some("y"));
@@ -230,7 +247,7 @@ mod tests {
             o.raw_str("raw", RawStr::new(br"a\n"));
             o.value("number", RawValue::new(b"1e400"));
         });
-        let expected = br#"{"none":{},"list":[0,"x","\ud83d",[],{"yes":true},1.0],"some":"y","nothing":null,"n":18446744073709551615,"raw":"a\n","number":1e400}"#;
+        let expected = br#"{"none":{},"list":[0,"x","\ud83d",[],{"yes":true},{"a \"quote\"":null,"name_of_twenty_eight_letters":null,"name_of_twenty_nine_letters_x":null},1.0],"some":"y","nothing":null,"n":18446744073709551615,"raw":"a\n","number":1e400}"#;
         assert_eq!(String::from_utf8_lossy(&out), String::from_utf8_lossy(expected));
         scan::validate(&out).unwrap();
     }

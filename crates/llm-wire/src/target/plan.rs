@@ -287,12 +287,12 @@ impl Reply {
     /// Returns the id of the whole answer with the prefix of the client's format.
     pub fn answer_id(&self) -> String {
         let prefix = self.plan.client.profile().response.id_prefix;
-        format!("{prefix}{}", String::from_utf8_lossy(&self.id))
+        [prefix, &String::from_utf8_lossy(&self.id)].concat()
     }
 
     /// Returns a fresh id such as `call_…`, `fc_…`, `rs_…`.
     pub fn fresh(&mut self, prefix: &str) -> String {
-        format!("{prefix}{}", String::from_utf8_lossy(&self.stamps.id()))
+        [prefix, &String::from_utf8_lossy(&self.stamps.id())].concat()
     }
 }
 
