@@ -4,6 +4,7 @@ pub mod admin;
 pub mod admission;
 pub mod affinity;
 pub mod attempt;
+mod attempts;
 pub mod auth;
 pub mod body;
 pub mod budget;
