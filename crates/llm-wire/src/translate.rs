@@ -126,17 +126,28 @@ impl Translator {
         let mut taken = 0;
         while let Some((event, len)) = self.template.read_event(&input[taken..]) {
             taken += len;
-            if !self.pass_text(&event, out) {
+            if !self.pass_text(&event, false, out) {
                 self.run(out, |_, sink| sink(event))?;
             }
         }
         Ok(taken)
     }
 
-    /// Writes a delta of text that would come to the client's stream as it is: what
-    /// [`Translator::run`] would do with it. Returns false, having done nothing, for any other
+    /// Takes `event`, blank line included, if it differs from the one before in its text alone, and
+    /// that comes to the client's stream as it is. Returns false, having done nothing, for any other
     /// event.
-    fn pass_text(&mut self, event: &Event<'_>, out: &mut Vec<u8>) -> bool {
+    #[inline]
+    pub fn known_event(&mut self, event: &[u8], out: &mut Vec<u8>) -> bool {
+        match self.template.read_whole_event(event) {
+            Some((event, is_plain)) => self.pass_text(&event, is_plain, out),
+            None => false,
+        }
+    }
+
+    /// Writes a delta of text that would come to the client's stream as it is: what
+    /// [`Translator::run`] would do with it. `is_plain` says that it is known to be ASCII without
+    /// escapes. Returns false, having done nothing, for any other event.
+    fn pass_text(&mut self, event: &Event<'_>, is_plain: bool, out: &mut Vec<u8>) -> bool {
         let (Event::Text { ix, raw }, Output::Stream(encoder)) = (event, &mut self.output) else { return false };
         if self.phase != Phase::Committed || !self.shape.count_plain_text(*ix, *raw, &self.reply) {
             return false;
@@ -146,8 +157,14 @@ impl Translator {
         if let Some(captured) = &mut self.captured {
             captured.take(&event);
         }
-        encoder.event(event, &mut self.reply, out);
-        if let Some(error) = encoder.take_failure() {
+        let failure = match is_plain {
+            true => encoder.plain_text(*ix, *raw, &mut self.reply, out),
+            false => {
+                encoder.event(event, &mut self.reply, out);
+                encoder.take_failure()
+            }
+        };
+        if let Some(error) = failure {
             self.failure = Some(error);
             self.phase = Phase::Over;
         }

@@ -157,6 +157,38 @@ pub(crate) fn is_ascii_without_escapes(bytes: &[u8]) -> bool {
     }
 }
 
+/// Returns whether the first `len` bytes of `rest` are ASCII, and a string's body as it is: each byte
+/// is a character, and none must be escaped.
+#[inline]
+pub(crate) fn is_plain_ascii(rest: &[u8], len: usize) -> bool {
+    // Bytes from 0x80 on are negative, as control characters are small.
+    let is_other = |byte: u8| byte.cast_signed() < 0x20 || byte == b'"' || byte == b'\\';
+    let word_marks = |word: &[u8; 8]| {
+        let word = u64::from_le_bytes(*word);
+        special_marks(word) | word & 0x8080_8080_8080_8080
+    };
+    if len < 16
+        && let ([first, second, ..], _) = rest.as_chunks::<8>()
+    {
+        let run = match word_marks(first) {
+            0 => 8 + word_marks(second).trailing_zeros() / 8,
+            marks => marks.trailing_zeros() / 8,
+        };
+        return run as usize >= len;
+    }
+    let Some(text) = rest.get(..len) else { return false };
+    let Some(last) = text.last_chunk::<16>() else { return !text.iter().any(|&byte| is_other(byte)) };
+    // Marks are gathered in a block of their own, without a question for each: vector instructions.
+    let mut marks = [0u8; 16];
+    let blocks = text.as_chunks::<16>().0.iter();
+    for block in blocks.chain([last]) {
+        for (mark, &byte) in marks.iter_mut().zip(block) {
+            *mark |= if is_other(byte) { 0xff } else { 0 };
+        }
+    }
+    u128::from_ne_bytes(marks) == 0
+}
+
 /// Returns whether a text is a string's body as it is: it has nothing that must be escaped.
 #[inline]
 pub(super) fn is_plain(text: &[u8]) -> bool {

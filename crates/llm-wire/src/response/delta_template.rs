@@ -170,6 +170,27 @@ impl DeltaTemplate {
         Some((delta.with(RawStr::new(text)), end + self.event_after.len()))
     }
 
+    /// The event that `input` is as a whole, blank line included, and whether its text is plain: ASCII
+    /// without escapes. It must be one that [`DeltaTemplate::read_event`] would find there. Its end being
+    /// known, that of its text is, too.
+    #[inline]
+    pub(crate) fn read_whole_event<'a>(&self, input: &'a [u8]) -> Option<(Event<'a>, bool)> {
+        let State::Confirmed(delta) = self.state else { return None };
+        if self.event_after.is_empty() {
+            return None;
+        }
+        let rest = input.strip_prefix(&self.event_before[..])?;
+        let text = rest.strip_suffix(&self.event_after[..])?;
+        if text.is_empty() {
+            return None;
+        }
+        if scan::is_plain_ascii(rest, text.len()) {
+            return Some((delta.with(RawStr::new(text)), true));
+        }
+        std::str::from_utf8(text).ok()?;
+        Some((delta.with(RawStr::parse(text).ok()?), false))
+    }
+
     /// Puts the event around a confirmed frame together.
     fn confirm(&mut self) {
         self.event_before.clear();
@@ -281,6 +302,10 @@ mod tests {
             let input = format!("{event}{behind}");
             let (read, len) = template.read_event(input.as_bytes()).unwrap();
             assert_eq!((text(Some(read)).as_deref(), len), (Some("a\n\u{e9}"), event.len()));
+            let whole =
+                template.read_whole_event(input.as_bytes()).map(|(event, is_plain)| (text(Some(event)), is_plain));
+            let expected = behind.is_empty().then(|| (Some("a\n\u{e9}".to_owned()), false));
+            assert_eq!(whole, expected, "{behind}");
             let (mut framer, mut rest) = (crate::sse::Framer::default(), input.as_bytes());
             let frame = framer.next(&mut rest).unwrap().unwrap().frame.unwrap();
             assert_eq!(text(template.read(&frame)).as_deref(), Some("a\n\u{e9}"));
@@ -296,6 +321,12 @@ mod tests {
             event.replace("a\\n\u{e9}", ""),
         ] {
             assert!(template.read_event(other.as_bytes()).is_none(), "{other}");
+            assert!(template.read_whole_event(other.as_bytes()).is_none(), "{other}");
+        }
+        for plain in ["a", "plain ASCII text of some length"] {
+            let event = event.replace("a\\n\u{e9}", plain);
+            let (read, is_plain) = template.read_whole_event(event.as_bytes()).unwrap();
+            assert_eq!((text(Some(read)).as_deref(), is_plain), (Some(plain), true));
         }
     }
 

@@ -6,6 +6,7 @@ use crate::canonical::event::Event;
 use crate::error::Error;
 use crate::format::Format;
 use crate::formats::{chat, messages, responses};
+use crate::json::RawStr;
 use crate::sse::Frame;
 use crate::target::plan::Reply;
 use crate::target::quirks::Quirks;
@@ -80,6 +81,27 @@ impl AnyEncoder {
             Format::Messages => AnyEncoder::Messages(messages::stream::Encoder::default()),
             Format::Responses => AnyEncoder::Responses(responses::stream::Encoder::default()),
         }
+    }
+
+    /// Writes a delta of text that is ASCII without escapes: what [`Encode::event`] does with it.
+    /// Returns a failure that this is.
+    #[inline]
+    pub(crate) fn plain_text(
+        &mut self,
+        ix: u32,
+        raw: RawStr<'_>,
+        reply: &mut Reply,
+        out: &mut Vec<u8>,
+    ) -> Option<Error> {
+        match self {
+            AnyEncoder::Chat(encoder) => {
+                encoder.plain_text(raw, reply, out);
+                return None;
+            }
+            AnyEncoder::Messages(encoder) => encoder.event(Event::Text { ix, raw }, reply, out),
+            AnyEncoder::Responses(encoder) => encoder.event(Event::Text { ix, raw }, reply, out),
+        }
+        self.take_failure()
     }
 }
 

@@ -37,6 +37,25 @@ fn faults_have_a_kind_and_a_position() {
     }
 }
 
+/// Wherever the byte is that is not, and whatever stands behind the text.
+#[test]
+fn plain_ascii() {
+    for len in 0..70 {
+        for tail in ["", "\"", "\"}]}\n\n", "\"},\"finish_reason\":null}]}\n\n"] {
+            let text = [&b"a ~".repeat(30)[..len], tail.as_bytes()].concat();
+            assert!(is_plain_ascii(&text, len), "{len} {tail}");
+            for at in 0..len {
+                for byte in [b'"', b'\\', b'\n', 0, 0x1f, 0x80, 0xe9, 0xff] {
+                    let mut text = text.clone();
+                    text[at] = byte;
+                    assert!(!is_plain_ascii(&text, len), "{byte} at {at} of {len} {tail}");
+                }
+            }
+        }
+    }
+    assert!(!is_plain_ascii(b"too short", 40));
+}
+
 #[test]
 fn depth_is_limited_and_costs_no_stack() {
     for (depth, result) in [(128, Ok(())), (129, Err(ScanError { at: 128, what: Fault::TooDeep }))] {

@@ -91,16 +91,7 @@ impl Encode for Encoder {
             Event::Tier(tier) => self.tier = Some(Text::from(tier).into_owned()),
             Event::Usage(usage) => self.usage = usage,
             Event::Open { ix, block } => self.open(ix, block, reply, out),
-            Event::Text { raw, .. } => {
-                self.chars += words::chars(raw.as_bytes());
-                self.begin(reply, out);
-                // In three pieces: nearly every chunk is one of these.
-                let end = if reply.plan.include_usage { TEXT_END_WITH_USAGE } else { TEXT_END };
-                out.reserve(self.text_head.len() + raw.len() + end.len());
-                for piece in [&self.text_head, raw.as_bytes(), end] {
-                    out.extend_from_slice(piece);
-                }
-            }
+            Event::Text { raw, .. } => self.text(raw, words::chars(raw.as_bytes()), reply, out),
             Event::Refusal { raw, .. } => {
                 self.refused = true;
                 self.delta(reply, out, |o| o.raw_str("refusal", raw));
@@ -137,6 +128,26 @@ impl Encode for Encoder {
 }
 
 impl Encoder {
+    /// Writes [`Event::Text`] of a text that is ASCII without escapes.
+    #[inline]
+    pub(crate) fn plain_text(&mut self, raw: RawStr<'_>, reply: &Reply, out: &mut Vec<u8>) {
+        if self.phase != Phase::Over {
+            self.text(raw, raw.len() as u64, reply, out);
+        }
+    }
+
+    /// Writes a text of so many characters. In three pieces: nearly every chunk is one of these.
+    #[inline]
+    fn text(&mut self, raw: RawStr<'_>, chars: u64, reply: &Reply, out: &mut Vec<u8>) {
+        self.chars += chars;
+        self.begin(reply, out);
+        let end = if reply.plan.include_usage { TEXT_END_WITH_USAGE } else { TEXT_END };
+        out.reserve(self.text_head.len() + raw.len() + end.len());
+        for piece in [&self.text_head, raw.as_bytes(), end] {
+            out.extend_from_slice(piece);
+        }
+    }
+
     fn open(&mut self, ix: u32, block: Block<'_>, reply: &mut Reply, out: &mut Vec<u8>) {
         if ix as usize != self.items.len() {
             return;
