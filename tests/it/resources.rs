@@ -9,7 +9,7 @@ use std::time::Duration;
 use llm_proxy::config::rows::ProviderRow;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::support::sample::CHAT;
+use super::support::sample::{CHAT, MESSAGES};
 use super::support::*;
 
 /// A gateway that writes one line for each request and no more.
@@ -178,6 +178,34 @@ fn a_slow_reader_costs_no_memory() {
             assert!(seen >= SIZE);
             assert!(most < before + (8 << 20), "grew from {before} to {most} bytes");
         });
+    }
+}
+
+/// What was forwarded of a stream is not kept, where each read ends with an event and no log is kept.
+#[test]
+fn a_long_stream_costs_no_memory() {
+    const SIZE: usize = 8 << 20;
+    let text = "0123456789abcdef".repeat(32);
+    let event = CHAT.content[0].replace("Hel", &text);
+    for sample in [&CHAT, &MESSAGES] {
+        let provider = Fake::start();
+        let setup = setup().env("REQUEST_LOG_ENABLED", false);
+        let gateway = setup.provider(CHAT.provider("p", &provider)).start();
+        let mut client = gateway.client();
+        client.ask(&post(sample.path).body(sample.ask_stream));
+        let mut conn = provider.accept();
+        conn.request();
+        conn.send(answer::SSE);
+        (0..4).for_each(|_| conn.send(answer::chunk(&event)));
+        assert_eq!(client.head().status, 200);
+        client.read_until(&text);
+        let before = gateway.rss();
+        for _ in 0..SIZE / event.len() {
+            conn.send(answer::chunk(&event));
+            client.read_until(&text);
+        }
+        let after = gateway.rss();
+        assert!(after < before + (4 << 20), "grew from {before} to {after} bytes");
     }
 }
 

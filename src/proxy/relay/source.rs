@@ -192,12 +192,28 @@ impl UpstreamBody {
         Ok(self.decode())
     }
 
-    /// Appends the chunks that have arrived as a whole to `out`: the pieces that
-    /// [`UpstreamBody::next`] would return one by one.
-    pub fn take_whole_chunks(&mut self, out: &mut Vec<u8>) {
+    /// Hands the chunks that have arrived as a whole to `take`, one by one, until it returns false:
+    /// the pieces that [`UpstreamBody::next`] would return.
+    #[inline]
+    pub fn whole_chunks(&mut self, take: impl FnMut(&[u8]) -> bool) {
         if self.input == Input::Undecoded {
-            self.decoder.whole_chunks(&self.response.bytes, &mut self.position, out);
+            let from = self.position;
+            self.decoder.whole_chunks(&self.response.bytes, &mut self.position, take);
+            self.began |= self.position > from;
         }
+    }
+
+    /// Appends the chunks that have arrived as a whole to `out`, up to the first that ends an event.
+    pub fn event_chunks(&mut self, out: &mut Vec<u8>) {
+        let mut is_event_end = false;
+        self.whole_chunks(|chunk| {
+            if is_event_end {
+                return false;
+            }
+            out.extend_from_slice(chunk);
+            is_event_end = chunk.ends_with(b"\n\n");
+            true
+        });
     }
 
     /// Finds the next piece in what has arrived.

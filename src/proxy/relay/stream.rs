@@ -23,19 +23,17 @@ use super::super::request_context::{Next, RequestContext};
 use super::defect;
 use super::event_bytes::{error_of_event, is_complete, write_renamed};
 use super::form::{Form, FormReader};
-use super::head::{self, BodyFraming, HeadParts, HeadTransfer};
-use super::known_events::KnownEvents;
+use super::known_events::{KnownEvents, KnownLen, Rename};
 use super::pace::{self, Pace};
 use super::relayed::Relayed;
 use super::rescue::{self, Rescue};
 use super::source::{BodyEvent, Cut, UpstreamBody, malformed, truncated};
 use super::stream_writer::StreamWriter;
 use crate::metrics::names::Counter;
-use crate::net::buffers;
 use crate::proxy::recorder::RequestRecorder;
 use crate::telemetry::capture::Piece;
 use crate::telemetry::record::Tokens;
-use llm_http::{Framing, write};
+use llm_http::Framing;
 use llm_wire::Format;
 use llm_wire::canonical::event::Reason;
 use llm_wire::error::{Error, Kind};
@@ -104,32 +102,20 @@ impl<'p> Relay<'p> {
     fn new(req: &mut RequestContext<'_>, body: &UpstreamBody, bypass: Bypass, provider: &'p str) -> Relay<'p> {
         let response = body.response();
         let is_labelled = response.is_event_stream && !response.is_encoded;
-        let framing = BodyFraming::of_unknown_length(req.meta.version);
         let generates = req.route.operation == Operation::Generate;
-        let parts = HeadParts {
-            status: response.head.status,
-            framing,
-            upstream: &response.head,
-            upstream_bytes: &response.bytes,
-            transfer: if is_labelled { HeadTransfer::Passthrough } else { HeadTransfer::Corrected },
-        };
-        let mut out = buffers::take(response.bytes.len() + 1024);
-        head::begin(&mut out, req, &parts);
-        if !is_labelled {
-            write::static_header(&mut out, "content-type", "text/event-stream; charset=utf-8");
-        }
-        write::static_header(&mut out, "cache-control", "no-cache");
-        write::static_header(&mut out, "x-accel-buffering", "no");
         if !bypass.edits() {
             req.recorder.capture.mark_passthrough();
         }
-        let mut stream_writer = StreamWriter::new(req, out, framing);
+        let mut stream_writer = StreamWriter::begin(req, response, is_labelled);
         let rescue = Rescue::begin(req);
         rescue.announce(&mut stream_writer.buf, req.core.boot().show_provider_headers.then_some(provider));
+        let model = bypass.renamed.then(|| req.model.requested.clone());
+        let rename = |model: &String| Rename { format: req.route.format, quoted: splice::quoted(model) };
+        let rename = model.as_ref().map(rename);
         Relay {
             framer: Framer::default(),
             tap: AnyTap::new(req.route.format),
-            known: KnownEvents::default(),
+            known: KnownEvents::new(rename),
             format: req.route.format,
             generates,
             owner: issuer::issues_ids(req).then_some(req.owner),
@@ -141,7 +127,7 @@ impl<'p> Relay<'p> {
             form_reader: FormReader::default(),
             bypass,
             provider,
-            model: bypass.renamed.then(|| req.model.requested.clone()),
+            model,
         }
     }
 
@@ -192,8 +178,9 @@ impl<'p> Relay<'p> {
         form == Form::Events || (form == Form::Text && self.is_labelled)
     }
 
-    /// Forwards the chunks that have arrived as a whole, where their events may be known: they are
-    /// written to the outlet at once, and what is not known is taken out of it again.
+    /// Forwards the chunks that have arrived as a whole, where their events may be known. A chunk that
+    /// is one known event of content, as most are, is looked at and written by itself; other chunks
+    /// are put together up to the end of an event.
     fn forward_arrived(
         &mut self,
         core: &Core,
@@ -201,19 +188,91 @@ impl<'p> Relay<'p> {
         body: &mut UpstreamBody,
     ) -> Result<(), Error> {
         let is_known_form = self.form.is_some() || !self.generates;
-        if !is_known_form || !self.may_know(recorder) || !self.framer.is_between_events() {
+        // An event of content changes nothing but what these keep.
+        if !is_known_form || self.owner.is_some() || self.rescue.is_on() {
             return Ok(());
         }
-        let from = self.stream_writer.buf.len();
-        body.take_whole_chunks(&mut self.stream_writer.buf);
-        let arrived = std::mem::take(&mut self.stream_writer.buf);
-        let known = self.match_known(core, recorder, &arrived[from..]);
-        self.stream_writer.buf = arrived;
-        if from + known == self.stream_writer.buf.len() {
+        while self.framer.is_between_events() {
+            if self.pace == Pace::Flowing {
+                self.known.forward_chunks(body, &mut self.stream_writer.buf, recorder, self.bypass.edits());
+            }
+            if !self.may_know(recorder) {
+                break;
+            }
+            let from = self.stream_writer.buf.len();
+            body.event_chunks(&mut self.stream_writer.buf);
+            if self.stream_writer.buf.len() == from {
+                break;
+            }
+            self.forward_written(core, recorder, from)?;
+        }
+        Ok(())
+    }
+
+    /// Looks at the bytes that were written to the outlet behind `from`, which begin an event. What is
+    /// not known is taken out again, and goes the long way.
+    fn forward_written(&mut self, core: &Core, recorder: &mut RequestRecorder, mut from: usize) -> Result<(), Error> {
+        let mut written = std::mem::take(&mut self.stream_writer.buf);
+        loop {
+            let known = self.match_known(core, recorder, &written[from..]);
+            from += known.kept;
+            if known.dropped == 0 {
+                break;
+            }
+            written.drain(from..from + known.dropped);
+        }
+        self.stream_writer.buf = written;
+        if from == self.stream_writer.buf.len() {
             return Ok(());
         }
-        let rest = self.stream_writer.buf.split_off(from + known);
+        let rest = self.stream_writer.buf.split_off(from);
         self.on_data(core, recorder, &rest)
+    }
+
+    /// Returns whether an event whose structure is known is forwarded as it is, whatever it is:
+    /// while no model name is replaced, nobody captures or keeps events, and no id is awaited.
+    fn may_know(&self, recorder: &RequestRecorder) -> bool {
+        self.model.is_none() && self.owner.is_none() && !self.rescue.is_on() && !recorder.capture.is_on()
+    }
+
+    /// Forwards the events at the start of `data`, which begins one, whose structure is known, and
+    /// returns the rest.
+    fn forward_known<'d>(&mut self, core: &Core, recorder: &mut RequestRecorder, mut data: &'d [u8]) -> &'d [u8] {
+        if !self.may_know(recorder) {
+            return data;
+        }
+        loop {
+            let known = self.match_known(core, recorder, data);
+            self.stream_writer.buf.extend_from_slice(&data[..known.kept]);
+            data = &data[known.kept + known.dropped..];
+            if known.dropped == 0 {
+                return data;
+            }
+        }
+    }
+
+    /// Finds the events at the start of `data` whose structure is known, up to the first that is not
+    /// for the client, and does with them what is done with events that are read.
+    fn match_known(&mut self, core: &Core, recorder: &mut RequestRecorder, data: &[u8]) -> KnownLen {
+        let mut templates = core.templates.events(self.format).borrow_mut();
+        let mut kept = 0;
+        loop {
+            if self.pace == Pace::Flowing {
+                kept += self.known.flowing(&data[kept..]);
+            }
+            if kept == data.len() {
+                return KnownLen { kept, dropped: 0 };
+            }
+            let Some(event) = self.known.next(&mut templates, &data[kept..]) else {
+                return KnownLen { kept, dropped: 0 };
+            };
+            self.tap.repeat(event.effect, event.usage);
+            if event.effect.kind == FrameKind::Usage && self.bypass.hide_usage {
+                return KnownLen { kept, dropped: event.len };
+            }
+            kept += event.len;
+            self.note_kind(recorder, event.effect.kind);
+        }
     }
 
     fn on_data(&mut self, core: &Core, recorder: &mut RequestRecorder, data: &[u8]) -> Result<(), Error> {
@@ -246,51 +305,14 @@ impl<'p> Relay<'p> {
                 issuer::note_event(core, recorder.provider(), &mut self.owner, &block);
                 self.forward_block(recorder, &block)?;
             }
-            if !is_known && block.frame.is_some() {
-                self.known.learn(&mut core.templates.events(self.format).borrow_mut(), &self.tap, block.raw);
+            if let Some(frame) = block.frame.as_ref().filter(|_| !is_known) {
+                self.known.learn(&mut core.templates.events(self.format).borrow_mut(), &self.tap, block.raw, frame);
             }
             if framer.is_between_events() {
                 data = self.forward_known(core, recorder, data);
             }
         }
         Ok(())
-    }
-
-    /// Returns whether an event whose structure is known is forwarded as it is, whatever its text:
-    /// while no model name is replaced, nobody captures or keeps events, and no id is awaited.
-    fn may_know(&self, recorder: &RequestRecorder) -> bool {
-        self.model.is_none() && self.owner.is_none() && !self.rescue.is_on() && !recorder.capture.is_on()
-    }
-
-    /// Forwards the events at the start of `data`, which begins one, whose structure is known, and
-    /// returns the rest.
-    fn forward_known<'d>(&mut self, core: &Core, recorder: &mut RequestRecorder, data: &'d [u8]) -> &'d [u8] {
-        if !self.may_know(recorder) {
-            return data;
-        }
-        let (known, rest) = data.split_at(self.match_known(core, recorder, data));
-        self.stream_writer.buf.extend_from_slice(known);
-        rest
-    }
-
-    /// Returns the length of the events at the start of `data` whose structure is known, and does
-    /// with them what is done with events that are read.
-    fn match_known(&mut self, core: &Core, recorder: &mut RequestRecorder, data: &[u8]) -> usize {
-        let mut templates = core.templates.events(self.format).borrow_mut();
-        let mut known = 0;
-        loop {
-            if self.pace == Pace::Flowing {
-                known += self.known.flowing(&data[known..]);
-            }
-            if known == data.len() {
-                break;
-            }
-            let Some((len, effect)) = self.known.next(&mut templates, &data[known..]) else { break };
-            known += len;
-            self.tap.repeat(effect);
-            self.note_kind(recorder, effect.kind);
-        }
-        known
     }
 
     fn forward_block(&mut self, recorder: &mut RequestRecorder, block: &sse::Block<'_>) -> Result<(), Error> {

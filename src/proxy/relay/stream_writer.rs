@@ -2,7 +2,9 @@
 
 use super::super::client::ClientDisconnected;
 use super::super::request_context::RequestContext;
-use super::head::{self, BodyFraming};
+use super::super::upstream::UpstreamResponse;
+use super::head::{self, BodyFraming, HeadParts, HeadTransfer};
+use crate::net::buffers;
 use llm_http::write;
 use llm_wire::sse;
 
@@ -28,6 +30,27 @@ impl StreamWriter {
         let mut stream_writer = StreamWriter { buf: head, framing, chunk: None, head_len, events_at: 0 };
         stream_writer.open_chunk();
         stream_writer
+    }
+
+    /// Begins with the head of a provider's stream that is forwarded. `is_labelled` says whether its own
+    /// content type is right.
+    pub(super) fn begin(req: &mut RequestContext<'_>, response: &UpstreamResponse, is_labelled: bool) -> StreamWriter {
+        let framing = BodyFraming::of_unknown_length(req.meta.version);
+        let parts = HeadParts {
+            status: response.head.status,
+            framing,
+            upstream: &response.head,
+            upstream_bytes: &response.bytes,
+            transfer: if is_labelled { HeadTransfer::Passthrough } else { HeadTransfer::Corrected },
+        };
+        let mut out = buffers::take(response.bytes.len() + 1024);
+        head::begin(&mut out, req, &parts);
+        if !is_labelled {
+            write::static_header(&mut out, "content-type", "text/event-stream; charset=utf-8");
+        }
+        write::static_header(&mut out, "cache-control", "no-cache");
+        write::static_header(&mut out, "x-accel-buffering", "no");
+        StreamWriter::new(req, out, framing)
     }
 
     /// Returns how many bytes wait to be sent, the head included.

@@ -214,18 +214,39 @@ impl<'p> Relay<'p> {
         }
     }
 
-    /// Takes in the chunks of a stream that have arrived as a whole, put together.
+    /// Takes in the chunks of a stream that have arrived as a whole. A chunk that is one known event, as
+    /// most are, is looked at by itself; other chunks are put together up to the end of an event.
     fn translate_arrived(&mut self, req: &mut RequestContext<'_>, body: &mut UpstreamBody) -> Result<(), Error> {
-        let Input::Events(_) = &self.input else { return Ok(()) };
-        let mut arrived = std::mem::take(&mut self.arrived);
-        arrived.clear();
-        body.take_whole_chunks(&mut arrived);
-        let result = match arrived.is_empty() {
-            true => Ok(()),
-            false => self.on_data(req, &arrived),
-        };
-        self.arrived = arrived;
-        result
+        loop {
+            let Input::Events(framer) = &self.input else { return Ok(()) };
+            if framer.is_between_events()
+                && let Output::Stream(stream_writer) = &mut self.output
+            {
+                let (out, capture) = (&mut stream_writer.buf, &mut req.recorder.capture);
+                let is_captured = capture.is_on();
+                body.whole_chunks(|chunk| {
+                    let from = out.len();
+                    let is_known = self.translator.known_event(chunk, out);
+                    if is_known && is_captured {
+                        capture.upstream_sent(Piece::Event(chunk));
+                        capture.client_got(Piece::Event(&out[from..]));
+                    }
+                    is_known
+                });
+            }
+            let mut arrived = std::mem::take(&mut self.arrived);
+            arrived.clear();
+            body.event_chunks(&mut arrived);
+            let result = match arrived.is_empty() {
+                true => None,
+                false => Some(self.on_data(req, &arrived)),
+            };
+            self.arrived = arrived;
+            match result {
+                None => return Ok(()),
+                Some(result) => result?,
+            }
+        }
     }
 
     /// Takes in what the upstream sent. An error is one that the client does not know of. What comes

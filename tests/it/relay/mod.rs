@@ -4,6 +4,7 @@ mod bytes;
 mod fair;
 mod framing;
 mod heads;
+mod known;
 mod model;
 mod preamble;
 mod size;
@@ -27,9 +28,13 @@ fn serving(sample: &Sample) -> (Fake, Gateway) {
 
 /// The same, where the provider knows the sample's model as `m-upstream`.
 fn renaming(sample: &Sample) -> (Fake, Gateway) {
+    renaming_with(unheld(), sample)
+}
+
+fn renaming_with(setup: Setup, sample: &Sample) -> (Fake, Gateway) {
     let provider = Fake::start();
     let row = sample.provider("p", &provider);
     let mapping = r#"{"m-asked":"m-upstream"}"#.into();
-    let gateway = unheld().provider(ProviderRow { model_mapping: mapping, ..row }).start();
+    let gateway = setup.provider(ProviderRow { model_mapping: mapping, ..row }).start();
     (provider, gateway)
 }

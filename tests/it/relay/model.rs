@@ -136,6 +136,35 @@ fn every_event_of_a_stream() {
     }
 }
 
+/// The names of many events are put back without reading them, whatever their texts are.
+#[test]
+fn every_event_of_a_long_stream() {
+    const TEXTS: [&str; 6] =
+        ["a", "two words", r#"\"model\":\"m-asked\""#, "", r"\u00e9\n", "\u{e9}, and more than a word"];
+    for (n, sample) in sample::ALL.iter().enumerate() {
+        let (provider, gateway) = renaming_with(unheld().env("REQUEST_LOG_ENABLED", n % 2), sample);
+        let text = |text: &str| sample.content[0].replacen("Hello", "Hel", 1).replacen("Hel", text, 1);
+        let many = (0..60).map(|n| text(TEXTS[n % 7 % TEXTS.len()]));
+        let mut events: Vec<String> = sample.opening.iter().map(|event| event.to_string()).collect();
+        events.extend(many.chain(sample.content.iter().map(|event| event.to_string())));
+        let expected = events.concat();
+        let theirs: Vec<String> =
+            events.iter().map(|event| event.replace(r#""model":"m-asked""#, r#""model":"m-upstream""#)).collect();
+        let bytes = theirs.concat();
+        let whole: Vec<Vec<u8>> = theirs.iter().map(answer::chunk).collect();
+        let sized = |size: usize| bytes.as_bytes().chunks(size).map(answer::chunk).collect::<Vec<_>>();
+        for chunks in [whole, sized(1), sized(150), sized(1000), sized(1 << 20)] {
+            let mut client = gateway.client();
+            client.ask(&post(sample.path).body(sample.ask_stream));
+            let mut conn = provider.accept();
+            conn.request();
+            conn.send([answer::SSE.as_bytes(), &chunks.concat(), b"0\r\n\r\n"].concat());
+            conn.close();
+            assert_eq!(client.response().text(), expected, "{} in {} chunks", sample.path, chunks.len());
+        }
+    }
+}
+
 #[test]
 fn an_event_of_several_data_lines_keeps_its_meaning() {
     let (provider, gateway) = renaming(&sample::CHAT);

@@ -133,6 +133,27 @@ impl Template {
         Some(buf.len() - behind.len())
     }
 
+    /// Returns the bytes before and behind the hole, if there is one and no other.
+    pub(crate) fn surroundings(&self) -> Option<(&[u8], &[u8])> {
+        let [before, after] = &self.runs[..] else { return None };
+        Some((&before.literal, &after.literal))
+    }
+
+    /// Returns whether all of `text` has this structure. Its end being known, one hole needs no
+    /// search for its own.
+    #[inline]
+    pub(crate) fn is_match(&self, text: &[u8]) -> bool {
+        let [Run { literal: before, then: hole @ (Hole::Text | Hole::SomeText), .. }, after] = &self.runs[..] else {
+            return self.match_start(text) == Some(text.len());
+        };
+        let Some(rest) = text.strip_prefix(&**before) else { return false };
+        let Some(end) = rest.len().checked_sub(after.literal.len()) else { return false };
+        // What stands behind begins with the quote that ends the string.
+        let run = scan::short_run(rest);
+        let is_string = run == end || run < end && scan::string_end(rest, run) == Some(end);
+        is_string && (end > 0 || *hole == Hole::Text) && rest[end..] == *after.literal
+    }
+
     /// Notes where the runs begin in `buf` if all of it has this structure.
     pub(crate) fn match_whole(&self, buf: &[u8], places: &mut Places) -> bool {
         let len = self.match_noting(buf, |run, at| places[run] = at);
@@ -293,6 +314,7 @@ mod tests {
         {
             assert_eq!(template.match_start(format!("{text} x").as_bytes()), Some(text.len()), "{text}");
             assert!(template.match_whole(text.as_bytes(), &mut NOWHERE.clone()));
+            assert!(template.is_match(text.as_bytes()) && !template.is_match(format!("{text} ").as_bytes()));
             assert!((0..text.len()).all(|end| template.match_start(&text.as_bytes()[..end]).is_none()));
         }
         for text in [
@@ -305,6 +327,7 @@ mod tests {
             r#"{"a":"x","fixed":"y","n":[1,2],"b":null}"#,
         ] {
             assert_eq!(template.match_start(text.as_bytes()), None, "{text}");
+            assert!(!template.is_match(text.as_bytes()), "{text}");
         }
         assert_eq!(Template::default().match_start(b""), None);
     }
@@ -336,6 +359,7 @@ mod tests {
             mixed.truncate(cut.min(document.len()));
             mixed.extend_from_slice(other.get(cut..).unwrap_or_default());
             for text in [&other, &mixed] {
+                prop_assert_eq!(template.is_match(text), template.match_start(text) == Some(text.len()));
                 if template.match_whole(text, &mut NOWHERE.clone()) && std::str::from_utf8(text).is_ok() {
                     prop_assert!(RawValue::parse(text).is_ok());
                 }

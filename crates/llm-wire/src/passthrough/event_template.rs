@@ -49,6 +49,19 @@ impl EventTemplate {
         self.template.match_start(buf)
     }
 
+    /// Whether `event` is one event as a whole, its blank line included, with the structure of those
+    /// before.
+    #[inline]
+    pub fn is_event(&self, event: &[u8]) -> bool {
+        self.template.is_match(event)
+    }
+
+    /// The bytes before and behind the only value that may differ. `None` if there are more, or if no
+    /// structure is known.
+    pub fn surroundings(&self) -> Option<(&[u8], &[u8])> {
+        self.template.surroundings()
+    }
+
     /// The length of the events at the start of `buf` that have the structure of those before.
     pub fn match_events(&self, buf: &[u8]) -> usize {
         let mut pos = 0;

@@ -8,12 +8,15 @@
 //! An empty string is another structure than one with text: it is what tells the events before the
 //! content from the content.
 
-use crate::json::template::{Template, Value, Values, changed_values, is_text};
+use std::ops::Range;
+
+use crate::json::template::{NOWHERE, Spot, Template, Value, Values, changed_values, is_text};
+use crate::json::{RawValue, scan};
 use crate::passthrough::event_template::EventTemplate;
 use crate::passthrough::observation::Effect;
 
 /// Structures that are kept.
-const MAX_TEMPLATES: usize = 8;
+const MAX_TEMPLATES: usize = 16;
 
 /// Events longer than this are not learned, in bytes.
 const MAX_EVENT: usize = 4 << 10;
@@ -38,9 +41,22 @@ struct Known {
     holes: u64,
     template: Template,
     effect: Effect,
+    /// Where its usage is, if it has one.
+    usage: Option<Spot>,
     /// Which structure followed this one last.
     next: usize,
     used: u32,
+}
+
+/// An event whose structure is known.
+#[derive(Debug, Clone, Copy)]
+pub struct KnownEvent<'e> {
+    /// Its length, blank line included.
+    pub len: usize,
+    /// What it does to a tap.
+    pub effect: Effect,
+    /// Its usage, if it has one.
+    pub usage: Option<RawValue<'e>>,
 }
 
 /// The structure of the last event of one stream: the first to be tried for the next one.
@@ -57,14 +73,18 @@ fn decides(one: &Value<'_>, other: &Value<'_>) -> bool {
 }
 
 impl EventTemplates {
-    /// Returns the length of the event at the start of `buf`, its blank line included, and what it
-    /// does to a tap, if its structure is known. `None` also for an event whose end has not come.
-    pub fn match_event(&mut self, buf: &[u8], cursor: &mut Cursor) -> Option<(usize, Effect)> {
+    /// Returns the event at the start of `buf`, if its structure is known. `None` also for an event
+    /// whose end has not come.
+    pub fn match_event<'e>(&mut self, buf: &'e [u8], cursor: &mut Cursor) -> Option<KnownEvent<'e>> {
         let (last, count) = (cursor.0, self.known.len());
         let next = self.known.get(last).map_or(0, |known| known.next);
         let others = (0..count).filter(|n| *n != last && *n != next);
         let first = [last, next].into_iter().take(if last == next { 1 } else { 2 });
         let (n, len) = first.chain(others).find_map(|n| Some((n, self.known.get(n)?.template.match_start(buf)?)))?;
+        let usage = match self.known[n].usage {
+            None => None,
+            Some(spot) => Some(self.known[n].usage(&buf[..len], spot)?),
+        };
         if let Some(known) = self.known.get_mut(last) {
             known.next = if n == last { known.next } else { n };
         }
@@ -72,7 +92,7 @@ impl EventTemplates {
         let known = &mut self.known[n];
         known.used = self.clock;
         cursor.0 = n;
-        Some((len, known.effect))
+        Some(KnownEvent { len, effect: known.effect, usage })
     }
 
     /// Returns a template of the last event that matched, `event`, in which its text alone may
@@ -82,8 +102,9 @@ impl EventTemplates {
         known.template.fixed(event).map(EventTemplate::of)
     }
 
-    /// Learns from an event, blank line included, that did `effect` to a tap.
-    pub fn learn(&mut self, event: &[u8], effect: Effect) {
+    /// Learns from an event, blank line included, that did `effect` to a tap, and that has its usage
+    /// at `usage`.
+    pub fn learn(&mut self, event: &[u8], effect: Effect, usage: Option<Range<usize>>) {
         if event.len() > MAX_EVENT || !event.ends_with(b"\n\n") || event.contains(&b'\r') {
             return;
         }
@@ -92,13 +113,13 @@ impl EventTemplates {
         match alike {
             // Then its structure is not all that counts, which no tap should do.
             Some(n) if self.known[n].effect != effect => drop(self.known.swap_remove(n)),
-            Some(n) => self.known[n].widen(event),
-            None if self.known.len() < MAX_TEMPLATES => self.known.extend(Known::new(event, effect)),
+            Some(n) => self.known[n].widen(event, usage),
+            None if self.known.len() < MAX_TEMPLATES => self.known.extend(Known::new(event, effect, usage)),
             None if self.unknown >= UNKNOWN_PER_CHANGE => {
                 self.unknown = 0;
                 let clock = self.clock;
                 let oldest = self.known.iter_mut().max_by_key(|known| clock.wrapping_sub(known.used));
-                if let (Some(place), Some(new)) = (oldest, Known::new(event, effect)) {
+                if let (Some(place), Some(new)) = (oldest, Known::new(event, effect, usage)) {
                     *place = new;
                 }
             }
@@ -108,22 +129,42 @@ impl EventTemplates {
 }
 
 impl Known {
-    fn new(event: &[u8], effect: Effect) -> Option<Known> {
+    fn new(event: &[u8], effect: Effect, usage: Option<Range<usize>>) -> Option<Known> {
         let texts = Values::of(event).filter(|value| value.is_string && is_text(value.key) && value.number < u64::BITS);
         let holes = texts.fold(0, |holes, text| holes | 1 << text.number);
-        let template = cut(event, holes)?;
-        Some(Known { example: event.to_vec(), holes, template, effect, next: 0, used: 0 })
+        let (template, usage) = cut_with(event, holes, usage)?;
+        Some(Known { example: event.to_vec(), holes, template, effect, usage, next: 0, used: 0 })
     }
 
     /// Makes holes of the values in which `event`, which has the same structure, differs.
-    fn widen(&mut self, event: &[u8]) {
+    fn widen(&mut self, event: &[u8], usage: Option<Range<usize>>) {
         let holes = self.holes | changed_values(&self.example, event, decides).unwrap_or(0);
-        if let Some(template) = cut(event, holes) {
+        if let Some((template, usage)) = cut_with(event, holes, usage) {
             self.holes = holes;
             self.template = template;
+            self.usage = usage;
             self.example = event.to_vec();
         }
     }
+
+    /// Returns the usage of an event that matches. `None` if it is not UTF-8: taps differ in what they
+    /// do with it.
+    fn usage<'e>(&self, event: &'e [u8], spot: Spot) -> Option<RawValue<'e>> {
+        let mut places = NOWHERE;
+        let is_whole = self.template.match_whole(event, &mut places);
+        let is_text = scan::is_ascii(event) || std::str::from_utf8(event).is_ok();
+        (is_whole && is_text).then(|| RawValue::new(&event[spot.in_match(&places)]))
+    }
+}
+
+/// Cuts an event and finds its usage in the template.
+fn cut_with(event: &[u8], holes: u64, usage: Option<Range<usize>>) -> Option<(Template, Option<Spot>)> {
+    let template = cut(event, holes)?;
+    let usage = match usage {
+        None => None,
+        Some(range) => Some(template.spot(range)?),
+    };
+    Some((template, usage))
 }
 
 fn cut(event: &[u8], holes: u64) -> Option<Template> {
@@ -136,7 +177,7 @@ mod tests {
 
     use super::*;
     use crate::format::Format;
-    use crate::passthrough::observation::FrameKind;
+    use crate::passthrough::observation::{FrameKind, offset_in};
     use crate::passthrough::tap::AnyTap;
     use crate::sse::Framer;
 
@@ -200,7 +241,20 @@ mod tests {
         "message_stop",
     ];
 
-    /// From the third stream on, a tap reads the event with usage alone.
+    /// Shows one event to a tap, and learns from it as the relay does.
+    fn show(tap: &mut AnyTap, templates: &mut EventTemplates, event: &str) -> FrameKind {
+        let (mut framer, mut rest) = (Framer::default(), event.as_bytes());
+        let frame = framer.next(&mut rest).unwrap().unwrap().frame.unwrap();
+        let kind = tap.frame(&frame);
+        if let Some(effect) = tap.effect() {
+            let offset = offset_in(frame.data, event.as_bytes()).unwrap().start;
+            let usage = tap.usage_at().map(|at| at.start + offset..at.end + offset);
+            templates.learn(event.as_bytes(), effect, usage);
+        }
+        kind
+    }
+
+    /// From the fourth stream on, a tap reads nothing.
     #[test]
     fn streams_of_one_provider_are_known() {
         let chunk = |id: u32, choices: &str, usage: &str| {
@@ -214,26 +268,24 @@ mod tests {
             let mut events = vec![chunk(id, &delta(r#"{"role":"assistant","content":""}"#, "null"), "null")];
             events.extend((0..5).map(|n| chunk(id, &delta(&format!(r#"{{"content":" token{n}"}}"#), "null"), "null")));
             events.push(chunk(id, &delta("{}", r#""stop""#), "null"));
-            events.push(chunk(id, "[]", r#"{"prompt_tokens":180,"completion_tokens":64,"total_tokens":244}"#));
+            let usage = format!(r#"{{"prompt_tokens":{},"completion_tokens":64}}"#, 180 + id);
+            events.push(chunk(id, "[]", &usage));
             events.push("data: [DONE]\n\n".to_owned());
             let (mut tap, mut cursor, mut read) = (AnyTap::new(Format::Chat), Cursor::default(), Vec::new());
             for event in &events {
                 match templates.match_event(event.as_bytes(), &mut cursor) {
-                    Some((len, effect)) => {
-                        assert_eq!(len, event.len());
-                        tap.repeat(effect);
+                    Some(known) => {
+                        assert_eq!(known.len, event.len());
+                        tap.repeat(known.effect, known.usage);
                     }
                     None => {
-                        let (mut framer, mut rest) = (Framer::default(), event.as_bytes());
-                        tap.frame(&framer.next(&mut rest).unwrap().unwrap().frame.unwrap());
-                        if let Some(effect) = tap.effect() {
-                            templates.learn(event.as_bytes(), effect);
-                        }
+                        show(&mut tap, &mut templates, event);
                         read.push(event.clone());
                     }
                 }
             }
-            assert!(id < 2 || read == events[7..8], "{id}: {read:?} {:?}", templates.known);
+            assert_eq!(tap.seen().usage.map(|usage| usage.input_total), Some(180 + u64::from(id)));
+            assert!(id < 3 || read.is_empty(), "{id}: {read:?} {:?}", templates.known);
         }
     }
 
@@ -261,18 +313,12 @@ mod tests {
                         let frame = framer.next(&mut rest).unwrap().unwrap().frame.unwrap();
                         let expected = reference.frame(&frame);
                         let got = match templates.match_event(event.as_bytes(), &mut cursor) {
-                            Some((len, effect)) => {
-                                prop_assert_eq!(len, event.len());
-                                tap.repeat(effect);
-                                effect.kind
+                            Some(known) => {
+                                prop_assert_eq!(known.len, event.len());
+                                tap.repeat(known.effect, known.usage);
+                                known.effect.kind
                             }
-                            None => {
-                                let kind = tap.frame(&frame);
-                                if let Some(effect) = tap.effect() {
-                                    templates.learn(event.as_bytes(), effect);
-                                }
-                                kind
-                            }
+                            None => show(&mut tap, &mut templates, &event),
                         };
                         // Once content flows, a tap calls content what it does not look at.
                         flows |= expected == FrameKind::Content;

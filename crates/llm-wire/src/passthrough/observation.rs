@@ -107,6 +107,13 @@ pub(crate) enum Stage {
     Flowing,
 }
 
+/// Returns where `part` lies in `whole`. `None` if it is no part of it.
+pub(crate) fn offset_in(part: &[u8], whole: &[u8]) -> Option<Range<usize>> {
+    let start = (part.as_ptr() as usize).checked_sub(whole.as_ptr() as usize)?;
+    let range = start..start.checked_add(part.len())?;
+    (range.end <= whole.len()).then_some(range)
+}
+
 /// The `model` of an object that begins at `start`.
 pub(crate) fn model_in(object: RawValue<'_>, start: usize) -> Option<Range<usize>> {
     let (_, model, at) = object.members().find(|(key, ..)| key.eq_str("model"))?;

@@ -67,8 +67,23 @@ impl AnyTap {
         }
     }
 
-    /// Does what a frame of that effect does.
-    pub fn repeat(&mut self, effect: Effect) {
+    /// Returns where the data of the last frame holds the usage that was read. `None` if it had none,
+    /// and where it can't be read by itself.
+    pub fn usage_at(&self) -> Option<Range<usize>> {
+        match self {
+            AnyTap::Chat(tap) => tap.usage_at.clone(),
+            AnyTap::Messages(tap) => tap.usage_at.clone(),
+            AnyTap::Responses(_) => None,
+        }
+    }
+
+    /// Does what a frame of that effect does, which has this usage.
+    pub fn repeat(&mut self, effect: Effect, usage: Option<RawValue<'_>>) {
+        match (&mut *self, usage) {
+            (_, None) | (AnyTap::Responses(_), _) => {}
+            (AnyTap::Chat(tap), Some(usage)) => tap.count(usage),
+            (AnyTap::Messages(tap), Some(usage)) => tap.count(usage),
+        }
         let (stage, seen) = match self {
             AnyTap::Chat(tap) => (&mut tap.stage, &mut tap.seen),
             AnyTap::Messages(tap) => (&mut tap.stage, &mut tap.seen),

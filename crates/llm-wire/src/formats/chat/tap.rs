@@ -13,7 +13,7 @@ use crate::json::scan::skip_space;
 use crate::json::walk;
 use crate::json::{RawValue, Tape};
 use crate::passthrough::finish;
-use crate::passthrough::observation::{Effect, FrameKind, Observed, Stage, is_filled, model_in};
+use crate::passthrough::observation::{Effect, FrameKind, Observed, Stage, is_filled, model_in, offset_in};
 use crate::sse::Frame;
 
 /// Returns whether a chunk may hold this member beside its choices without saying anything.
@@ -46,6 +46,8 @@ pub struct Tap {
     unread: bool,
     /// See [`AnyTap::effect`](crate::passthrough::tap::AnyTap::effect).
     pub(crate) effect: Option<Effect>,
+    /// See [`AnyTap::usage_at`](crate::passthrough::tap::AnyTap::usage_at).
+    pub(crate) usage_at: Option<Range<usize>>,
     /// Room for what one chunk holds.
     tape: Tape,
 }
@@ -73,6 +75,7 @@ impl Tap {
     pub fn frame(&mut self, frame: &Frame<'_>) -> FrameKind {
         self.unread = false;
         self.effect = None;
+        self.usage_at = None;
         let data = frame.data.trim_ascii();
         if data == b"[DONE]" {
             self.effect = Some(Effect::of(FrameKind::End));
@@ -84,7 +87,7 @@ impl Tap {
             self.unread = true;
             return FrameKind::Content;
         }
-        let moment = self.chunk(data);
+        let moment = self.chunk(data, frame);
         if is_error {
             self.effect = None;
             return self.seen.error();
@@ -95,7 +98,12 @@ impl Tap {
         moment
     }
 
-    fn chunk(&mut self, data: &[u8]) -> FrameKind {
+    /// Takes the usage of a chunk.
+    pub(crate) fn count(&mut self, usage: RawValue<'_>) {
+        self.seen.usage = Some(crate::formats::chat::tap::usage(usage));
+    }
+
+    fn chunk(&mut self, data: &[u8], frame: &Frame<'_>) -> FrameKind {
         let mut choices = None;
         let mut usage = None;
         let (mut foreign, mut has_error) = (false, false);
@@ -120,6 +128,7 @@ impl Tap {
             return if error::read(data).is_some() { self.seen.error() } else { self.seen.misread() };
         }
         if let Some(usage) = usage {
+            self.usage_at = offset_in(usage.bytes(), frame.data);
             self.seen.usage = Some(crate::formats::chat::tap::usage(usage));
         }
         match choices {
@@ -130,7 +139,7 @@ impl Tap {
             None if usage.is_some() => FrameKind::Usage,
             None => FrameKind::Other,
             Some(choices) => {
-                let is_plain = usage.is_none() && !has_error;
+                let is_plain = !has_error && (usage.is_none() || self.usage_at.is_some());
                 let effect = match choices {
                     Choices { finish: true, reason, .. } => Effect { kind: self.seen.finish(), reason },
                     Choices { content: true, .. } => Effect::of(FrameKind::Content),

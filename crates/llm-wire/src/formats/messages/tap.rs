@@ -8,7 +8,7 @@ use crate::formats::messages::error;
 use crate::json::RawValue;
 use crate::json::{scan, walk};
 use crate::passthrough::finish;
-use crate::passthrough::observation::{Effect, FrameKind, Observed, Stage, is_filled, model_under};
+use crate::passthrough::observation::{Effect, FrameKind, Observed, Stage, is_filled, model_under, offset_in};
 use crate::sse::Frame;
 
 /// See [`crate::passthrough::tap`].
@@ -19,6 +19,8 @@ pub struct Tap {
     unread: bool,
     /// See [`AnyTap::effect`](crate::passthrough::tap::AnyTap::effect).
     pub(crate) effect: Option<Effect>,
+    /// See [`AnyTap::usage_at`](crate::passthrough::tap::AnyTap::usage_at).
+    pub(crate) usage_at: Option<Range<usize>>,
     counts: Counts,
 }
 
@@ -74,6 +76,7 @@ impl Tap {
     /// Observes a frame, and returns what it is.
     pub fn frame(&mut self, frame: &Frame<'_>) -> FrameKind {
         let kind = Kind::of(frame);
+        self.usage_at = None;
         self.unread = self.stage == Stage::Flowing && matches!(kind, Some(Kind::BlockStart | Kind::BlockDelta));
         let moment = match kind {
             Some(Kind::BlockStart | Kind::BlockDelta) if self.unread => FrameKind::Content,
@@ -87,8 +90,17 @@ impl Tap {
             Some(Kind::Error) => self.seen.error(),
             None => self.unknown(frame.data),
         };
+        let has_usage = self.usage_at.is_some();
         self.effect = match (kind, moment) {
             _ if self.unread => None,
+            (Some(Kind::MessageStart), FrameKind::Content | FrameKind::Preamble) if has_usage => {
+                Some(Effect::of(moment))
+            }
+            // Of a word that is not known nothing is kept, which is no effect that can be repeated.
+            (Some(Kind::MessageDelta), FrameKind::Finish) if has_usage && self.seen.reason.is_some() => {
+                Some(Effect { kind: moment, reason: self.seen.reason })
+            }
+            (Some(Kind::MessageDelta), FrameKind::Other) if has_usage => Some(Effect::of(moment)),
             (Some(Kind::BlockStart | Kind::BlockDelta), FrameKind::Content | FrameKind::Preamble)
             | (Some(Kind::BlockStop | Kind::Ping | Kind::MessageStop), _) => Some(Effect::of(moment)),
             _ => None,
@@ -104,7 +116,7 @@ impl Tap {
         let mut moment = FrameKind::Preamble;
         for (key, value, _) in message.members() {
             match key.as_bytes() {
-                b"usage" => self.count(value),
+                b"usage" => self.count_in(value, data),
                 b"content" if is_filled(value) => moment = FrameKind::Content,
                 _ => {}
             }
@@ -115,7 +127,7 @@ impl Tap {
     fn message_delta(&mut self, data: &[u8]) -> FrameKind {
         let Ok(event) = RawValue::parse(data) else { return self.seen.misread() };
         if let Some(usage) = event.find("usage") {
-            self.count(usage);
+            self.count_in(usage, data);
         }
         match event.path(&["delta", "stop_reason"]) {
             Some(reason) if is_filled(reason) => {
@@ -148,7 +160,16 @@ impl Tap {
         }
     }
 
-    fn count(&mut self, usage: RawValue<'_>) {
+    /// Takes the usage of an event with `data`. Of several, none can be repeated by itself.
+    fn count_in(&mut self, usage: RawValue<'_>, data: &[u8]) {
+        if usage.is_object() {
+            self.usage_at = if self.usage_at.is_none() { offset_in(usage.bytes(), data) } else { None };
+            self.count(usage);
+        }
+    }
+
+    /// Takes the usage of an event.
+    pub(crate) fn count(&mut self, usage: RawValue<'_>) {
         if usage.is_object() {
             self.counts.merge(usage);
             self.seen.usage = Some(self.counts.usage());

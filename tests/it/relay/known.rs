@@ -1,0 +1,187 @@
+//! Events whose structure is known go through unread: the same bytes and the same facts as of those
+//! that are read, wherever chunks and reads are cut.
+
+use super::*;
+
+/// Numbers that look like chance and are the same in each run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 33) as usize % bound
+    }
+
+    fn pick<'a>(&mut self, list: &[&'a str]) -> &'a str {
+        list[self.below(list.len())]
+    }
+}
+
+const TEXTS: [&str; 8] = [
+    "a",
+    "some words",
+    "",
+    r#"\"usage\":{\"completion_tokens\":9}"#,
+    r"\\",
+    "\u{e9}\u{1f600}",
+    "[DONE]",
+    "0123456789abcdef0",
+];
+
+/// What may stand between two events.
+const BETWEEN: [&str; 12] = [
+    "",
+    "",
+    "",
+    "",
+    "",
+    "",
+    "",
+    ": keep-alive\n\n",
+    "\n",
+    "\r\n",
+    "id: 7\n",
+    "event: message\r\ndata: {\"odd\":1}\r\n\r\n",
+];
+
+/// A stream with so many completion tokens, of one of several hosts.
+fn stream(sample: &Sample, numbers: &mut Numbers, tokens: usize) -> Vec<String> {
+    let is_chat = sample.kind == "openai";
+    // Some hosts report usage with each event.
+    let reports = is_chat && numbers.below(3) == 0;
+    let id = numbers.below(1000);
+    let is_plain = numbers.below(2) == 0;
+    let chat = |delta: &str, finish: &str, usage: &str| {
+        format!(
+            "data: {{\"id\":\"c{id}\",\"choices\":[{{\"index\":0,\"delta\":{{{delta}}},\"finish_reason\":{finish}}}],\"usage\":{usage}}}\n\n"
+        )
+    };
+    let usage = |tokens: usize| format!("{{\"prompt_tokens\":3,\"completion_tokens\":{tokens}}}");
+    let named = |name: &str, data: &str| format!("event: {name}\ndata: {{\"type\":\"{name}\"{data}}}\n\n");
+    let mut events = match is_chat {
+        true => vec![chat(r#""role":"assistant","content":"""#, "null", "null")],
+        false => vec![
+            named(
+                "message_start",
+                &format!(
+                    ",\"message\":{{\"id\":\"m{id}\",\"content\":[],\"usage\":{{\"input_tokens\":3,\"output_tokens\":{}}}}}",
+                    id % 3
+                ),
+            ),
+            named("content_block_start", ",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}"),
+        ],
+    };
+    for n in 0..numbers.below(60) {
+        let text = numbers.pick(&TEXTS);
+        events.push(match is_chat {
+            true => chat(&format!("\"content\":\"{text}\""), "null", &if reports { usage(n) } else { "null".into() }),
+            false => named(
+                "content_block_delta",
+                &format!(",\"index\":0,\"delta\":{{\"type\":\"text_delta\",\"text\":\"{text}\"}}"),
+            ),
+        });
+        if !is_plain {
+            events.push(numbers.pick(&BETWEEN).to_owned());
+        }
+    }
+    events.extend(match is_chat {
+        true if reports => vec![chat("", "\"stop\"", &usage(tokens))],
+        true => {
+            let last = chat("", "null", &usage(tokens)).replace(r#"{"index":0,"delta":{},"finish_reason":null}"#, "");
+            vec![chat("", "\"stop\"", "null"), last]
+        }
+        false => vec![
+            named("content_block_stop", ",\"index\":0"),
+            named("message_delta", &format!(",\"delta\":{{\"stop_reason\":\"end_turn\",\"stop_sequence\":null}},\"usage\":{{\"output_tokens\":{tokens}}}")),
+            named("message_stop", ""),
+        ],
+    });
+    events.extend(is_chat.then(|| "data: [DONE]\n\n".to_owned()));
+    events
+}
+
+/// A gateway whose log keeps the events of streams, or that has none.
+fn logging(sample: &Sample, is_logged: bool) -> (Fake, Gateway) {
+    let provider = Fake::start();
+    let setup = unheld().env("REQUEST_LOG_ENABLED", is_logged);
+    let gateway = setup.provider(sample.provider("p", &provider)).start();
+    (provider, gateway)
+}
+
+/// The sum of a counter over its series with this label.
+fn sum(gateway: &Gateway, name: &str, label: &str) -> f64 {
+    let mut client = gateway.client();
+    client.ask(&get("/metrics"));
+    let response = client.response();
+    let lines = response.text().lines().filter(|line| line.starts_with(name) && line.contains(label));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+#[test]
+fn events_that_are_known_are_those_that_are_read() {
+    const STREAMS: usize = 120;
+    let formats = [(1, &sample::CHAT, false), (2, &sample::MESSAGES, false), (3, &sample::CHAT, true)];
+    for (n, sample, is_logged) in formats {
+        let (provider, gateway) = logging(sample, is_logged);
+        let (mut numbers, mut tokens) = (Numbers(n), 0);
+        let mut client = gateway.client();
+        let mut conn = None;
+        for _ in 0..STREAMS {
+            let each = numbers.below(500);
+            tokens += each;
+            let events = stream(sample, &mut numbers, each);
+            client.ask(&post(sample.path).body(sample.ask_stream));
+            let conn = conn.get_or_insert_with(|| provider.accept());
+            conn.request();
+            let expected = events.concat();
+            let chunks: Vec<Vec<u8>> = match numbers.below(3) {
+                0 => events.iter().filter(|event| !event.is_empty()).map(answer::chunk).collect(),
+                1 => {
+                    let size = 1 + numbers.below(700);
+                    expected.as_bytes().chunks(size).map(answer::chunk).collect()
+                }
+                _ => events
+                    .chunks(1 + numbers.below(4))
+                    .map(|some| some.concat())
+                    .filter(|some| !some.is_empty())
+                    .map(answer::chunk)
+                    .collect(),
+            };
+            let bytes = [answer::SSE.as_bytes(), &chunks.concat(), answer::LAST_CHUNK.as_bytes()].concat();
+            // In reads of any size: the parts may come together, or not.
+            for part in bytes.chunks(1 + numbers.below(bytes.len())) {
+                conn.send(part);
+            }
+            let response = client.response();
+            assert_eq!(response.text(), expected);
+        }
+        let name = "llm_proxy_tokens_total{";
+        eventually("all tokens are counted", || {
+            let counts = ["prompt", "completion"].map(|kind| sum(&gateway, name, &format!("token_type=\"{kind}\"")));
+            counts == [3.0 * STREAMS as f64, tokens as f64]
+        });
+        assert_eq!(gateway.metric("llm_proxy_upstream_connects_total"), Some(1.0));
+    }
+}
+
+/// A client that has not requested usage gets none, known or not, and it counts all the same.
+#[test]
+fn usage_that_was_not_requested_is_left_out() {
+    let (provider, gateway) = logging(&sample::CHAT, false);
+    let (mut client, mut conn) = (gateway.client(), None);
+    for tokens in 0..8 {
+        client.ask(&post(sample::CHAT.path).body(r#"{"model":"m-asked","stream":true,"messages":[]}"#));
+        let conn = conn.get_or_insert_with(|| provider.accept());
+        assert_eq!(conn.request().json()["stream_options"]["include_usage"], true);
+        let usage =
+            sample::CHAT.content[3].replace("\"completion_tokens\":2", &format!("\"completion_tokens\":{tokens}"));
+        let mut events = sample::CHAT.events();
+        events.iter_mut().filter(|event| event.contains("\"usage\"")).for_each(|event| *event = &usage);
+        conn.send(answer::SSE);
+        conn.send(events.iter().flat_map(answer::chunk).chain(answer::LAST_CHUNK.bytes()).collect::<Vec<u8>>());
+        let expected = events.concat().replace(&usage, "");
+        assert_eq!(client.response().text(), expected);
+    }
+    let name = "llm_proxy_tokens_total{";
+    eventually("all tokens are counted", || sum(&gateway, name, "token_type=\"completion\"") == 28.0);
+}
