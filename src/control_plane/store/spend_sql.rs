@@ -63,7 +63,7 @@ pub(crate) fn add_sums(dialect: Dialect, rows: &[(NameKey, SpendSums)]) -> State
 /// Text or nothing, a day or nothing, then the sums.
 pub(crate) fn select(dialect: Dialect, query: &SpendQuery) -> Statement {
     let Some((by, name)) = query.summed() else { return select_days(dialect, query) };
-    let sums: Vec<_> = SpendSums::COLUMNS.iter().map(|name| format!("CAST(sum({name}) AS BIGINT)")).collect();
+    let sums = shown_sums();
     let column = if query.by == SpendBy::Day { "NULL" } else { "name" };
     let day = if query.has_day() { "day" } else { "NULL" };
     let mut statement = Statement::new(format!(
@@ -78,6 +78,18 @@ pub(crate) fn select(dialect: Dialect, query: &SpendQuery) -> Statement {
     }
     group(&mut statement, [column, day]);
     statement
+}
+
+/// Columns that no report shows.
+const NOT_SHOWN: [&str; 5] =
+    ["audio_input_tokens", "audio_output_tokens", "image_input_tokens", "image_output_tokens", "searches"];
+
+fn shown_sums() -> Vec<String> {
+    let sum = |name: &&str| match NOT_SHOWN.contains(name) {
+        true => "CAST(0 AS BIGINT)".to_owned(),
+        false => format!("CAST(sum({name}) AS BIGINT)"),
+    };
+    SpendSums::COLUMNS.iter().map(sum).collect()
 }
 
 fn days(statement: &mut Statement, dialect: Dialect, query: &SpendQuery) {
@@ -97,7 +109,7 @@ fn group(statement: &mut Statement, columns: [&str; 2]) {
 
 /// From the rows of all combinations of names.
 fn select_days(dialect: Dialect, query: &SpendQuery) -> Statement {
-    let sums: Vec<_> = SpendSums::COLUMNS.iter().map(|name| format!("CAST(sum({name}) AS BIGINT)")).collect();
+    let sums = shown_sums();
     let column = query.by.column();
     let day = if query.has_day() { "day" } else { "NULL" };
     let mut statement = Statement::new(format!(
