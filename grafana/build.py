@@ -89,6 +89,11 @@ ROWS = [
             (rate("llm_proxy_token_details_total", OF_BOTH, "detail"), "{{detail}}")]),
         ("Refused by a Limit", "timeseries", "reqps", [
             (rate("llm_proxy_limit_rejections_total", by="limit, api_key_name"), "{{limit}} {{api_key_name}}")]),
+        ("Too Little of a Budget", "timeseries", "reqps", [
+            (rate("llm_proxy_budget_exceeded_total"), "refused"),
+            (rate("llm_proxy_budget_downgraded_total"), "served by a cheaper model"),
+            (rate("llm_proxy_budget_capped_total"), "with a shorter answer"),
+            (rate("llm_proxy_budget_store_failures_total"), "sums not answered")]),
     ]),
     ("Providers", [
         ("Provider State", "timeline", "short", [

@@ -44,6 +44,7 @@ counters! {
     SharedCooldowns     "llm_proxy_shared_cooldowns_total" "Cooldowns of providers' accounts that other gateways have reported through LIMITS_URL.";
     BudgetExceeded      "llm_proxy_budget_exceeded_total" "Requests that were refused because too little of a budget was left.";
     BudgetCapped        "llm_proxy_budget_capped_total" "Requests that were sent with a limit of the response that their budgets allowed.";
+    BudgetDowngraded    "llm_proxy_budget_downgraded_total" "Requests that were served by the model which a budget names, because too little of it was left for the one that was asked for.";
     BudgetClaims        "llm_proxy_budget_claims_total" "Claims to the sums of budgets that the store has answered.";
     BudgetStoreFailures "llm_proxy_budget_store_failures_total" "Times that the store did not answer a claim to the sums of budgets.";
     ClientsGone         "llm_proxy_clients_gone_total" "Requests whose client disconnected before the end of the response.";

@@ -21,8 +21,8 @@ use super::spending::{Held, Plan, PriceOf, Spending};
 use super::tags;
 use crate::config::boot::BudgetStatus;
 use crate::config::budget::words;
-use crate::config::prices::Tier;
 use crate::config::prices::cost::May;
+use crate::config::prices::{Price, Tier};
 use crate::limit::Need;
 use crate::limit::budget::{Account, Budget, Reservation, Scope, Short, Unit};
 use crate::limit::period::Period;
@@ -53,7 +53,13 @@ fn plan_of(
     output: peek::Output,
 ) -> Plan {
     let generates = req.route.operation == Operation::Generate;
-    let prompt = tokens::prompt(req.body());
+    let by_bytes = tokens::most_of_short_prompt(req.body());
+    // The estimate may be too low, and a provider adds tokens of its own.
+    let estimated = || {
+        let prompt = tokens::prompt(req.body());
+        prompt.saturating_add(prompt / 2)
+    };
+    let prompt = by_bytes.unwrap_or_else(estimated);
     let limit = output.most(req.route.format).filter(|_| generates);
     let model_most = candidates.list.iter().map(|candidate| candidate.target.caps.max_output).max();
     let model_most = model_most.filter(|most| *most != UNLIMITED).unwrap_or(ASSUMED_MOST);
@@ -63,23 +69,25 @@ fn plan_of(
         let price = req.core.price(provider, view.snapshot.generation, model, sent);
         PriceOf { provider: provider.id, sent: ShortText::new(sent), price }
     };
-    let prompt_most = prompt.saturating_add(prompt / 2);
+    let prices: Vec<PriceOf> = candidates.list.iter().map(price).collect();
+    // The body is searched only for what has a price of its own.
+    let is_priced = |of: fn(&Price) -> bool| prices.iter().any(|known| known.price.as_deref().is_some_and(of));
     let names = |word: &[u8]| memmem::find(req.body(), word).is_some();
     let may = May {
         tier: Tier::of(req.recorder.tier().as_bytes()),
-        prompt: prompt_most,
-        writes_cache: names(b"cache_control"),
-        has_media: names(b"audio") || names(b"image"),
-        searches: names(b"web_search"),
+        prompt,
+        writes_cache: is_priced(Price::has_cache_writes) && names(b"cache_control"),
+        has_media: is_priced(Price::has_media) && (names(b"audio") || names(b"image")),
+        searches: is_priced(|price| price.per_search.is_some()) && names(b"web_search"),
     };
     Plan {
-        // The estimate may be too low, and a provider adds tokens of its own.
-        prompt: prompt_most,
+        prompt,
+        is_by_bytes: by_bytes.is_some(),
         most: if generates { limit.unwrap_or(model_most) } else { 0 },
         answers: output.answers(req.route.format),
         is_limited: limit.is_some() || !generates,
         may,
-        prices: candidates.list.iter().map(price).collect(),
+        prices,
         needs_price: false,
     }
 }
@@ -105,6 +113,7 @@ pub async fn reserve(
     {
         req.recorder.record_mut().virtual_model = candidates.virtual_model.as_ref().map_or(0, |model| model.id);
         req.pooled = candidates.pooled();
+        req.core.metrics.inc(Counter::BudgetDowngraded);
         let left = req.meta.spending.take().map_or_else(|| left_of(req, &budget), |left| (*left).clone());
         req.meta.spending = Some(Rc::new(BudgetLeft { downgraded_to: Some(Arc::from(&**model)), ..left }));
         return Ok(candidates);
@@ -138,8 +147,16 @@ async fn reserve_own(
     output: peek::Output,
 ) -> Result<Result<(), (Arc<Budget>, Error)>, Interrupt> {
     req.output_cap = None;
-    let mut budgets: Vec<Arc<Budget>> = caller.map(|caller| caller.budgets().to_vec()).unwrap_or_default();
-    budgets.extend(of_tags(req, view)?);
+    let of_caller = caller.map(|caller| caller.budgets()).unwrap_or_default();
+    let of_tags = of_tags(req, view)?;
+    let all: Vec<Arc<Budget>>;
+    let budgets = match of_tags.is_empty() {
+        true => of_caller,
+        false => {
+            all = of_caller.iter().cloned().chain(of_tags).collect();
+            &all
+        }
+    };
     let has_provider_budget = candidates.list.iter().any(|of| !view.provider(of.provider).budgets.is_empty());
     if budgets.is_empty() && !has_provider_budget {
         return Ok(Ok(()));
@@ -147,18 +164,21 @@ async fn reserve_own(
     let mut plan = plan_of(req, view, (candidates, model), output);
     plan.needs_price = budgets.iter().any(|budget| budget.terms.unit == Unit::Dollars);
     if plan.needs_price && plan.prices.iter().all(|of| of.price.is_none()) {
-        return Err(unpriced(req, &budgets).into());
+        return Err(unpriced(req, budgets).into());
     }
     let mut most = plan.most;
     let own = loop {
-        let amount = |unit| plan.amount(unit, most, None);
-        let (budget, available) = match reserve_all(req, &budgets, amount).await? {
+        let (budget, available) = match reserve_all(req, budgets, |unit| plan.amount(unit, most, None)).await? {
             Ok(held) => break held,
             Err(short) => short,
         };
+        if plan.refine(req.body()) {
+            continue;
+        }
         let affordable = plan.affordable(budget.terms.unit, available);
         if plan.is_limited || affordable >= most || affordable < LEAST_OUTPUT {
-            let error = exceeded(req.core, &budget, amount(budget.terms.unit), available);
+            let needed = plan.amount(budget.terms.unit, most, None);
+            let error = exceeded(req.core, &budget, needed, available);
             return Ok(Err((budget, error)));
         }
         most = affordable;
@@ -172,7 +192,7 @@ async fn reserve_own(
         (i128::from(left.left) * 1_000_000) / i128::from(left.amount.max(1))
     });
     req.meta.spending = tightest.map(|left| Rc::new(BudgetLeft { cap: req.output_cap, ..left }));
-    let prompt = tokens::prompt(req.body());
+    let prompt = tokens::of_short_prompt(req.body()).unwrap_or_else(|| tokens::prompt(req.body()));
     let need = Need { prompt, output: most.saturating_mul(plan.answers) };
     req.recorder.set_spending(Spending { own, provider: Vec::new(), need, plan });
     Ok(Ok(()))
@@ -204,16 +224,19 @@ pub async fn reserve_at(
         return Ok(());
     }
     let most = req.output_cap.unwrap_or(spending.plan.most);
-    let plan = &spending.plan;
-    let amount = |unit| plan.amount(unit, most, Some(provider.id));
-    let held = reserve_all(req, &provider.budgets, amount).await;
+    let mut held =
+        reserve_all(req, &provider.budgets, |unit| spending.plan.amount(unit, most, Some(provider.id))).await;
+    if matches!(held, Ok(Err(_))) && spending.plan.refine(req.body()) {
+        held = reserve_all(req, &provider.budgets, |unit| spending.plan.amount(unit, most, Some(provider.id))).await;
+    }
     let result = match held {
         Ok(Ok(held)) => {
             spending.provider = held;
             Ok(())
         }
         Ok(Err((budget, available))) => {
-            let error = exceeded(req.core, &budget, amount(budget.terms.unit), available);
+            let needed = spending.plan.amount(budget.terms.unit, most, Some(provider.id));
+            let error = exceeded(req.core, &budget, needed, available);
             Err(Failure { try_next: true, ..Failure::from(error) }.into())
         }
         Err(interrupt) => Err(interrupt),

@@ -142,21 +142,18 @@ fn write_limits(out: &mut Vec<u8>, format: Format, budget: &Budget) {
 /// Writes what is left of the budget of which the least is.
 fn write_budget(out: &mut Vec<u8>, left: &BudgetLeft) {
     // A name that is not allowed in a header is left out.
-    let _ = write::header(out, "x-llm-proxy-budget", left.name.as_bytes());
-    let mut field = |name: &str, value: &str| {
-        let _ = write::header(out, name, value.as_bytes());
-    };
-    field("x-llm-proxy-budget-unit", left.unit.name());
-    field("x-llm-proxy-budget-limit", &show(left.unit, left.amount));
-    field("x-llm-proxy-budget-remaining", &show(left.unit, left.left));
+    let _ = write::named_header(out, "x-llm-proxy-budget", left.name.as_bytes());
+    write::known_header(out, "x-llm-proxy-budget-unit", left.unit.name().as_bytes());
+    write::known_header(out, "x-llm-proxy-budget-limit", show(left.unit, left.amount).as_bytes());
+    write::known_header(out, "x-llm-proxy-budget-remaining", show(left.unit, left.left).as_bytes());
     if let Some(renews_at) = left.renews_at {
-        field("x-llm-proxy-budget-reset", &rfc3339::format(renews_at));
+        write::known_header(out, "x-llm-proxy-budget-reset", rfc3339::format(renews_at).as_bytes());
     }
     if let Some(model) = &left.downgraded_to {
-        field("x-llm-proxy-downgraded-to", model);
+        let _ = write::named_header(out, "x-llm-proxy-downgraded-to", model.as_bytes());
     }
     if let Some(cap) = left.cap {
-        field("x-llm-proxy-max-tokens", itoa::Buffer::new().format(cap));
+        write::known_header(out, "x-llm-proxy-max-tokens", itoa::Buffer::new().format(cap).as_bytes());
     }
 }
 

@@ -7,6 +7,7 @@ use crate::config::prices::{Price, Tier};
 use crate::limit::Need;
 use crate::limit::budget::{Reservation, Unit};
 use crate::telemetry::record::{Record, Short, Tokens};
+use crate::tokens;
 
 /// What a request holds of its budgets.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub struct Held {
 pub struct Plan {
     /// Tokens of the prompt, with a margin.
     pub prompt: u64,
+    /// Whether `prompt` is the most that so many bytes may be, which costs nothing to find.
+    pub is_by_bytes: bool,
     /// The most tokens of one response.
     pub most: u64,
     pub answers: u64,
@@ -74,6 +77,17 @@ impl Spending {
 }
 
 impl Plan {
+    /// Estimates the prompt instead of taking the most that its bytes may be. False if it was estimated.
+    pub fn refine(&mut self, body: &[u8]) -> bool {
+        let was_by_bytes = std::mem::take(&mut self.is_by_bytes);
+        if was_by_bytes {
+            let estimate = tokens::prompt(body);
+            self.prompt = self.prompt.min(estimate.saturating_add(estimate / 2));
+            self.may.prompt = self.prompt;
+        }
+        was_by_bytes
+    }
+
     /// Returns the price of what was sent to a provider, or any price there that the request may
     /// have.
     pub fn price(&self, provider: i64, sent: &Short<96>) -> Option<&Price> {

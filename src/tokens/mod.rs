@@ -63,6 +63,8 @@ const SHORTEST_DATA: usize = 256;
 
 /// Bytes per token of a whole answer that reported no usage: JSON around prose.
 const BYTES_PER_TOKEN: u64 = 4;
+/// The longest body that counts as short.
+const SHORT_BODY: usize = 16 << 10;
 
 /// Bytes per token of a stream that reported no usage: mostly one event for each token, of some
 /// hundred bytes.
@@ -93,6 +95,20 @@ pub fn estimate(request: &Request<'_>) -> Need {
 /// Returns the tokens of an answer that reported none, by the bytes that the client was sent.
 pub fn of_answer(bytes: u64, stream: bool) -> u64 {
     bytes / if stream { STREAMED_BYTES_PER_TOKEN } else { BYTES_PER_TOKEN }
+}
+
+/// Returns more tokens than the prompt of a short body is estimated to have, even with a margin of a
+/// half, without reading it. `None` for a body that is not short.
+pub fn most_of_short_prompt(body: &[u8]) -> Option<u64> {
+    // No text is estimated at more than half a token a byte. Few bytes are searched at once.
+    let may_have_tools = || body.len() > 256 || find(body, b"\"tools\"").is_some();
+    let tools = || if may_have_tools() { TOOLS * 3 / 2 } else { 0 };
+    (body.len() <= SHORT_BODY).then(|| body.len() as u64 * 3 / 4 + tools() + 1)
+}
+
+/// Returns the tokens of the prompt of a short body by its bytes alone.
+pub fn of_short_prompt(body: &[u8]) -> Option<u64> {
+    (body.len() <= SHORT_BODY).then(|| body.len() as u64 / BYTES_PER_TOKEN)
 }
 
 /// Returns the tokens of the prompt, about.

@@ -59,11 +59,13 @@ class Stack:
                       "--params", params, *[word for pair in maps for word in ("--map", pair)])
         self._run("model", "add", "--name", "smart", "--member", "small")
         self.keys = {name: self._run("key", "create", "--name", name, *more).strip() for name, more in [
-            ("team-a", []), ("team-b", []), ("narrow", ["--rate-limit", "2", "--tokens-per-minute", "100000"])]}
+            ("team-a", []), ("team-b", []), ("poor", []), ("narrow", ["--rate-limit", "2", "--tokens-per-minute", "100000"])]}
         prices = self.dir / "prices.json"
+        each = {"small": 1e-5, "large": 1e-5, "claude-x": 1e-5, "mock-cached": 1e-9}
         prices.write_text(json.dumps({
-            model: {"input_cost_per_token": 1e-5, "output_cost_per_token": 3e-5} for model in ("small", "large", "claude-x")}))
+            model: {"input_cost_per_token": price, "output_cost_per_token": 3 * price} for model, price in each.items()}))
         self._run("import-prices", str(prices))
+        self._run("budget", "create", "--name", "poor", "--key", "poor", "--amount", "0.001", "--downgrade-to", "mock-cached")
         url = self._listening("serve", "--host", "127.0.0.1", "--port", "0", "--workers", "2")
         self.port = int(url.rsplit(":", 1)[1])
         self.tls = ssl.create_default_context()
@@ -130,6 +132,7 @@ def kinds(keys):
         of(chat, model="mock-429", messages=QUESTION),
         of(chat, model="mock-500", messages=QUESTION),
         of(chat, "narrow", model="small", messages=QUESTION),
+        of(chat, "poor", model="large", messages=QUESTION, max_tokens=100),
         of(chat, "sk-nobody", model="small", messages=QUESTION),
         of(chat, model="unknown-model", messages=QUESTION),
         of(chat, model="mock-tokens-400-interval-10", messages=QUESTION, stream=True, leave=True),

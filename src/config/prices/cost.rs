@@ -101,6 +101,20 @@ impl Price {
         (tokens + fees).round() as u64
     }
 
+    /// Returns whether tokens that are written to a cache may cost more than others.
+    pub fn has_cache_writes(&self) -> bool {
+        let is_write = |part: Part| [Part::CacheWrite5m, Part::CacheWrite1h].contains(&part);
+        let of_special = |special: &super::price::Special| {
+            Part::ALL.into_iter().any(|part| is_write(part) && special.parts[part as usize].is_some())
+        };
+        self.cache_write_5m.is_some() || self.cache_write_1h.is_some() || self.special.iter().any(of_special)
+    }
+
+    /// Returns whether audio or pictures have prices of their own that depend on the request.
+    pub fn has_media(&self) -> bool {
+        [self.audio_input, self.image_input, self.audio_output].iter().any(Option::is_some)
+    }
+
     /// Returns the most that a token of a prompt of this length may cost, and the most that one of a
     /// response may, in billionths of a dollar; and what a request costs apart from its tokens.
     pub fn most(&self, may: &May) -> (f64, f64, f64) {
