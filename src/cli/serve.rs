@@ -9,8 +9,8 @@ use crate::config::boot::FileSetting;
 use crate::config::boot::{Boot, Environment, Flag, Warning, table};
 use crate::config::file;
 use crate::config::rows::ProviderRow;
-use crate::control_plane::store;
 use crate::control_plane::store::blocking::Blocking;
+use crate::control_plane::{open_store, store};
 use crate::net::inherited::Inherited;
 use crate::shared::unused_memory;
 
@@ -93,7 +93,7 @@ pub fn run(start: Start) -> Result<(), Failure> {
     }
     let is_embedded = boot.db_url.is_none() && boot.config_file.is_none();
     let mut lock = if is_embedded { StoreLock::take(&boot.data_dir, lock)? } else { None };
-    let store = store::open(&boot, &environment)?;
+    let store = open_store(&boot, &environment)?;
     let place = store.place();
     local_key::give(&mut boot)?;
     let mut gateway = Gateway::start_on(boot, store, environment, public, admin)?;

@@ -9,6 +9,7 @@ use super::print;
 use crate::cli::admin_client::{self, Remote};
 use crate::cli::probe::Prober;
 use crate::config::boot::{BadValue, Boot, Environment};
+use crate::control_plane::open_store;
 use crate::control_plane::store::blocking::Blocking;
 use crate::control_plane::store::{self, sqlite};
 use crate::tls;
@@ -91,7 +92,7 @@ impl StoreArgs {
             print::note("note", &format!("{message} yet; a command that writes makes it"));
             return Ok(None);
         }
-        Ok(Some(StoreLocation::Local(Blocking::new(store::open(&boot, &environment)?)?, environment)))
+        Ok(Some(StoreLocation::Local(Blocking::new(open_store(&boot, &environment)?)?, environment)))
     }
 
     /// Fails for `--url`: the command works on the store itself only.
@@ -115,7 +116,7 @@ impl StoreArgs {
         if self.data_dir.is_none() && !self.new_store {
             refuse_other_store(&boot, &environment)?;
         }
-        Ok((Blocking::new(store::open(&boot, &environment)?)?, environment))
+        Ok((Blocking::new(open_store(&boot, &environment)?)?, environment))
     }
 
     /// Reads the environment and `.env`, and prints the warnings about the latter.

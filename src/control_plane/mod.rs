@@ -56,6 +56,8 @@ use sinks::{access_log, jsonl, langfuse, otlp, request_log, spend};
 use store::Store;
 use timing::{every, until};
 
+pub use limits::open_store;
+
 /// How often snapshots are dropped that no worker uses any more.
 const RELEASE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the certificate files are checked.

@@ -13,6 +13,7 @@
 
 pub(crate) mod cooldowns;
 mod redis;
+mod sums;
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -29,6 +30,8 @@ use crate::limit::Bucket;
 use crate::metrics::names::Counter;
 use crate::shared::ProcessState;
 use redis::{Grant, LeaseRequest, Remote};
+
+pub use sums::open_store;
 
 /// How often slices are refilled. A slice of an eighth is spent in 125 ms at the full rate.
 const TICK: Duration = Duration::from_millis(25);

@@ -1,5 +1,5 @@
-//! The store in which nodes share their buckets: Redis 5 or later, or Valkey. Each bucket takes one
-//! call of a script, and a round is one pipeline.
+//! The store in which nodes share their buckets and sums of budgets: Redis 5 or later, or Valkey. Each
+//! bucket takes one call of a script, and a round is one pipeline.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,9 +9,11 @@ use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, Pipeline, RedisEr
 use tokio::time::timeout;
 
 use crate::limit::Bucket;
+use crate::limit::budget::{Claim, Grant as SumsGrant, Sums};
 
 const SCRIPT: &str = include_str!("renew.lua");
 const COOLDOWN_SCRIPT: &str = include_str!("cooldown.lua");
+const SUMS_SCRIPT: &str = include_str!("sums.lua");
 
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -47,6 +49,37 @@ pub(crate) struct Cooldown {
     pub is_over: bool,
 }
 
+/// What is done to the sums of a budget.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Operation {
+    Claim(Claim),
+    Reset,
+    TopUp(i64),
+}
+
+/// What a node has heard last of the sums of a budget.
+#[derive(Debug, Clone)]
+pub(crate) struct Heard {
+    /// Tells the sums from those that the store had before it lost its data.
+    pub id: String,
+    /// As they were then.
+    pub sums: Sums,
+}
+
+/// A change of the sums of a budget in one window.
+pub(crate) struct SumsRequest {
+    /// Their name at the store.
+    pub key: String,
+    /// How long the sums are kept after this, in milliseconds; 0 is for ever.
+    pub keep_ms: u64,
+    /// [`Heard::id`] of sums that are not there yet.
+    pub new_id: String,
+    /// `None` before the first answer.
+    pub heard: Option<Heard>,
+    /// What is done to them.
+    pub operation: Operation,
+}
+
 /// The store, with its connection if there is one.
 pub(crate) struct Remote {
     client: Client,
@@ -59,6 +92,8 @@ struct Open {
     script: String,
     /// That of the script of cooldowns.
     cooldown_script: String,
+    /// That of the script of sums.
+    sums_script: String,
 }
 
 impl Remote {
@@ -94,13 +129,26 @@ impl Remote {
         Ok(left)
     }
 
+    /// Changes sums of budgets, each in one step. Returns a grant and [`Heard::id`] for each, in order.
+    /// After an error it is unknown which of them were changed.
+    pub(crate) async fn change_sums(&mut self, requests: &[SumsRequest]) -> Result<Vec<(SumsGrant, String)>, String> {
+        let open = match self.open.take() {
+            Some(open) => open,
+            None => within(CONNECT_TIMEOUT, self.connect()).await?,
+        };
+        let (open, grants) = within(ROUND_TIMEOUT, change_sums(open, requests)).await?;
+        self.open = Some(open);
+        Ok(grants)
+    }
+
     async fn connect(&self) -> Result<Open, RedisError> {
         // The timeouts are set here.
         let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
         let script = redis::cmd("SCRIPT").arg("LOAD").arg(SCRIPT).query_async(&mut connection).await?;
         let load = redis::cmd("SCRIPT").arg("LOAD").arg(COOLDOWN_SCRIPT).query_async(&mut connection).await;
-        Ok(Open { connection, script, cooldown_script: load? })
+        let load_sums = redis::cmd("SCRIPT").arg("LOAD").arg(SUMS_SCRIPT).query_async(&mut connection).await;
+        Ok(Open { connection, script, cooldown_script: load?, sums_script: load_sums? })
     }
 }
 
@@ -132,6 +180,32 @@ async fn share_cooldowns(mut open: Open, cooldowns: &[Cooldown]) -> Result<(Open
     // PTTL is below zero for a key that is not there.
     let left: Vec<i64> = pipeline.query_async(&mut open.connection).await?;
     Ok((open, left.into_iter().map(|left| u64::try_from(left).unwrap_or(0)).collect()))
+}
+
+/// Units granted, left, taken, spent, extra, epoch and id. Numbers come as text: the scripts of Redis
+/// have no other whole numbers above 2^53.
+type SumsAnswer = (i64, i64, i64, i64, i64, i64, String);
+
+async fn change_sums(mut open: Open, requests: &[SumsRequest]) -> Result<(Open, Vec<(SumsGrant, String)>), RedisError> {
+    let mut pipeline = Pipeline::with_capacity(requests.len());
+    for SumsRequest { key, keep_ms, new_id, heard, operation } in requests {
+        let call = pipeline.cmd("EVALSHA").arg(&open.sums_script).arg(1).arg(key).arg(*keep_ms).arg(new_id);
+        let (id, sums) = heard.as_ref().map_or(("", Sums::default()), |heard| (&heard.id, heard.sums));
+        call.arg(id).arg(sums.taken).arg(sums.spent).arg(sums.extra).arg(sums.epoch);
+        match operation {
+            Operation::Claim(Claim { epoch, amount, give, want, spent }) => {
+                let epoch = epoch.map(|epoch| epoch.to_string()).unwrap_or_default();
+                call.arg("claim").arg(epoch).arg(*amount).arg(*give).arg(*want).arg(*spent)
+            }
+            Operation::Reset => call.arg("reset"),
+            Operation::TopUp(units) => call.arg("top_up").arg(*units),
+        };
+    }
+    let answers: Vec<SumsAnswer> = pipeline.query_async(&mut open.connection).await?;
+    let grant = |(units, left, taken, spent, extra, epoch, id)| {
+        (SumsGrant { units, left, sums: Sums { taken, spent, extra, epoch } }, id)
+    };
+    Ok((open, answers.into_iter().map(grant).collect()))
 }
 
 async fn within<T>(time: Duration, work: impl Future<Output = Result<T, RedisError>>) -> Result<T, String> {

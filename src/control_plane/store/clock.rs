@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Sums of windows that began longer ago than this, in seconds, are removed.
-pub(super) const SUMS_KEPT_SECS: i64 = 400 * 86_400;
+pub(crate) const SUMS_KEPT_SECS: i64 = 400 * 86_400;
 
 /// Seconds since 1970.
 pub(crate) fn now() -> i64 {

@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 use super::*;
 use crate::support::postgres::Db;
 
-const DOLLAR: i64 = 1_000_000_000;
-const ADMIN: &str = "admin-key";
+pub(super) const DOLLAR: i64 = 1_000_000_000;
+pub(super) const ADMIN: &str = "admin-key";
 
 /// A thousandth of a dollar for each token of the prompt, two for each of the response.
 const PRICED: &str =
     r#"{"m":{"mapped_model":"m","input_cost_per_token":0.001,"output_cost_per_token":0.002},"free":"free"}"#;
 
-fn budget(name: &str, scope: &str, subject: &str, amount: i64) -> BudgetRow {
+pub(super) fn budget(name: &str, scope: &str, subject: &str, amount: i64) -> BudgetRow {
     BudgetRow {
         name: name.into(),
         scope: scope.into(),
@@ -30,16 +30,16 @@ fn budget(name: &str, scope: &str, subject: &str, amount: i64) -> BudgetRow {
     }
 }
 
-fn tokens(name: &str, scope: &str, subject: &str, amount: i64) -> BudgetRow {
+pub(super) fn tokens(name: &str, scope: &str, subject: &str, amount: i64) -> BudgetRow {
     BudgetRow { unit: "tokens".into(), ..budget(name, scope, subject, amount) }
 }
 
-fn priced(name: &str, fake: &Fake) -> ProviderRow {
+pub(super) fn priced(name: &str, fake: &Fake) -> ProviderRow {
     ProviderRow { model_mapping: PRICED.into(), ..provider(name, "openai", &fake.url("/v1")) }
 }
 
 /// A provider that reports that it used so many tokens.
-fn using(input: u64, output: u64) -> Fake {
+pub(super) fn using(input: u64, output: u64) -> Fake {
     let body = json!({
         "id": "c", "object": "chat.completion", "created": 1, "model": "m",
         "choices": [{ "index": 0, "message": { "role": "assistant", "content": "hi" }, "finish_reason": "stop" }],
@@ -55,12 +55,12 @@ fn ask_with(gateway: &Gateway, body: Value) -> Response {
     client.response()
 }
 
-fn ask(gateway: &Gateway, most: u64) -> Response {
+pub(super) fn ask(gateway: &Gateway, most: u64) -> Response {
     let messages = json!([{ "role": "user", "content": "hi" }]);
     ask_with(gateway, json!({ "model": "m", "messages": messages, "max_tokens": most }))
 }
 
-fn state(gateway: &Gateway, name: &str) -> Value {
+pub(super) fn state(gateway: &Gateway, name: &str) -> Value {
     let mut client = gateway.client();
     client.ask(&get("/admin/v1/budgets").key(ADMIN));
     let budgets = client.response().json();
@@ -69,7 +69,7 @@ fn state(gateway: &Gateway, name: &str) -> Value {
 }
 
 /// What was spent, once the gateway has reported it.
-fn spent(gateway: &Gateway, name: &str, expected: f64) {
+pub(super) fn spent(gateway: &Gateway, name: &str, expected: f64) {
     eventually("what was spent is reported", || {
         (state(gateway, name)["spent"].as_f64().unwrap() - expected).abs() < 1e-6
     });
@@ -268,6 +268,7 @@ fn a_budget_downgrades_to_a_model_that_costs_less() {
     assert_eq!(models, [json!("big"), json!("small")]);
     // 0.05 dollars for the first, and by the price of the member 0.0005 for the second.
     spent(&gateway, "b", 0.0505);
+    assert_eq!(gateway.metric("llm_proxy_budget_downgraded_total"), Some(1.0));
     // Nothing is affordable: refused, for the model that was asked for.
     let refused = ask(&gateway, 1_000_000);
     assert_eq!(refused.status, 402, "{}", refused.text());
@@ -325,19 +326,14 @@ fn sums_survive_a_restart() {
     assert_eq!(ask(&gateway, 5).status, 200);
 }
 
-/// 64 clients, two gateways, one database, one dollar: each request costs 0.002 dollars and reserves
-/// no more than twice that.
-#[test]
-fn many_clients_on_two_gateways_spend_a_dollar_and_no_more() {
+/// A model whose requests cost 0.002 dollars and reserve no more than twice that.
+pub(super) fn cheap(fake: &Fake) -> ProviderRow {
     let mapping = r#"{"m":{"mapped_model":"m","input_cost_per_token":0.00001,"output_cost_per_token":0.00019}}"#;
-    let fake = using(10, 10);
-    let db = Db::new();
-    let store: Blocking = db.store();
-    store.add_provider(&ProviderRow { model_mapping: mapping.into(), ..priced("p", &fake) }).unwrap();
-    store.create_credential(&credential(KEY)).unwrap();
-    store.add_budget(&budget("b", "credential", KEY, DOLLAR)).unwrap();
-    let start = || Setup::new().no_credentials().env("DB_URL", db.url()).env("ADMIN_KEY", ADMIN).workers(2).start();
-    let nodes = [start(), start()];
+    ProviderRow { model_mapping: mapping.into(), ..priced("p", fake) }
+}
+
+/// 64 clients spend the dollar of budget `b` on two gateways with [`cheap`].
+pub(super) fn spend_a_dollar(nodes: &[Gateway; 2]) {
     let admitted = AtomicU64::new(0);
     std::thread::scope(|scope| {
         for n in 0..64 {
@@ -366,4 +362,17 @@ fn many_clients_on_two_gateways_spend_a_dollar_and_no_more() {
     assert!(admitted <= 500, "{admitted}");
     assert!(admitted >= 485, "97 per cent of a dollar: {admitted}");
     spent(&nodes[0], "b", admitted as f64 * 0.002);
+}
+
+/// Two gateways on one database.
+#[test]
+fn many_clients_on_two_gateways_spend_a_dollar_and_no_more() {
+    let fake = using(10, 10);
+    let db = Db::new();
+    let store: Blocking = db.store();
+    store.add_provider(&cheap(&fake)).unwrap();
+    store.create_credential(&credential(KEY)).unwrap();
+    store.add_budget(&budget("b", "credential", KEY, DOLLAR)).unwrap();
+    let start = || Setup::new().no_credentials().env("DB_URL", db.url()).env("ADMIN_KEY", ADMIN).workers(2).start();
+    spend_a_dollar(&[start(), start()]);
 }

@@ -8,6 +8,7 @@ mod groups;
 mod load;
 mod regressions;
 mod shared;
+mod shared_budgets;
 mod tokens;
 mod usage;
 
