@@ -153,7 +153,7 @@ fn admit(
     if facts.has_tags {
         req.recorder.record_mut().tags = tags::read(req.core, view, &req.head, req.received.bytes())?;
     }
-    req.recorder.record_mut().tier = tier.name();
+    req.recorder.set_tier(tier);
     auth::allow_model(caller, req.model.name())?;
     alternatives.iter().try_for_each(|model| auth::allow_model(caller, strip_prefix(req.core, model)))?;
     if req.route.operation != Operation::Count && caller.is_some_and(|caller| !caller.is_unlimited()) {
@@ -230,8 +230,8 @@ struct BodyFields {
     alternatives: Vec<String>,
     /// Who has issued the response that this one continues.
     issuer: Issuer,
-    /// The tier of service that is asked for.
-    tier: Tier,
+    /// The tier of service that is asked for, if the body names one.
+    tier: Option<Tier>,
     /// See [`Peek::has_envelope`].
     has_envelope: bool,
 }
@@ -262,7 +262,7 @@ fn read_body_fields(req: &RequestContext<'_>, is_multipart: bool) -> Result<Body
         _ => Issuer::NotNamed,
     };
     let model = Model { requested, prefix_len, value: peeked.model_at };
-    let tier = peeked.service_tier.map_or(Tier::Standard, |name| Tier::of(name.as_bytes()));
+    let tier = peeked.service_tier.map(|name| Tier::of(name.as_bytes()));
     let (stream, output, has_envelope) = (peeked.stream, peeked.output, peeked.has_envelope);
     Ok(BodyFields { model, stream, output, stream_options, alternatives, issuer, tier, has_envelope })
 }

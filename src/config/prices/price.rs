@@ -48,9 +48,13 @@ pub enum Part {
 impl Part {
     /// The number of parts.
     pub const COUNT: usize = 6;
+
+    /// All parts, each at its number.
+    pub const ALL: [Part; Part::COUNT] =
+        [Part::Input, Part::Output, Part::CacheRead, Part::CacheWrite5m, Part::CacheWrite1h, Part::Reasoning];
 }
 
-/// A tier of service, which requests ask for with `service_tier`.
+/// A tier of service, which requests ask for and answers name with `service_tier`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Tier {
     #[default]
@@ -61,7 +65,8 @@ pub enum Tier {
 }
 
 impl Tier {
-    pub(super) const OTHERS: [Tier; 3] = [Tier::Batch, Tier::Flex, Tier::Priority];
+    /// The tiers but the standard one.
+    pub const OTHERS: [Tier; 3] = [Tier::Batch, Tier::Flex, Tier::Priority];
 
     /// Empty for the standard one.
     pub fn name(self) -> &'static str {
@@ -76,6 +81,17 @@ impl Tier {
     /// Returns the tier of this name. `auto`, `default` and what is not known are the standard one.
     pub fn of(name: &[u8]) -> Tier {
         Tier::OTHERS.into_iter().find(|tier| tier.name().as_bytes() == name).unwrap_or_default()
+    }
+
+    /// Returns the tier that a piece of an answer names. `None` if it has no such text. A member of
+    /// another object is not told apart, since nothing but the price depends on it.
+    pub fn named(body: &[u8]) -> Option<Tier> {
+        const NAME: &[u8] = br#""service_tier""#;
+        let at = memchr::memmem::find(body, NAME)?;
+        let rest = body[at + NAME.len()..].trim_ascii_start().strip_prefix(b":")?;
+        let rest = rest.trim_ascii_start().strip_prefix(b"\"")?;
+        let end = memchr::memchr(b'"', rest)?;
+        Some(Tier::of(&rest[..end]))
     }
 }
 

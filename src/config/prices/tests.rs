@@ -182,6 +182,23 @@ fn tiers_have_names() {
     }
 }
 
+#[test]
+fn tiers_that_answers_name() {
+    let rows = [
+        (r#"{"model":"m","service_tier":"flex"}"#, Some(Tier::Flex)),
+        (r#"{"service_tier" : "priority","model":"m"}"#, Some(Tier::Priority)),
+        (r#"{"service_tier":"auto"}"#, Some(Tier::Standard)),
+        (r#"{"usage":{"service_tier":"batch"}}"#, Some(Tier::Batch)),
+        (r#"{"service_tier":null}"#, None),
+        (r#"{"service_tier":"#, None),
+        (r#"{"service_tier":"fle"#, None),
+        (r#"{"model":"m"}"#, None),
+    ];
+    for (body, tier) in rows {
+        assert_eq!(Tier::named(body.as_bytes()), tier, "{body}");
+    }
+}
+
 /// The list of this program says of each price where it is from and of which day, and none is absurd.
 #[test]
 fn the_list_that_comes_with_the_program() {

@@ -12,6 +12,7 @@ mod usage;
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use crate::config::prices::Tier;
 use crate::limit::Hold;
 use crate::metrics::names::Counter;
 use crate::proxy::core::Core;
@@ -46,6 +47,8 @@ pub struct RequestRecorder {
     spending: Option<Box<Spending>>,
     /// Whether a model generates the response, which costs tokens.
     generates: bool,
+    /// Whether the request names a tier of service.
+    names_tier: bool,
     clock: StageClock,
     attempt: AttemptLog,
     pub capture: PayloadCapture,
@@ -69,6 +72,7 @@ impl RequestRecorder {
             provider_hold: None,
             spending: None,
             generates: false,
+            names_tier: false,
             clock: StageClock::start(core.boot().observe.stage_clock, head_began, started),
             attempt: AttemptLog::default(),
             capture: PayloadCapture::start(config, head, is_sampled),
@@ -131,7 +135,22 @@ impl RequestRecorder {
         self.record.tags.as_deref()
     }
 
-    /// Returns the tier of service that the request asks for.
+    /// Sets the tier of service that the request names, if it does. Then that of its answer counts.
+    pub fn set_tier(&mut self, named: Option<Tier>) {
+        self.record.tier = named.unwrap_or_default().name();
+        self.names_tier = named.is_some();
+    }
+
+    /// Takes the tier of service out of a piece of the answer, if the request has named one.
+    pub fn answer_arrived(&mut self, piece: &[u8]) {
+        if self.names_tier
+            && let Some(tier) = Tier::named(piece)
+        {
+            self.record.tier = tier.name();
+        }
+    }
+
+    /// Returns the tier of service that the request asks for, or that its answer has named.
     pub fn tier(&self) -> &'static str {
         self.record.tier
     }

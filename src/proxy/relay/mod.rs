@@ -43,6 +43,11 @@ pub fn is_answer(format: Format, body: &[u8]) -> bool {
     answer::check(format, body, (&mut AnswerTemplates::default(), &mut Tape::default()), "").is_ok()
 }
 
+/// Shows the recorder what has arrived behind the head.
+fn note_arrived(req: &mut RequestContext<'_>, response: &UpstreamResponse) {
+    req.recorder.answer_arrived(response.bytes.get(response.head.len..).unwrap_or_default());
+}
+
 /// Translates a response of another format.
 pub async fn translate(
     req: &mut RequestContext<'_>,
@@ -51,6 +56,7 @@ pub async fn translate(
     provider: &str,
 ) -> Result<Next, Interrupt> {
     translated::count_losses(req, &translated);
+    note_arrived(req, &response);
     let body = match response.is_encoded {
         true => Box::pin(buffered::decode(req, response, provider)).await?,
         false => UpstreamBody::new(response),
@@ -68,6 +74,7 @@ pub async fn passthrough(
     responder: &Responder<'_>,
 ) -> Result<Next, Interrupt> {
     let provider = &*responder.provider.key;
+    note_arrived(req, &response);
     let is_answer = response.head.status == 200 && req.route.operation == Operation::Generate;
     let is_stream = match is_answer {
         true => req.stream,

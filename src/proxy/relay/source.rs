@@ -256,6 +256,7 @@ impl UpstreamBody {
         let event = match req.client.wait(read).await {
             Ok(Ok(n)) if n > 0 => {
                 req.recorder.upstream_bytes_arrived();
+                req.recorder.answer_arrived(&self.response.bytes);
                 self.silent_at = None;
                 self.input = Input::Undecoded;
                 return Ok(None);
