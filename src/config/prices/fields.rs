@@ -93,15 +93,32 @@ pub fn write_more(price: &Price) -> Option<String> {
         members.insert(SEARCH.to_owned(), json!({ SEARCH_SIZES[2]: dollars }));
     }
     for Special { tier, above, parts } in &price.special {
-        for (base, factor, part) in PARTS.iter().skip(2) {
+        for (_, factor, part) in PARTS.iter().skip(2) {
             if let Some(dollars) = parts[*part as usize] {
-                let above = if *above > 0 { format!("_above_{above}_tokens") } else { String::new() };
-                let tier = if *tier == Tier::Standard { String::new() } else { format!("_{}", tier.name()) };
-                members.insert(format!("{base}{above}{tier}"), json!(dollars / factor));
+                members.insert(name_of(*part, *above, *tier), json!(dollars / factor));
             }
         }
     }
     (!members.is_empty()).then(|| Value::Object(members).to_string())
+}
+
+/// Returns the name of the price of a part for prompts of more than `above` tokens at a tier of service.
+pub fn name_of(part: Part, above: u64, tier: Tier) -> String {
+    let base = PARTS.iter().rfind(|(.., known)| *known == part).map_or("", |(base, ..)| base);
+    let above = if above > 0 { format!("_above_{above}_tokens") } else { String::new() };
+    let tier = if tier == Tier::Standard { String::new() } else { format!("_{}", tier.name()) };
+    format!("{base}{above}{tier}")
+}
+
+/// Returns the first member that sets nothing beside what [`Price`] has in columns of its own.
+pub fn unknown(members: &Map<String, Value>) -> Option<&str> {
+    let is_known = |name: &str, value: &Value| {
+        let is_special = parse(name).is_some_and(|(_, _, above, tier)| above > 0 || tier != Tier::Standard);
+        let is_plain = PLAIN.iter().any(|(plain, ..)| *plain == name);
+        let is_search = name == SEARCH && SEARCH_SIZES.iter().any(|size| value.get(size).and_then(number).is_some());
+        is_search || ((is_special || is_plain) && number(value).is_some())
+    };
+    members.iter().find(|(name, value)| !is_known(name, value)).map(|(name, _)| name.as_str())
 }
 
 /// Takes the name of a token's price apart: its factor, the kind of token, the length of the prompt from

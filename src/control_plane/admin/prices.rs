@@ -1,20 +1,67 @@
-//! `/prices`: what models cost, as `llm-proxy import-prices` has written it.
+//! `/prices`: what models cost, as `llm-proxy import-prices` and the routes here have written it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use schemars::JsonSchema;
-use serde::Serialize;
-use serde_json::Value;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
-use crate::config::prices::common;
-use crate::control_plane::admin::context::Context;
+use crate::config::prices::{self, common, fields};
+use crate::control_plane::admin::body::body;
+use crate::control_plane::admin::context::{AuditEntry, Context};
+use crate::control_plane::admin::field_values::Text;
 use crate::control_plane::admin::logs::{answer, tables};
 use crate::control_plane::admin::paging::Page;
-use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal, json};
+use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal, empty, json, tagged};
+use crate::control_plane::admin::view::shown;
+use crate::control_plane::store::Change;
 use crate::control_plane::store::logs::{Filter, PriceRow, Query, Row, Start};
 
 /// The most that are read.
 const MAX_ROWS: i64 = 100_000;
+
+/// A price: a finite number from 0 on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Dollars(f64);
+
+impl<'de> Deserialize<'de> for Dollars {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Dollars, D::Error> {
+        let number = f64::deserialize(deserializer)?;
+        let fits = (0.0..=1e9).contains(&number);
+        if fits { Ok(Dollars(number)) } else { Err(D::Error::custom("must be a number from 0 to 1000000000")) }
+    }
+}
+
+impl JsonSchema for Dollars {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Dollars".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "number", "minimum": 0, "maximum": 1e9 })
+    }
+}
+
+body! {
+    /// The whole price of a model, which replaces the one that it has. Dollars per million tokens.
+    PriceSet {
+        required model: Text<512> = "a name or a pattern, with or without `PROVIDER/` before it";
+        optional input: Dollars = "tokens of the prompt";
+        optional output: Dollars = "tokens of the response";
+        optional cache_read: Dollars = "tokens read from the provider's cache";
+        optional cache_write_5m: Dollars = "tokens written to the cache for 5 minutes";
+        optional cache_write_1h: Dollars = "tokens written to the cache for an hour";
+        optional reasoning: Dollars = "tokens of reasoning";
+        optional more: Map<String, Value> = "other prices, in dollars and by their names in published lists: for long prompts, by tier of service, of audio and pictures, of a request and of a search";
+    }
+}
 
 /// Dollars per million tokens; null is unknown
 #[derive(Debug, Serialize, JsonSchema)]
@@ -30,7 +77,9 @@ pub(super) struct Price {
     reasoning: Option<f64>,
     /// Other prices, in dollars and by their names in published lists: for long prompts, by tier of
     /// service, of audio and pictures, of a request and of a search
-    more: Option<serde_json::Map<String, Value>>,
+    more: Option<Map<String, Value>>,
+    /// Another one for another price, for If-Match
+    row_version: i64,
 }
 
 /// Prices, by model
@@ -43,29 +92,11 @@ pub(super) struct PriceList<'a> {
     page: Page,
 }
 
-pub(super) async fn list(context: Arc<Context>, req: AdminRequest) -> Outcome {
-    // Its name is that of a column.
-    let Some(sort) = PriceRow::column("model") else { return Err(Refusal::missing("column", 0)) };
-    let query = Query {
-        table: PriceRow::TABLE,
-        filter: Filter::default(),
-        sort,
-        descending: false,
-        start: Start::Skip(0),
-        take: MAX_ROWS,
-    };
-    let listing = answer(&context, tables(&context)?.list(query)).await?;
-    let searched = req.query("search").unwrap_or_default().to_lowercase();
-    let is_empty = listing.lines.is_empty();
-    let rows: Vec<PriceRow> = match is_empty {
-        true => common().into_iter().map(|(model, price)| PriceRow::priced(model, &price)).collect(),
-        false => listing.lines.into_iter().map(|(id, values)| PriceRow::of(id, values)).collect(),
-    };
-    let prices: Vec<_> = rows
-        .into_iter()
-        .filter(|row| row.model.to_lowercase().contains(&searched))
-        .map(|row| Price {
+impl Price {
+    fn of(row: PriceRow) -> Price {
+        Price {
             id: row.id,
+            row_version: version(&row),
             model: row.model,
             input: row.input,
             output: row.output,
@@ -74,9 +105,117 @@ pub(super) async fn list(context: Arc<Context>, req: AdminRequest) -> Outcome {
             cache_write_1h: row.cache_write_1h,
             reasoning: row.reasoning,
             more: row.more.and_then(|more| serde_json::from_str(&more).ok()),
-        })
-        .collect();
+        }
+    }
+}
+
+/// Returns a number that changes with the price, since rows of this table have no version of their own.
+fn version(row: &PriceRow) -> i64 {
+    let values = PriceRow { id: 0, ..row.clone() }.values();
+    let hash = Sha256::digest(format!("{values:?}").as_bytes());
+    hash[..6].iter().fold(0, |number, byte| (number << 8) | i64::from(*byte))
+}
+
+/// Reads the table.
+async fn rows(context: &Context) -> Result<Vec<PriceRow>, Refusal> {
+    // Its name is that of a column.
+    let Some(sort) = PriceRow::column("model") else { return Err(Refusal::missing("column", 0)) };
+    let start = Start::Skip(0);
+    let filter = Filter::default();
+    let query = Query { table: PriceRow::TABLE, filter, sort, descending: false, start, take: MAX_ROWS };
+    let listing = answer(context, tables(context)?.list(query)).await?;
+    Ok(listing.lines.into_iter().map(|(id, values)| PriceRow::of(id, values)).collect())
+}
+
+/// Returns the rows of the prices that come with the program.
+fn of_program() -> Vec<PriceRow> {
+    common().into_iter().map(|(model, price)| PriceRow::priced(model, &price)).collect()
+}
+
+/// Serves `GET /prices`.
+pub(super) async fn list(context: Arc<Context>, req: AdminRequest) -> Outcome {
+    let rows = rows(&context).await?;
+    let searched = req.query("search").unwrap_or_default().to_lowercase();
+    let (source, rows) = if rows.is_empty() { ("program", of_program()) } else { ("table", rows) };
+    let found = rows.into_iter().filter(|row| row.model.to_lowercase().contains(&searched));
+    let prices: Vec<_> = found.map(Price::of).collect();
     let (prices, page) = Page::of(&req, prices.iter())?;
-    let source = if is_empty { "program" } else { "table" };
     json(200, &PriceList { source, prices, page })
+}
+
+/// Serves `POST /prices`.
+///
+/// The first change of an empty table writes the prices of the program into it, which would be out of
+/// force otherwise.
+pub(super) async fn set(context: Arc<Context>, req: AdminRequest) -> Outcome {
+    let row = priced(req.body()?)?;
+    let mut known = rows(&context).await?;
+    let is_first = known.is_empty();
+    if is_first {
+        known = of_program();
+    }
+    let old = known.iter().find(|known| known.model == row.model);
+    check_version(&req, &row.model, old)?;
+    if is_first {
+        let all = known.iter().cloned().map(PriceRow::values).collect();
+        answer(&context, tables(&context)?.insert(PriceRow::TABLE, all)).await?;
+    }
+    let old = old.map(|row| shown(&Price::of(row.clone()))).unwrap_or_default();
+    let new = shown(&Price::of(row.clone()));
+    let entry = AuditEntry { action: "price.set", object: &row.model, old, new };
+    let written = context.change(&req, Change::SetPrice(row.clone()), entry).await?;
+    let price = Price::of(PriceRow { id: written.id, ..row });
+    let version = price.row_version;
+    Ok(tagged(json(200, &price)?, version))
+}
+
+/// Serves `DELETE /prices/{price_id}`.
+pub(super) async fn remove(context: Arc<Context>, req: AdminRequest) -> Outcome {
+    let known = rows(&context).await?;
+    let Some(row) = known.into_iter().find(|row| row.id == req.id) else {
+        return Err(Refusal::missing("price", req.id));
+    };
+    check_version(&req, &row.model, Some(&row))?;
+    let old = shown(&Price::of(row.clone()));
+    let entry = AuditEntry { action: "price.delete", object: &row.model, old, new: None };
+    context.change(&req, Change::RemovePrice { id: req.id }, entry).await?;
+    empty()
+}
+
+fn check_version(req: &AdminRequest, model: &str, row: Option<&PriceRow>) -> Result<(), Refusal> {
+    match req.if_match()? {
+        Some(allowed) if !row.is_some_and(|row| allowed.contains(&version(row))) => {
+            let message = format!(
+                "the price of `{model}` is not the one of If-Match any more; read it again and repeat the change"
+            );
+            Err(Refusal::new(412, "precondition_failed", message))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn priced(body: PriceSet) -> Result<PriceRow, Refusal> {
+    let refused = |message: String, param: &str| Err(Refusal::invalid(message, Some(param.to_owned())));
+    let model = String::from(body.model);
+    if model.is_empty() {
+        return refused("model must not be empty".to_owned(), "model");
+    }
+    let more = body.more.unwrap_or_default();
+    if let Some(name) = fields::unknown(&more) {
+        return refused(format!("more.{name} is no price that is known here, or no number from 0 on"), "more");
+    }
+    let dollars = |field: Option<Dollars>| field.map(|Dollars(dollars)| dollars);
+    let price = prices::Price {
+        input: dollars(body.input),
+        output: dollars(body.output),
+        cache_read: dollars(body.cache_read),
+        cache_write_5m: dollars(body.cache_write_5m),
+        cache_write_1h: dollars(body.cache_write_1h),
+        reasoning: dollars(body.reasoning),
+        ..fields::read(&Value::Object(more))
+    };
+    if price == prices::Price::default() {
+        return refused("the price has no amount; remove it instead".to_owned(), "input");
+    }
+    Ok(PriceRow::priced(model, &price))
 }

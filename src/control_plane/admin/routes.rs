@@ -169,6 +169,8 @@ routes! {
     GET    "/config/status" "config" "Get the state of this gateway and its store" (&[]) => 200 config::GatewayStatus: config::status;
     GET    "/config/settings" "config" "List the settings of this gateway, without secrets, and where each comes from" (&[]) => 200 config::Settings: config::settings;
     GET    "/prices" "config" "List the prices of models, in dollars per million tokens" (PAGE) => 200 prices::PriceList<'_>: prices::list;
+    POST   "/prices" "config" "Set the whole price of a model" (&[]) <- prices::PriceSet => 200 prices::Price: prices::set;
+    DELETE "/prices/{price_id}" "config" "Remove the price of a model" (&[]) => 204: prices::remove;
     GET    "/audit" "config" "List changes of the configuration, the newest first" (AUDIT) => 200 audit::AuditLog<'_>: audit::list;
 
     GET    "/logs" "logs" "List finished requests" (logs::LIST) => 200 logs::Paged<logs::LogEntry>: logs::list;

@@ -1,6 +1,7 @@
 //! Changes of a store: those that are written, their results, and those that readers get.
 
 use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow, Rows};
+use crate::control_plane::store::logs::PriceRow;
 use crate::rfc3339;
 use llm_wire::json::walk;
 
@@ -95,6 +96,12 @@ pub enum Change {
         id: i64,
         key: SumsKey,
         units: i64,
+    },
+    /// Sets the whole price of a model. The version of the configuration stays.
+    SetPrice(PriceRow),
+    /// Removes the price with this id, which must be there.
+    RemovePrice {
+        id: i64,
     },
 }
 

@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow};
 use crate::control_plane::store::change::{Change, RowKind, SumsKey};
+use crate::control_plane::store::log_sql;
 use crate::control_plane::store::log_sql::{Dialect, Statement};
-use crate::control_plane::store::logs::{Kind, Value};
+use crate::control_plane::store::logs::{Kind, PriceRow, Row, Value};
 
 /// A column with the value that is written to it.
 struct Field {
@@ -52,6 +53,17 @@ pub(crate) fn step(dialect: Dialect, change: &Change) -> Step<'_> {
         Change::RemoveGroup { id, .. } => remove(dialect, RowKind::Group, *id),
         Change::RemoveModel { id, .. } => remove(dialect, RowKind::Model, *id),
         Change::RemoveBudget { id, .. } => remove(dialect, RowKind::Budget, *id),
+        Change::SetPrice(row) => {
+            let mut statement = log_sql::insert(dialect, PriceRow::TABLE, &[row.clone().values()]);
+            statement.push(RETURNING);
+            statement
+        }
+        Change::RemovePrice { id } => {
+            let mut statement = Statement::new(format!("DELETE FROM {} WHERE id = ", PriceRow::TABLE.name));
+            statement.value(dialect, Kind::Number, Value::Number(*id));
+            statement.push(RETURNING);
+            statement
+        }
         Change::ResetBudget { id, key } => return Step::ChangeSums { budget: *id, key, top_up: None },
         Change::TopUpBudget { id, key, units } => {
             return Step::ChangeSums { budget: *id, key, top_up: Some(*units) };

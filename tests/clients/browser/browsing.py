@@ -14,7 +14,7 @@ from stack import ADMIN_KEY
 
 PAGES = [
     *["", "providers", "providers/new", "models", "models/new", "explain", "keys", "keys/new", "groups", "groups/new"],
-    *["budgets", "budgets/new", "logs", "spend", "playground", "connect", "prices", "settings", "audit"],
+    *["budgets", "budgets/new", "logs", "spend", "playground", "connect", "prices", "prices/edit", "settings", "audit"],
 ]
 MARKUP = "<img src=x onerror=alert(1)>"
 
@@ -91,4 +91,4 @@ def picture(page, name):
         Path(where).mkdir(parents=True, exist_ok=True)
         for scheme in ["light", "dark"]:
             page.emulate_media(color_scheme=scheme)
-            page.screenshot(path=f"{where}/{name or 'overview'}-{scheme}.png".replace("/new", "-new"), full_page=True)
+            page.screenshot(path=f"{where}/{(name or 'overview').replace('/', '-')}-{scheme}.png", full_page=True)

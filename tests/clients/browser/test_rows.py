@@ -1,5 +1,6 @@
 """Groups, budgets, virtual models and the state of providers, as an operator changes them."""
 
+import re
 import time
 import urllib.error
 
@@ -151,6 +152,43 @@ def test_budgets_of_each_scope(page, gateway):
     expect(page.locator("form .outcome.bad")).to_contain_text("Mars/Olympus")
 
 
+def test_the_price_of_a_model(page, gateway):
+    sign_in(page, gateway, "prices")
+    expect(page.get_by_text("These come with the program")).to_be_visible()
+    page.get_by_role("link", name="Add a price").click()
+    page.get_by_label("Model, a pattern").fill("mock-large")
+    page.get_by_label("standard: Input").fill("1,5")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("form .outcome.bad")).to_contain_text("input must be a number such as 12.50, not 1,5")
+    page.get_by_label("standard: Input").fill("1.5")
+    page.get_by_label("flex: Input").fill("0.75")
+    page.get_by_label("A request", exact=True).fill("0.01")
+    saved(page)
+    page.get_by_role("link", name="mock-large").click()
+    page.get_by_label("Also for prompts").fill("200000")
+    page.get_by_role("button", name="Add a row").click()
+    page.get_by_label(re.compile("^over 200.000: Output")).fill("4")
+    stale = page.context.new_page()
+    stale.goto(page.url)
+    saved(page)
+    price = next(price for price in admin(gateway, "GET", "/prices?search=mock-large")["prices"] if price["model"] == "mock-large")
+    more = {"input_cost_per_token_flex": 7.5e-7, "output_cost_per_token_above_200000_tokens": 4e-6, "input_cost_per_request": 0.01}
+    assert (price["input"], price["more"]) == (1.5, more)
+    stale.get_by_label("standard: Input").fill("9")
+    stale.get_by_role("button", name="Save").click()
+    expect(stale.locator("form .outcome.bad")).to_contain_text("Reload this page to see the other change")
+    stale.close()
+    page.goto(f"{gateway.url}/ui/prices?search=mock")
+    expect(page.get_by_role("row", name="mock-large")).to_contain_text("flex, over 200")
+    picture(page, "prices")
+    page.get_by_role("link", name="mock-large").click()
+    picture(page, "price")
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Remove").click()
+    page.wait_for_url(re.compile("/ui/prices$"))
+    assert all(price["model"] != "mock-large" for price in admin(gateway, "GET", "/prices?size=1000")["prices"])
+
+
 def test_a_virtual_model_and_who_serves_it(page, gateway):
     sign_in(page, gateway, "models")
     expect(page.get_by_role("link", name="Add the first virtual model")).to_be_visible()
@@ -176,6 +214,16 @@ def test_a_virtual_model_and_who_serves_it(page, gateway):
     expect(rows.nth(0)).to_contain_text("first")
     expect(rows.nth(1)).to_contain_text("second")
     picture(page, "model")
+    page.get_by_label("At most, per cent of requests").fill("0.5")
+    page.get_by_label("A slow answer").select_option("no")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator("form .outcome.bad")).to_contain_text("hedge is off; leave hedge.percent empty")
+    page.get_by_label("A slow answer").select_option("yes")
+    page.get_by_label("A stream that breaks off").select_option("prefill")
+    saved(page)
+    options = admin(gateway, "GET", "/models")["models"][0]["options"]
+    assert (options["hedge"], options["rescue"]) == ({"percent": 0.5}, "prefill")
+    expect(page.get_by_label("At most, per cent of requests")).to_have_value("0.5")
     page.get_by_label("Model", exact=True).last.fill("nobody-has-this")
     saved(page)
     expect(page.get_by_role("row", name="nobody-has-this")).to_contain_text("no provider serves it")

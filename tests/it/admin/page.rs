@@ -25,6 +25,8 @@ const PAGES: &[&str] = &[
     "/playground",
     "/connect",
     "/prices",
+    "/prices/edit",
+    "/prices/edit?model=gpt-4o&above=9",
     "/settings",
     "/audit",
 ];

@@ -36,6 +36,93 @@ fn prices_in_a_mapping() {
     });
 }
 
+/// A request that asks for a tier costs what the tier of its answer does, in passthrough and translated.
+#[test]
+fn the_tier_that_the_answer_names_is_paid() {
+    let upstream = Fake::answering(|request| {
+        let asked = request.json();
+        let served = if asked["model"] == "served" { "priority" } else { "default" };
+        let mut answer: Value = serde_json::from_str(ANSWER).unwrap();
+        answer["service_tier"] = json!(served);
+        if asked["stream"] == true {
+            let event = json!({
+                "id": "x", "choices": [{ "index": 0, "delta": { "content": "hi" } }], "service_tier": served,
+            });
+            let usage = json!({ "id": "x", "choices": [], "usage": answer["usage"], "service_tier": served });
+            let [event, usage] = [event, usage].map(|data| format!("data: {data}\n\n"));
+            return answer::sse(&[&*event, &*usage, "data: [DONE]\n\n"]);
+        }
+        answer::json(200, &answer.to_string())
+    });
+    let price = |name: &str| {
+        json!({ "mapped_model": name, "input_cost_per_token": 1e-6, "output_cost_per_token": 0,
+                "input_cost_per_token_priority": 3e-6 })
+    };
+    let mapping = json!({ "served": price("served"), "other": price("other") });
+    let gateway = Place(None).with(vec![ProviderRow { model_mapping: mapping.to_string(), ..chat(&upstream) }]).start();
+    for model in ["served", "other"] {
+        for stream in [false, true] {
+            let body = json!({ "model": model, "messages": [], "stream": stream, "service_tier": "priority" });
+            ask(&gateway, &post("/v1/chat/completions").body(body.to_string()));
+        }
+    }
+    let text = [json!({ "role": "user", "content": "hi" })];
+    let body = json!({ "model": "other", "max_tokens": 9, "messages": text, "service_tier": "auto" });
+    ask(&gateway, &post("/v1/messages").body(body.to_string()));
+    let costs: Vec<_> = items(&gateway, "/logs", 5).iter().map(|row| row["cost"].as_f64().unwrap()).collect();
+    assert_eq!(costs, [0.003, 0.003, 0.001, 0.001, 0.001]);
+}
+
+#[test]
+fn prices_are_set_one_by_one() {
+    on_either(|place| {
+        let upstream = scripted();
+        let gateway = place.with(vec![chat(&upstream)]).start();
+        let program = read(&gateway, "/prices");
+        assert_eq!(program["source"], "program");
+        let body = json!({ "model": "m", "input": 1.5, "output": 2, "more": { "input_cost_per_token_flex": 5e-7 } });
+        let set = admin(&gateway, "POST", "/prices", body.clone());
+        assert_eq!(set.status, 200, "{}", set.text());
+        let version = set.json()["row_version"].as_i64().unwrap();
+        let all = read(&gateway, "/prices");
+        let count = |list: &Value| list["total_count"].as_i64().unwrap();
+        assert_eq!((&all["source"], count(&all)), (&json!("table"), count(&program) + 1), "those of the program stay");
+        let found = read(&gateway, "/prices?search=m&size=1000")["prices"].as_array().unwrap().clone();
+        let found = found.into_iter().find(|price| price["model"] == "m").unwrap();
+        assert_eq!((&found["input"], &found["more"]), (&json!(1.5), &body["more"]));
+        eventually("requests have this price", || {
+            ask(&gateway, &chat_request("m"));
+            charged(&gateway, "m").is_some()
+        });
+        let change = |version: i64| {
+            let body = json!({ "model": "m", "output": 3 }).to_string();
+            let mut client = gateway.client();
+            let request =
+                get("/admin/v1/prices").method("POST").key(ADMIN_KEY).header("if-match", &format!("\"{version}\""));
+            client.ask(&request.body(body));
+            client.response()
+        };
+        assert_eq!(change(version).status, 200);
+        let refused = change(version);
+        assert!(refused.status == 412 && refused.text().contains("the price of `m` is not the one of If-Match"));
+        for (body, param) in [
+            (json!({ "model": "m", "input": -1 }), "input"),
+            (json!({ "model": "", "input": 1 }), "model"),
+            (json!({ "model": "m" }), "input"),
+            (json!({ "model": "m", "more": { "input_cost_per_tokn": 1e-6 } }), "more"),
+            (json!({ "model": "m", "more": { "input_cost_per_token_flex": "x" } }), "more"),
+        ] {
+            let refused = admin(&gateway, "POST", "/prices", body.clone());
+            assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &json!(param)), "{body}");
+        }
+        let one = format!("/prices/{}", found["id"]);
+        assert_eq!(admin(&gateway, "DELETE", &one, Value::Null).status, 204);
+        assert_eq!(admin(&gateway, "DELETE", &one, Value::Null).status, 404);
+        let audit = read(&gateway, "/audit").to_string();
+        assert!(audit.contains("price.set") && audit.contains("price.delete"), "{audit}");
+    });
+}
+
 /// The binary beside a gateway, on the same store.
 fn import(gateway: &Gateway, place: &Place, list: &Value, more: &[&str]) -> (bool, String) {
     run(gateway, place, &[&["import-prices", "-"], more].concat(), &list.to_string())

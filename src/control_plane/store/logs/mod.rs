@@ -44,6 +44,7 @@ pub const COUNTED: i64 = 10_000;
 pub struct Cursor {
     /// Microseconds since 1970.
     pub timestamp: i64,
+    /// Tells rows of one moment apart.
     pub id: i64,
 }
 

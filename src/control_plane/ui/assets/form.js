@@ -42,7 +42,10 @@ function withMembers(field, text, members) {
   for (const [path, value] of members) {
     if (value === undefined) continue;
     let place = object;
-    for (const step of path.slice(0, -1)) place = place[step] ??= {};
+    for (const step of path.slice(0, -1)) {
+      place = place[step] ??= {};
+      if (typeof place !== "object") throw new Error(`${step} is off; leave ${path.join(".")} empty`);
+    }
     place[path[path.length - 1] ?? ""] = JSON.parse(value);
   }
   return JSON.stringify(object);
@@ -87,6 +90,10 @@ function scalar(field) {
       if (text === "") return empty;
       if (!/^\d+(\.\d+)?$/.test(text)) throw new Error(`${title} must be a number such as 12.50, not ${text}`);
       return text.replace(/^0+(?=\d)/, "");
+    case "per-million":
+      if (text === "") return undefined;
+      if (!/^\d+(\.\d+)?$/.test(text)) throw new Error(`${title} must be a number such as 12.50, not ${text}`);
+      return `${text.replace(/^0+(?=\d)/, "")}e-6`;
     case "numbers": {
       const parts = text.split(/[\s,]+/).filter((part) => part !== "");
       const wrong = parts.find((part) => !/^\d+$/.test(part));

@@ -47,6 +47,7 @@ pub(super) async fn serve(visit: &Visit<'_>) -> (u16, Markup) {
         ["playground"] => playground::page(visit).await,
         ["connect"] => connect::page(visit),
         ["prices"] => prices::page(visit).await,
+        ["prices", "edit"] => prices::edit(visit).await,
         ["settings"] => settings::page(visit).await,
         ["audit"] => audit::page(visit).await,
         _ => return (404, missing(visit)),

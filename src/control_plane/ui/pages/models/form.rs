@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use serde_json::{Map, Value};
 
 use crate::control_plane::ui::forms::Row;
-use crate::control_plane::ui::html::framed;
+use crate::control_plane::ui::html::{framed, options as options_of};
 use crate::control_plane::ui::visit::{Visit, list, text};
 
 /// The fields of a member: name, title, placeholder, whether it is a number.
@@ -15,6 +15,27 @@ const CELLS: &[(&str, &str, &str, bool)] = &[
     ("priority", "Tier", "0", true),
     ("context_window", "Window, tokens", "as known", true),
 ];
+
+/// The choices of `options.hedge`, as JSON.
+const HEDGE: &[(&str, &str)] = &[("", "as the key says"), ("{}", "yes"), ("false", "no")];
+
+/// The fields of `options.hedge`: name, title, placeholder, kind.
+const HEDGE_FIELDS: &[(&str, &str, &str, &str)] = &[
+    ("percent", "At most, per cent of requests", "2", "decimal"),
+    ("after_ms", "Streams: after, ms", "as measured", "number"),
+    ("whole_after_ms", "Whole answers: after, ms", "as measured", "number"),
+];
+
+/// The choices of `options.rescue`.
+const RESCUE: &[(&str, &str)] = &[
+    ("", "as RESCUE_STREAMS says"),
+    ("off", "no: the client gets an error"),
+    ("prompt", "yes: the next one is asked to go on"),
+    ("prefill", "yes: the next one begins with what was sent"),
+];
+
+/// The options that have fields of their own.
+const OWN_FIELDS: &[&str] = &["fallback_on", "hedge", "rescue"];
 
 const FALLBACKS: &[(&str, &str)] = &[
     ("context_length", "The request is too long: on to members with a longer window"),
@@ -50,6 +71,9 @@ pub(super) fn form(visit: &Visit<'_>, model: &Value) -> Markup {
                         label.check { input type="checkbox" value=(name) checked[fallbacks.contains(name)]; (title) }
                     }
                 }
+                div.two { (hedging(&model["options"])) }
+                label for="rescue" { "A stream that breaks off: does another member go on with it?" }
+                select #rescue data-kind="text" data-member="options.rescue" { (options_of(RESCUE, rescue(&model["options"]))) }
                 label for="overrides" { "Other members for single keys, as JSON" }
                 textarea #overrides name="overrides" data-kind="json" rows=(rows(&overrides)) spellcheck="false" placeholder="{\"team-a\": [\"gpt-5-mini\"]}" { (overrides) }
                 label for="options" { "Other options, as JSON" }
@@ -69,10 +93,43 @@ fn fallbacks(options: &Value) -> (Vec<&str>, String) {
     };
     let others: Map<String, Value> = object
         .iter()
-        .filter(|(name, _)| *name != "fallback_on")
+        .filter(|(name, _)| !OWN_FIELDS.contains(&name.as_str()))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     (chosen, json(&Value::Object(others)))
+}
+
+/// Returns the fields for a second attempt beside a slow one.
+fn hedging(options: &Value) -> Markup {
+    let hedge = &options["hedge"];
+    let chosen = match hedge {
+        Value::Null => "",
+        Value::Bool(false) => "false",
+        _ => "{}",
+    };
+    let shown = |name: &str| hedge[name].as_number().map(ToString::to_string).unwrap_or_default();
+    html! {
+        div {
+            label for="hedge" { "A slow answer: is the next member asked as well?" }
+            select #hedge data-kind="json" data-member="options.hedge" { (options_of(HEDGE, chosen)) }
+        }
+        @for (name, title, placeholder, kind) in HEDGE_FIELDS {
+            div {
+                label for={ "hedge-" (name) } { (title) }
+                input id={ "hedge-" (name) } data-kind=(kind) data-member={ "options.hedge." (name) } inputmode="decimal"
+                    value=(shown(name)) placeholder=(placeholder);
+            }
+        }
+    }
+}
+
+/// Returns the choice of [`RESCUE`], of which some have two words.
+fn rescue(options: &Value) -> &str {
+    match options["rescue"].as_str().unwrap_or_default() {
+        "false" => "off",
+        "true" => "prompt",
+        word => word,
+    }
 }
 
 /// Returns the JSON of an object over several lines; empty for one without members.
@@ -142,5 +199,10 @@ mod tests {
         let (chosen, others) = fallbacks(&options);
         assert_eq!((chosen, others.as_str()), (vec!["content_filter"], "{\n  \"later\": 1\n}"));
         assert_eq!(fallbacks(&json!({})).0, ["context_length"], "the default");
+        let options = json!({ "hedge": { "percent": 0.5 }, "rescue": "prefill" });
+        assert_eq!(fallbacks(&options).1, "", "they have fields");
+        let fields = hedging(&options).into_string();
+        assert!(fields.contains("value=\"0.5\"") && fields.contains("value=\"{}\" selected"), "{fields}");
+        assert!(hedging(&json!({ "hedge": false })).into_string().contains("value=\"false\" selected"));
     }
 }
