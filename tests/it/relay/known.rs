@@ -173,8 +173,9 @@ fn usage_that_was_not_requested_is_left_out() {
         client.ask(&post(sample::CHAT.path).body(r#"{"model":"m-asked","stream":true,"messages":[]}"#));
         let conn = conn.get_or_insert_with(|| provider.accept());
         assert_eq!(conn.request().json()["stream_options"]["include_usage"], true);
-        let usage =
-            sample::CHAT.content[3].replace("\"completion_tokens\":2", &format!("\"completion_tokens\":{tokens}"));
+        let usage = sample::CHAT.content[3]
+            .replace("\"completion_tokens\":2", &format!("\"completion_tokens\":{tokens}"))
+            .replace("\"total_tokens\":5", &format!("\"total_tokens\":{}", 3 + tokens));
         let mut events = sample::CHAT.events();
         events.iter_mut().filter(|event| event.contains("\"usage\"")).for_each(|event| *event = &usage);
         conn.send(answer::SSE);
