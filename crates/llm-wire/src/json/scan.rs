@@ -213,6 +213,7 @@ pub(crate) fn string_end(buf: &[u8], mut pos: usize) -> Option<usize> {
     }
 }
 
+/// Returns the byte at `pos`. The error says that the document ends there.
 #[inline]
 pub(super) fn byte(buf: &[u8], pos: usize) -> Result<u8, ScanError> {
     buf.get(pos).copied().ok_or(ScanError { at: buf.len(), what: Fault::Eof })

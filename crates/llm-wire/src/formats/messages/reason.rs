@@ -15,6 +15,7 @@ pub(super) enum Stop {
     Failed,
 }
 
+/// Returns what a `stop_reason` means.
 pub(super) fn stop(word: RawStr<'_>) -> Stop {
     let reason = match word.as_bytes() {
         b"end_turn" => Reason::End,

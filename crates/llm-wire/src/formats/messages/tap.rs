@@ -238,6 +238,7 @@ impl Counts {
         }
     }
 
+    /// Returns the counts in canonical form.
     pub(super) fn usage(&self) -> Usage {
         // The breakdown by lifetime may be missing, or say less than the sum; the rest has the
         // default lifetime.

@@ -41,6 +41,7 @@ pub(super) fn id(kind: &AnswerKind, reply: &mut Reply) -> String {
     })
 }
 
+/// Returns the word for a status.
 pub(super) fn status(status: Status) -> &'static str {
     match status {
         Status::Complete => "completed",

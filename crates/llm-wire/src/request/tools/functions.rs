@@ -20,6 +20,7 @@ use crate::target::quirks::Quirk;
 use crate::target::tool_names::{Shape, ToolEntry};
 
 impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
+    /// Offers a function in the form that the target has for it.
     pub(super) fn function(&mut self, at: usize, function: &'r FunctionTool<'a>) -> Result<(), Error> {
         let bad_root = |schema: &RawValue<'_>| {
             !schema.is_object() || (self.target_profile().tools.needs_object_root && !schema::has_object_root(*schema))
@@ -102,6 +103,7 @@ impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
         is_needed.then(|| schema::with_properties(schema).map(Schema::Made)).flatten()
     }
 
+    /// Offers a custom tool, as a function where the target has no custom tools.
     pub(super) fn custom(&mut self, at: usize, custom: &'r CustomTool<'a>) -> Result<(), Error> {
         let known = keeps_custom(self.cx, CallKind::Custom);
         let shape = if known { Shape::Custom } else { Shape::ShimmedCustom };
@@ -120,6 +122,7 @@ impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
         Ok(())
     }
 
+    /// Records the name by which the target gets a tool. Two tools of one name are an error.
     pub(super) fn register(
         &mut self,
         at: usize,

@@ -21,11 +21,13 @@ impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
         !matches!(self.cx.target.host, Host::Bedrock | Host::Vertex)
     }
 
+    /// Returns whether the model can search the web at the target.
     pub(super) fn takes_web_search(&self) -> bool {
         let target = &self.cx.target;
         target.caps.web_search && (!self.target_profile().searches_by_model || target.model.contains("-search"))
     }
 
+    /// Offers a remote MCP server, or notes that the target cannot call it.
     pub(super) fn mcp(&mut self, at: usize, mcp: &'r McpTool<'a>) -> Result<(), Error> {
         let is_supported = self.cx.target.host.is_native() || mcp.format == self.to();
         let why = match self.to() {
@@ -47,6 +49,7 @@ impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
         Ok(())
     }
 
+    /// Notes a tool that the target does not have, and why.
     pub(super) fn lacks(&mut self, place: String, kind: &str, why: &'static str) -> Result<(), Error> {
         self.lacking.push((place, kind.to_owned(), why));
         Ok(())

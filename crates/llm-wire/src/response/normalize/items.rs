@@ -26,6 +26,7 @@ impl Normalizer {
         }
     }
 
+    /// Begins an item.
     pub(super) fn open(&mut self, ix: u32, block: Block<'_>, reply: &mut Reply, out: Out<'_>) {
         if ix as usize != self.items.len() {
             reply.note(Note::Disorder);
@@ -102,6 +103,7 @@ impl Normalizer {
         id
     }
 
+    /// Passes on a delta of text, up to a stop sequence.
     pub(super) fn text(&mut self, ix: u32, raw: RawStr<'_>, reply: &mut Reply, out: Out<'_>) {
         let Some(Item::Text(scan)) = self.items.get_mut(ix as usize) else {
             return reply.note(Note::Disorder);
@@ -124,6 +126,7 @@ impl Normalizer {
         }
     }
 
+    /// Passes on a piece of a tool's input.
     pub(super) fn args(&mut self, ix: u32, raw: RawStr<'_>, reply: &mut Reply, out: Out<'_>) {
         if raw.is_empty() {
             return;
@@ -155,6 +158,7 @@ impl Normalizer {
         }
     }
 
+    /// Passes on a delta of reasoning.
     pub(super) fn reason(&mut self, ix: u32, event: Event<'_>, reply: &mut Reply, out: Out<'_>) {
         let Event::Reason { part, raw, .. } = event else { return };
         let Some(Item::Reasoning { text, part: last, .. }) = self.items.get_mut(ix as usize) else {
@@ -172,6 +176,7 @@ impl Normalizer {
         out(event, reply);
     }
 
+    /// Passes on opaque reasoning in an envelope, which names the vendor that can read it.
     pub(super) fn seal(&mut self, ix: u32, seal: envelope::Seal, raw: RawStr<'_>, reply: &mut Reply, out: Out<'_>) {
         let Some(Item::Reasoning { id, text, .. }) = self.items.get(ix as usize) else {
             return reply.note(Note::Disorder);
@@ -192,6 +197,7 @@ impl Normalizer {
         out(Event::Opaque { ix, seal, raw: RawStr::new(&self.scratch) }, reply);
     }
 
+    /// Ends an item.
     pub(super) fn close(&mut self, ix: u32, status: Status, reply: &mut Reply, out: Out<'_>) {
         let Some(slot) = self.items.get_mut(ix as usize) else { return reply.note(Note::Disorder) };
         self.scratch.clear();

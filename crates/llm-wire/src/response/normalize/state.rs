@@ -10,6 +10,7 @@ use crate::target::plan::Reply;
 /// Where shaped events go: an encoder or a fold.
 pub(crate) type Out<'s> = &'s mut dyn FnMut(Event<'_>, &mut Reply);
 
+/// How far the answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Phase {
     #[default]

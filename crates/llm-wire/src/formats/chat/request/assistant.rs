@@ -27,6 +27,7 @@ use crate::target::quirks::{Host, Quirk, Quirks};
 const NO_SIGNATURE: &str = "skip_thought_signature_validator";
 
 impl<'r, 'a: 'r> Writer<'_, 'r, 'a> {
+    /// Writes the messages of an assistant's turn.
     pub(super) fn assistant(&mut self, items: &'r [Item<'a>]) -> Result<(), Error> {
         self.flush_users();
         let mut turn = AssistantTurn::default();

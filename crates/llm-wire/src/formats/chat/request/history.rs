@@ -122,6 +122,7 @@ enum Last {
     Other,
 }
 
+/// Writes the conversation as Chat messages.
 pub(super) struct Writer<'w, 'r, 'a> {
     pub(super) request: &'r Request<'a>,
     pub(super) cx: &'w Context<'w>,
@@ -137,10 +138,13 @@ pub(super) struct Writer<'w, 'r, 'a> {
 }
 
 impl<'r, 'a: 'r> Writer<'_, 'r, 'a> {
+    /// Returns whether the host has this quirk.
     pub(super) fn has(&self, quirk: Quirk) -> bool {
         self.cx.target.quirks.has(quirk)
     }
 
+    /// Returns the parts of a message as the target accepts them. `path` is the client's, for
+    /// errors.
     pub(super) fn fit(&mut self, parts: &[Part<'a>], path: &str) -> Result<Vec<Piece<'a>>, Error> {
         let target = &self.cx.target;
         Fitter { target, ledger: self.ledger, points: &mut self.points }.parts(parts, path)
@@ -294,6 +298,7 @@ impl<'r, 'a: 'r> Writer<'_, 'r, 'a> {
         Ok(())
     }
 
+    /// Returns the name of a message, if the target keeps names.
     pub(super) fn name(&mut self, message: &Message<'a>) -> Result<Option<Text<'a>>, Error> {
         let merges = self.has(Quirk::AlternateRoles);
         if message.name.is_some() && (self.has(Quirk::NoMessageName) || merges) {
@@ -341,6 +346,7 @@ impl<'r, 'a: 'r> Writer<'_, 'r, 'a> {
         self.write_user(name, &pieces);
     }
 
+    /// Writes the user's content that was gathered as one message.
     pub(super) fn flush_users(&mut self) {
         let pieces = std::mem::take(&mut self.pending);
         if !pieces.is_empty() {

@@ -26,6 +26,7 @@ pub(super) struct Piece<'a> {
     pub cache: bool,
 }
 
+/// What a piece is.
 #[derive(Debug, Clone)]
 pub(super) enum PieceKind<'a> {
     Text(Text<'a>),
@@ -47,10 +48,12 @@ pub(super) enum PieceKind<'a> {
 }
 
 impl<'a> Piece<'a> {
+    /// Makes a text without a cache breakpoint.
     pub(super) fn text(text: impl Into<Text<'a>>) -> Piece<'a> {
         Piece { kind: PieceKind::Text(text.into()), cache: false }
     }
 
+    /// Returns the text of the piece. `None` for anything else.
     pub(super) fn as_text(&self) -> Option<&Text<'a>> {
         match &self.kind {
             PieceKind::Text(text) => Some(text),
@@ -67,8 +70,11 @@ pub(super) struct Points {
 }
 
 impl Points {
+    /// The most cache breakpoints of one request.
     pub(super) const MAX: usize = 4;
 
+    /// Makes the counter for a request with `total` breakpoints. Nothing is written if the target
+    /// takes none.
     pub(super) fn new(takes: bool, total: usize) -> Points {
         Points { skip: takes.then(|| total.saturating_sub(Points::MAX)) }
     }

@@ -34,6 +34,7 @@ pub(super) struct CallDelta<'a> {
 }
 
 impl<'a> CallDelta<'a> {
+    /// Reads an element of `tool_calls`.
     pub(super) fn read(element: RawValue<'a>) -> CallDelta<'a> {
         let mut delta = CallDelta::empty();
         for (key, value, _) in element.members() {
@@ -52,6 +53,7 @@ impl<'a> CallDelta<'a> {
         delta
     }
 
+    /// Reads the deprecated `function_call`.
     pub(super) fn legacy(function_call: RawValue<'a>) -> CallDelta<'a> {
         let mut delta = CallDelta { index: Some(LEGACY), ..CallDelta::empty() };
         delta.body(function_call);
@@ -105,6 +107,7 @@ pub(super) struct Call {
     scan: Option<ObjectScan>,
 }
 
+/// How far a call is.
 #[derive(Debug)]
 pub(super) enum CallState {
     /// Its name has not come; what came of its input is held, escaped.
@@ -116,6 +119,7 @@ pub(super) enum CallState {
     },
 }
 
+/// The calls of one answer.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     list: Vec<Call>,
@@ -123,14 +127,17 @@ pub(super) struct Calls {
 }
 
 impl Calls {
+    /// Returns whether there is no call.
     pub(super) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
+    /// Returns the calls in the order in which they began.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Call> {
         self.list.iter()
     }
 
+    /// Returns a call by its number.
     pub(super) fn get(&mut self, n: usize) -> &mut Call {
         &mut self.list[n]
     }

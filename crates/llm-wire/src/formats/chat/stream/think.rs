@@ -16,6 +16,7 @@ const CLOSE: &[u8] = b"</think>";
 /// White space before a tag beyond this is text.
 const SPACE_MAX: usize = 4096;
 
+/// Separates the reasoning that a host writes into the text, between `<think>` and `</think>`.
 #[derive(Debug, Default)]
 pub(super) struct Think {
     state: State,
@@ -35,6 +36,8 @@ enum State {
 pub(super) type Emit<'e> = &'e mut dyn FnMut(bool, RawStr<'_>);
 
 impl Think {
+    /// Takes a delta of the text, and gives `emit` its parts: whether each is reasoning, and the
+    /// part.
     pub(super) fn push(&mut self, delta: RawStr<'_>, emit: Emit<'_>) {
         if self.state == State::After && !delta.is_empty() {
             return emit(false, delta);

@@ -300,6 +300,7 @@ pub(super) fn cache_point(control: RawValue<'_>) -> Option<CachePoint> {
     control.is_object().then_some(CachePoint { hour })
 }
 
+/// Reads the cache breakpoint of a block.
 pub(super) fn cache_of(block: RawValue<'_>) -> Option<CachePoint> {
     block.find("cache_control").and_then(cache_point)
 }

@@ -78,6 +78,7 @@ pub(super) struct Conversation<'c, 'b, 'a> {
 }
 
 impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
+    /// Begins the list of messages in `out`.
     pub(super) fn new(blocks: &'c mut Blocks<'b, 'a>, out: &'c mut Vec<u8>) -> Conversation<'c, 'b, 'a> {
         Conversation { blocks, out, open: Open::Nothing, shown: Vec::new() }
     }

@@ -33,6 +33,7 @@ pub(super) struct Blocks<'b, 'a> {
 }
 
 impl Blocks<'_, '_> {
+    /// Notes a beta feature that the request needs.
     pub(super) fn beta(&mut self, name: &'static str) {
         if !self.betas.contains(&name) {
             self.betas.push(name);
@@ -208,6 +209,7 @@ pub(super) fn text_of<'p, 'a>(part: &'p Part<'a>) -> Option<&'p Text<'a>> {
     }
 }
 
+/// Returns whether a part is text of white space alone, which Messages refuses.
 pub(super) fn is_blank(part: &Part<'_>) -> bool {
     text_of(part).is_some_and(Text::is_blank)
 }
@@ -287,6 +289,8 @@ pub(super) struct CacheBudget {
 }
 
 impl CacheBudget {
+    /// Chooses the breakpoints that are sent: the last ones, where there are more than the target
+    /// takes.
     pub(super) fn new(request: &Request<'_>, cx: &Context<'_>, ledger: &mut Ledger) -> Result<CacheBudget, Error> {
         let takes = cx.target.caps.cache_points;
         let own = request.from == Format::Messages;
@@ -302,7 +306,7 @@ impl CacheBudget {
         Ok(CacheBudget { takes, skip, whole: whole.filter(|_| direct) })
     }
 
-    /// Reads the breakpoint of the request as a whole.
+    /// Returns the breakpoint of the request as a whole.
     pub(super) fn whole(&self) -> Option<CachePoint> {
         self.whole
     }
@@ -317,6 +321,7 @@ impl CacheBudget {
     }
 }
 
+/// Writes the member `cache_control`.
 pub(super) fn write_cache(o: &mut write::Object<'_>, point: CachePoint) {
     o.object("cache_control", |o| {
         o.str("type", "ephemeral");

@@ -33,6 +33,7 @@ impl<'a> Delta<'a> {
 }
 
 impl Decoder {
+    /// Begins a block, with what its start has of its content.
     pub(super) fn block_start(&mut self, index: u64, block: RawValue<'_>, sink: Sink<'_>) {
         if self.position(index).is_some() {
             // A host that forgot to stop the block before.
@@ -81,6 +82,8 @@ impl Decoder {
         self.open.push((index, open));
     }
 
+    /// Counts bytes that are held, and returns a copy of them. Beyond [`HELD_MAX`] the answer
+    /// fails.
     pub(super) fn hold(&mut self, bytes: &[u8], sink: Sink<'_>) -> Vec<u8> {
         self.held += bytes.len();
         if self.held > HELD_MAX && self.phase != Phase::Over {
@@ -90,10 +93,12 @@ impl Decoder {
         if self.phase == Phase::Over { Vec::new() } else { bytes.to_vec() }
     }
 
+    /// Returns the place of the open block of this index.
     pub(super) fn position(&self, index: u64) -> Option<usize> {
         self.open.iter().rposition(|(open, _)| *open == index)
     }
 
+    /// Passes a delta on to the block that it belongs to.
     pub(super) fn delta(&mut self, index: Option<u64>, delta: RawValue<'_>, sink: Sink<'_>) {
         let Delta { kind, text, citation } = Delta::of(delta);
         // Without an index the block that began last is meant.
@@ -151,6 +156,7 @@ impl Decoder {
         self.delta(Some(index), delta, sink);
     }
 
+    /// Ends the block of this index, if it is open.
     pub(super) fn block_stop(&mut self, index: u64, sink: Sink<'_>) {
         if let Some(at) = self.position(index) {
             let (_, open) = self.open.remove(at);
@@ -158,6 +164,7 @@ impl Decoder {
         }
     }
 
+    /// Ends a block, with what was held of it.
     pub(super) fn close(&mut self, open: Open, status: Status, sink: Sink<'_>) {
         let ix = match open {
             Open::Foreign => return,

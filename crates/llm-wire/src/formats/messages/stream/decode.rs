@@ -51,6 +51,7 @@ pub struct Decoder {
     tape: Tape,
 }
 
+/// How far the stream is: see the table above.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Phase {
     #[default]
@@ -155,6 +156,7 @@ impl Decoder {
         }
     }
 
+    /// Ends the answer with an error.
     pub(super) fn fail(&mut self, error: Error, sink: Sink<'_>) {
         self.phase = Phase::Over;
         sink(Event::Fail(error));

@@ -27,6 +27,7 @@ use crate::json::{RawStr, write as json};
 /// Most bytes that wait, all items together.
 const HELD_MAX: usize = 8 << 20;
 
+/// The blocks of an answer, which in Messages follow one another.
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
     items: Vec<Item>,
@@ -82,6 +83,7 @@ enum State {
 }
 
 impl Blocks {
+    /// Begins a block.
     pub(super) fn open(&mut self, block: &Block<'_>, out: &mut Vec<u8>) {
         let what = match block {
             Block::Text | Block::Refusal => BlockKind::Text,
@@ -152,6 +154,7 @@ impl Blocks {
         Ok(())
     }
 
+    /// Ends the block of item `ix`.
     pub(super) fn close(&mut self, ix: u32, out: &mut Vec<u8>) {
         if let Some(item) = self.items.get_mut(ix as usize) {
             item.closed = true;
@@ -159,6 +162,7 @@ impl Blocks {
         }
     }
 
+    /// Ends every block.
     pub(super) fn close_all(&mut self, out: &mut Vec<u8>) {
         self.items.iter_mut().for_each(|item| item.closed = true);
         self.advance(out);

@@ -29,6 +29,7 @@ impl Delta {
     }
 }
 
+/// Writes a `content_block_delta`.
 pub(super) fn delta(out: &mut Vec<u8>, index: u32, kind: Delta, raw: RawStr<'_>) {
     out.extend_from_slice(b"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":");
     write::u64(out, index.into());
@@ -45,6 +46,7 @@ fn start(out: &mut Vec<u8>, index: u32, fill: impl FnOnce(&mut write::Object<'_>
     });
 }
 
+/// Writes the start of a text block.
 pub(super) fn start_text(out: &mut Vec<u8>, index: u32) {
     start(out, index, |o| {
         o.str("type", "text");
@@ -53,6 +55,7 @@ pub(super) fn start_text(out: &mut Vec<u8>, index: u32) {
     });
 }
 
+/// Writes the start of a thinking block.
 pub(super) fn start_thinking(out: &mut Vec<u8>, index: u32) {
     start(out, index, |o| {
         o.str("type", "thinking");
@@ -61,6 +64,7 @@ pub(super) fn start_thinking(out: &mut Vec<u8>, index: u32) {
     });
 }
 
+/// Writes the start of a block of redacted thinking, which has all of it.
 pub(super) fn start_redacted(out: &mut Vec<u8>, index: u32, data: RawStr<'_>) {
     start(out, index, |o| {
         o.str("type", "redacted_thinking");
@@ -68,6 +72,7 @@ pub(super) fn start_redacted(out: &mut Vec<u8>, index: u32, data: RawStr<'_>) {
     });
 }
 
+/// Writes the start of a tool call.
 pub(super) fn start_tool(out: &mut Vec<u8>, index: u32, id: RawStr<'_>, name: RawStr<'_>) {
     start(out, index, |o| {
         o.str("type", "tool_use");
@@ -83,6 +88,7 @@ pub(crate) fn caller(o: &mut write::Object<'_>) {
     o.object("caller", |o| o.str("type", "direct"));
 }
 
+/// Writes a `content_block_stop`.
 pub(super) fn stop(out: &mut Vec<u8>, index: u32) {
     event(out, "content_block_stop", |o| o.u64("index", index.into()));
 }
@@ -109,6 +115,7 @@ pub(super) fn message_start(out: &mut Vec<u8>, seen: Option<Usage>, tier: Option
     });
 }
 
+/// Writes `message_delta` with the stop reason and the usage.
 pub(super) fn message_end(out: &mut Vec<u8>, ended: &Ended, refused: &[u8], total: &Usage, tier: Option<&str>) {
     event(out, "message_delta", |o| {
         o.object("delta", |o| reason::write(o, ended, refused));
@@ -117,6 +124,7 @@ pub(super) fn message_end(out: &mut Vec<u8>, ended: &Ended, refused: &[u8], tota
     event(out, "message_stop", |_| {});
 }
 
+/// Writes a `ping`.
 pub(super) fn ping(out: &mut Vec<u8>) {
     sse::write::event(out, Some("ping"), br#"{"type":"ping"}"#);
 }

@@ -41,6 +41,7 @@ pub(super) struct Conversation<'c, 'b, 'a> {
 }
 
 impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
+    /// Begins the list of items in `out`.
     pub(super) fn new(parts: &'c mut Parts<'b, 'a>, out: &'c mut Vec<u8>) -> Conversation<'c, 'b, 'a> {
         Conversation { parts, out, empty: true, users_turn: false, shown: Vec::new(), customs: HashSet::new() }
     }

@@ -287,6 +287,7 @@ pub(super) struct CachePoints {
 }
 
 impl CachePoints {
+    /// Counts the breakpoints of a request, if the target takes any.
     pub(super) fn new(request: &Request<'_>, cx: &Context<'_>, ledger: &mut Ledger) -> Result<CachePoints, Error> {
         let takes = cx.target.caps.cache_points;
         let own = request.from == Format::Responses;
@@ -299,6 +300,7 @@ impl CachePoints {
         Ok(CachePoints { takes, skip })
     }
 
+    /// Returns whether the target takes breakpoints.
     pub(super) fn takes(&self) -> bool {
         self.takes
     }

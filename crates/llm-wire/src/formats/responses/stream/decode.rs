@@ -141,6 +141,7 @@ impl Decoder {
         }
     }
 
+    /// Ends the answer with an error, unless it has ended.
     pub(super) fn fail(&mut self, error: Error, sink: Sink<'_>) {
         if self.phase != Phase::Over {
             self.phase = Phase::Over;

@@ -171,6 +171,7 @@ impl Decoder {
         }
     }
 
+    /// Passes on an annotation of a text.
     pub(super) fn cite(&mut self, fields: &Fields<'_>, sink: Sink<'_>) {
         let Some(annotation) = fields.annotation else { return };
         let mut progress = std::mem::take(&mut self.progress);

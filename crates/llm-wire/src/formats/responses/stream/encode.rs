@@ -69,6 +69,7 @@ pub(super) struct Slot {
     pub(super) contents: u64,
 }
 
+/// How far an item is: see the table above.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum State {
     #[default]

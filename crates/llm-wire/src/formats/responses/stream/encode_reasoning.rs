@@ -42,6 +42,7 @@ impl Encoder {
         self.answer.take(&Event::Reason { ix, part: reasoning.nth, kind, raw });
     }
 
+    /// Ends the part of reasoning that is open, if there is one.
     pub(super) fn end_reasoning(&mut self, ix: u32, output_index: usize, out: &mut Vec<u8>) {
         if let Some(reasoning) = self.slots[ix as usize].reasoning {
             self.reasoning_event(reasoning, output_index, ReasoningEvent::TextDone, out);

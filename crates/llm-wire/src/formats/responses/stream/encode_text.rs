@@ -26,6 +26,7 @@ impl Encoder {
         });
     }
 
+    /// Writes a delta of a text, a refusal or a tool's input. `name` is that of the event.
     pub(super) fn text(&mut self, ix: u32, name: &str, raw: RawStr<'_>, reply: &mut Reply, out: &mut Vec<u8>) {
         let Some(output_index) = self.live(ix, reply, out) else { return };
         let is_call = matches!(self.answer.items[ix as usize].kind, AnswerKind::Tool { .. });

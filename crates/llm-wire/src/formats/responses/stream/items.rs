@@ -82,6 +82,7 @@ impl Decoder {
         true
     }
 
+    /// Begins a reasoning item.
     pub(super) fn reasoning(&mut self, id: RawStr<'_>, sink: Sink<'_>) -> SlotContent {
         let ix = self.progress.take_number();
         sink(Event::Open { ix, block: Block::Reasoning { id } });
@@ -145,6 +146,7 @@ impl Decoder {
         }
     }
 
+    /// Passes on what the whole item has beyond its deltas, and ends it.
     pub(super) fn finish_item(&mut self, at: usize, item: RawValue<'_>, sink: Sink<'_>) {
         let mut slot = self.open.remove(at);
         match &mut slot.content {
@@ -170,6 +172,7 @@ impl Decoder {
         self.close(slot, if cut { Status::Incomplete } else { Status::Complete }, sink);
     }
 
+    /// Ends an item and its parts.
     pub(super) fn close(&mut self, mut slot: Slot, status: Status, sink: Sink<'_>) {
         if let SlotContent::Undeclared { name, .. } = &slot.content {
             if name.is_empty() {

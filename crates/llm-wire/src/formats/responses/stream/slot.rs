@@ -18,14 +18,17 @@ pub(super) struct Sent {
 }
 
 impl Sent {
+    /// Returns whether nothing was sent.
     pub(super) fn is_empty(&self) -> bool {
         self.len == 0
     }
 
+    /// Returns whether the same was sent.
     pub(super) fn is_same(&self, other: &Sent) -> bool {
         self.len == other.len && self.hash == other.hash
     }
 
+    /// Adds text that was sent.
     pub(super) fn add(&mut self, raw: RawStr<'_>) {
         Units(raw.as_bytes()).for_each(|unit| self.push(unit));
     }
@@ -212,6 +215,7 @@ pub(super) enum Kind {
 }
 
 impl SlotContent {
+    /// Returns the kind of the item.
     pub(super) fn kind(&self) -> Kind {
         match self {
             SlotContent::Message(_) => Kind::Message,
@@ -267,6 +271,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
+    /// Returns the number of the next canonical item.
     pub(super) fn take_number(&mut self) -> u32 {
         self.next += 1;
         self.next - 1

@@ -11,6 +11,7 @@ use crate::json::{RawKind, RawStr, RawValue};
 const PARTS_MAX: usize = 4096;
 
 impl Part {
+    /// Passes on a delta of the part.
     pub(super) fn push(&mut self, raw: RawStr<'_>, progress: &mut Progress, sink: Sink<'_>) {
         if raw.is_empty() || self.closed {
             return;
@@ -28,6 +29,7 @@ impl Part {
         self.push(raw, progress, sink);
     }
 
+    /// Passes on log probabilities of the part.
     pub(super) fn logprobs(&mut self, raw: RawValue<'_>, sink: Sink<'_>) {
         if raw.elements().next().is_some() && !self.refusal && !self.closed {
             self.logprobs = true;
@@ -46,6 +48,7 @@ pub(super) fn kind_of(item: RawValue<'_>) -> Kind {
     }
 }
 
+/// Returns the string under `key`.
 pub(super) fn string<'a>(object: RawValue<'a>, key: &str) -> Option<RawStr<'a>> {
     object.find(key).and_then(RawValue::as_str)
 }
@@ -185,6 +188,7 @@ pub(super) fn whole_reasoning(
     }
 }
 
+/// Passes on what the whole input of a tool has beyond its deltas.
 pub(super) fn whole_input(ix: u32, sent: &mut Sent, item: RawValue<'_>, sink: Sink<'_>) {
     match item.find("arguments").or_else(|| item.find("input")) {
         // Arguments as an object, as some imitators write them.
@@ -202,6 +206,7 @@ pub(super) fn whole_input(ix: u32, sent: &mut Sent, item: RawValue<'_>, sink: Si
     }
 }
 
+/// Passes on a piece of a tool's input.
 pub(super) fn push_input(ix: u32, sent: &mut Sent, raw: RawStr<'_>, sink: Sink<'_>) {
     if !raw.is_empty() {
         sent.add(raw);

@@ -20,6 +20,7 @@ pub(super) struct Place<'p> {
 }
 
 impl Place<'_> {
+    /// Writes the members that name the place.
     pub(super) fn write(&self, o: &mut write::Object<'_>) {
         o.str("item_id", self.item_id);
         o.u64("output_index", self.output_index);

@@ -24,6 +24,7 @@ pub(super) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
+    /// Reads a message or a delta.
     pub(super) fn read(message: RawValue<'a>) -> Fields<'a> {
         let mut fields = Fields::default();
         // In the order of preference: the details, Anthropic's blocks, an object in the place of
