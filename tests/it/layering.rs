@@ -187,8 +187,8 @@ const UNSAFE: &[(&str, &str)] = &[
 /// The highest number of lines in a file, tests included.
 const LONGEST: usize = 700;
 
-/// Folders whose files must not import each other in a cycle. In the others a folder's `mod.rs` has
-/// types that its files use.
+/// Folders whose files must not import each other in a cycle: all of them, since `LAYERS` keeps the
+/// modules of `src` apart.
 const ACYCLIC: &[&str] = &[
     "crates/llm-http/src",
     "crates/llm-mock/src",
@@ -196,12 +196,7 @@ const ACYCLIC: &[&str] = &[
     "src/breaker",
     "src/cli",
     "src/config",
-    "src/control_plane/admin",
-    "src/control_plane/discovery",
-    "src/control_plane/records",
-    "src/control_plane/sinks",
-    "src/control_plane/store",
-    "src/control_plane/ui",
+    "src/control_plane",
     "src/limit",
     "src/metrics",
     "src/net",
@@ -210,6 +205,7 @@ const ACYCLIC: &[&str] = &[
     "src/shared",
     "src/telemetry",
     "src/tokens",
+    "src/worker",
 ];
 
 #[test]

@@ -13,9 +13,8 @@ use crate::config::secret_env::{self, VariableClass};
 use crate::control_plane::admin::request::{AdminRequest, Refusal};
 use crate::control_plane::admin::{audit_file, health_status};
 use crate::control_plane::config::current::Current;
-use crate::control_plane::config::import_export::{Plan, Step};
 use crate::control_plane::http::client::Client;
-use crate::control_plane::store::{Audit, Change, Store, Write, Written, now};
+use crate::control_plane::store::{Audit, Change, Plan, Step, Store, Write, Written, now};
 use crate::shared::ProcessState;
 use crate::shared::admin::Response;
 

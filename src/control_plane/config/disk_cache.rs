@@ -338,7 +338,7 @@ struct StampForm {
 mod secret {
     use serde::{Deserialize, Deserializer, Serializer};
 
-    use super::Secret;
+    use crate::config::secret::Secret;
 
     pub(super) fn serialize<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(secret)

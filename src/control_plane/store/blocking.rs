@@ -7,10 +7,10 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow, Rows};
 use crate::control_plane::admin::view::{BudgetView, CredentialView, GroupView, ModelView, ProviderView, shown};
-use crate::control_plane::config::import_export::Plan;
 use crate::control_plane::store::change::{Audit, Change, Changes, Write};
 use crate::control_plane::store::error::{Answer, Error, Fault};
 use crate::control_plane::store::interface::Store;
+use crate::control_plane::store::plan::Plan;
 use crate::control_plane::store::sqlite::Sqlite;
 
 /// Makes the write of a change in the name of the system's user.

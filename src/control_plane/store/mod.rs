@@ -16,6 +16,7 @@ mod interface;
 mod log_sql;
 pub mod logs;
 mod migrations;
+mod plan;
 pub mod postgres;
 mod refusals;
 mod row_sql;
@@ -32,6 +33,7 @@ pub use change::{Audit, AuditRow, Change, Changes, Delta, IdempotencyKey, SumsKe
 pub(crate) use clock::{SUMS_KEPT_SECS, now};
 pub use error::{Answer, Error, Fault};
 pub use interface::Store;
+pub use plan::{Plan, Step};
 
 /// Opens the store that `boot` names. Only the embedded one is read from at once; the others connect
 /// when they are first used.

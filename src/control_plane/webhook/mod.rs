@@ -5,6 +5,7 @@
 //! pauses. What finds the queue full or can't be delivered is counted as lost, and nothing waits.
 
 mod event;
+mod queue;
 mod sender;
 mod watch;
 
@@ -18,31 +19,12 @@ use crate::control_plane::http::client::Client;
 use crate::control_plane::metrics::meter::ControlPlaneMetrics;
 use crate::shared::ProcessState;
 pub(crate) use event::Event;
+pub(crate) use queue::Webhook;
 
-/// The name in metrics of sinks.
-const NAME: &str = "webhook";
 /// Events that may wait.
 const QUEUE: usize = 256;
 /// How long the last events may take at the end.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Queues events. Does nothing without WEBHOOK_URL.
-#[derive(Clone)]
-pub(crate) struct Webhook {
-    events: Option<mpsc::Sender<Event>>,
-    meter: Arc<ControlPlaneMetrics>,
-}
-
-impl Webhook {
-    /// Queues an event, or counts it as lost.
-    pub(crate) fn send(&self, event: Event) {
-        if let Some(events) = &self.events
-            && events.try_send(event).is_err()
-        {
-            self.meter.lost(NAME, "full", 1);
-        }
-    }
-}
 
 /// The tasks that send and watch.
 pub(crate) struct Tasks(Vec<JoinHandle<()>>);
@@ -55,10 +37,10 @@ pub(crate) fn start(
 ) -> Result<(Webhook, Tasks), String> {
     let settings = &shared.boot.observe.webhook;
     let Some(url) = &settings.url else {
-        return Ok((Webhook { events: None, meter: meter.clone() }, Tasks(Vec::new())));
+        return Ok((Webhook::new(None, meter.clone()), Tasks(Vec::new())));
     };
     let (events, queue) = mpsc::channel(QUEUE);
-    let webhook = Webhook { events: Some(events), meter: meter.clone() };
+    let webhook = Webhook::new(Some(events), meter.clone());
     let sender = sender::Sender::new(url, settings, client.clone(), meter.clone())?;
     let watching = tokio::spawn(watch::run(shared.clone(), webhook.clone()));
     Ok((webhook, Tasks(vec![watching, tokio::spawn(sender.run(queue))])))

@@ -15,7 +15,8 @@ use crate::config::boot::observe::{Webhook, WebhookFormat};
 use crate::control_plane::http::client::Client;
 use crate::control_plane::metrics::meter::ControlPlaneMetrics;
 use crate::control_plane::store::now;
-use crate::control_plane::webhook::{Event, NAME};
+use crate::control_plane::webhook::event::Event;
+use crate::control_plane::webhook::queue::NAME;
 
 /// How long an answer may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);

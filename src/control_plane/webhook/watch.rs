@@ -8,7 +8,8 @@ use tokio::time::Duration;
 use crate::config::snapshot::Snapshot;
 use crate::control_plane::store::now;
 use crate::control_plane::timing::every;
-use crate::control_plane::webhook::{Event, Webhook};
+use crate::control_plane::webhook::event::Event;
+use crate::control_plane::webhook::queue::Webhook;
 use crate::shared::ProcessState;
 
 /// How often providers are looked at.
