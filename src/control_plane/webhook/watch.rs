@@ -30,6 +30,10 @@ pub(super) async fn run(shared: Arc<ProcessState>, webhook: Webhook) {
     loop {
         tick.tick().await;
         let snapshot = shared.publisher.load();
+        // Before the store was read there is nothing to look at, and the first look at keys counts.
+        if snapshot.generation == 0 {
+            continue;
+        }
         seen.providers(&snapshot, shared.ticks(), now()).into_iter().for_each(|event| webhook.send(event));
         if looks.is_multiple_of(KEYS) {
             seen.keys(&snapshot, now()).into_iter().for_each(|event| webhook.send(event));
