@@ -60,7 +60,7 @@ counters! {
     HedgesDenied        "llm_proxy_hedges_denied_total" "Second attempts that were not made because the share of hedged requests was used up.";
     Rescues             "llm_proxy_rescues_total" "Attempts to continue a stream that broke off behind its first content with another provider (RESCUE_STREAMS).";
     RescuesFailed       "llm_proxy_rescues_failed_total" "Streams that broke off and that no other provider could continue, so that an error event ended them.";
-    IssuerKnown         "llm_proxy_issuer_known_requests_total" "Requests that named a stored response and were sent to the provider that has issued it.";
+    IssuerKnown         "llm_proxy_issuer_known_requests_total" "Requests that named a stored response or a file and were sent to the account that has it.";
     IssuerUnknown       "llm_proxy_issuer_unknown_requests_total" "Requests that named a stored response of which the issuer was not known, so that the providers were asked in turn.";
     IssuerOther         "llm_proxy_issuer_forbidden_requests_total" "Requests that were refused because they named a stored response of another credential.";
     UpstreamConnects    "llm_proxy_upstream_connects_total" "Connections that were opened to providers.";

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::affinity;
 use super::attempt::Attempt;
 use super::core::WorkerSnapshot;
+use super::files;
 use super::interrupt::Failure;
 use super::issuer;
 use super::request_context::RequestContext;
@@ -117,7 +118,7 @@ impl<'c> Attempts<'c> {
     pub(super) fn new(req: &mut RequestContext<'_>, view: &WorkerSnapshot, candidates: &'c Candidates) -> Attempts<'c> {
         let core = req.core;
         let order = candidates.order(&view.snapshot.providers, &core.boot().adaptive, || core.ticks()).peekable();
-        let issuer = issuer::candidate(req, view, candidates);
+        let issuer = issuer::candidate(req, view, candidates).or_else(|| files::candidate(req, view, candidates));
         let is_bound = issuer.is_some();
         let pinned = affinity::find(req, view, candidates).filter(|pinned| {
             let memory = &view.provider(pinned.provider).memory;

@@ -12,18 +12,18 @@ use super::attempt::{self, Attempt};
 use super::attempts::{Attempts, Terms, Try};
 use super::client::WaitError;
 use super::core::WorkerSnapshot;
+use super::files;
 use super::hedge::{self, Hedge, Hedged};
 use super::interrupt::{Failure, Interrupt};
 use super::issuer;
 use super::overload;
 use super::request_context::{Next, RequestContext};
+use super::stream_rest::StreamRest;
 use crate::breaker::attribution::RetryRule;
 use crate::config::rescue::Rescue;
 use crate::metrics::names::Counter;
 use crate::route::pick::{Candidate, Candidates};
-use crate::route::target_format::ThinkingTools;
 use llm_wire::error::{Error, Kind};
-use llm_wire::passthrough::continuation::Continuation;
 use llm_wire::request::retry_without::RetryWithout;
 
 /// Tries the candidates until one responds or something has reached the client.
@@ -62,13 +62,14 @@ pub(super) async fn run(
             Err(Interrupt::Failed(new)) => new,
             result => {
                 issuer::confirm(req);
+                files::learn(req);
                 return result;
             }
         };
         core.metrics.inc(Counter::AttemptsFailed);
         req.recorder.release_provider_hold();
-        if let Some(continuation) = new.continuation.take() {
-            return Box::pin(rescue(req, view, &mut attempts, (new, continuation))).await;
+        if let Some(rest) = new.rest.take() {
+            return Box::pin(rescue(req, view, &mut attempts, (new, rest))).await;
         }
         if terms.may_repeat && may_retry_at_same_provider(&new) {
             attempts.put_back(req, &this, &new, terms.limits);
@@ -137,21 +138,17 @@ async fn rescue(
     req: &mut RequestContext<'_>,
     view: &Rc<WorkerSnapshot>,
     attempts: &mut Attempts<'_>,
-    (broken, continuation): (Box<Failure>, Box<Continuation>),
+    (broken, rest): (Box<Failure>, StreamRest),
 ) -> Result<Next, Interrupt> {
     let core = req.core;
     let mut left = attempts.left();
     let is_possible = match req.rescue {
-        Rescue::By(manner) => req.continue_stream(continuation, manner),
+        Rescue::By(manner) => req.continue_stream(rest, manner),
         Rescue::Off => false,
     };
-    while is_possible && left > 0 && !core.stopping() && !req.is_past_client_limit() {
+    while is_possible && req.rest.is_some() && left > 0 && !core.stopping() && !req.is_past_client_limit() {
         let Some(this) = attempts.next_in_service() else { break };
-        let Candidate { target, provider, .. } = *this.ranked.candidate;
-        // The rest must be in the client's own format.
-        if target.format != req.route.format || target.thinking_tools == ThinkingTools::ViaResponses {
-            continue;
-        }
+        let provider = this.ranked.candidate.provider;
         left -= 1;
         let this = match overload::enter_provider(req, view, this, |_| provider, || None).await {
             Ok(this) => this,
@@ -162,8 +159,9 @@ async fn rescue(
         let (candidate, provider) = (this.ranked.candidate, &**view.provider(provider));
         let attempt = Attempt { view, candidate, provider, is_last: false, is_only: false, has_failure: true };
         match attempt::run(req, &attempt, RetryWithout::Nothing).await {
-            Err(Interrupt::Failed(_)) => {
+            Err(Interrupt::Failed(mut failure)) => {
                 core.metrics.inc(Counter::AttemptsFailed);
+                req.rest = failure.rest.take().or(req.rest.take());
                 req.recorder.release_provider_hold();
             }
             result => return result,

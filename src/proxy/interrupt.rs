@@ -3,10 +3,10 @@
 use super::client::ClientDisconnected;
 use super::reply::Upstream;
 use super::retry_hint::RetryHint;
+use super::stream_rest::StreamRest;
 use crate::breaker::attribution::Fault;
 use llm_http::ResponseHead;
 use llm_wire::error::{Error, Kind, Side};
-use llm_wire::passthrough::continuation::Continuation;
 use llm_wire::request::retry_without::RetryWithout;
 
 /// Ends a stage early. Every stage returns it as its error, and its caller passes it on with `?`.
@@ -32,7 +32,7 @@ pub struct Failure {
     pub lacks_response: bool,
     /// How another provider can go on, if the stream broke off behind its first content. The client has
     /// everything up to there.
-    pub continuation: Option<Box<Continuation>>,
+    pub rest: Option<StreamRest>,
     /// What to leave out when the same provider is tried again.
     pub retry_without: RetryWithout,
     /// Whether the failure may be that of a pooled connection that the server had closed.
@@ -116,7 +116,7 @@ impl From<Error> for Failure {
             response: None,
             lacks_model: false,
             lacks_response: false,
-            continuation: None,
+            rest: None,
             retry_without: RetryWithout::Nothing,
             stale_connection: false,
             status: None,

@@ -7,6 +7,7 @@
 
 use super::core::{Core, WorkerSnapshot};
 use super::endpoint::Operation;
+use super::files;
 use super::request_context::{Issuer, RequestContext};
 use crate::metrics::names::Counter;
 use crate::route::pick::{Candidate, Candidates};
@@ -62,14 +63,42 @@ pub fn remember(core: &Core, id: RawStr<'_>, provider: i64, owner: u64) {
     issued.remember(issued.hash(id.unescape().as_bytes()), Issued { provider, owner });
 }
 
-/// Does the same once an event of a stream names the response. `owner` is taken then.
-pub fn note_event(core: &Core, provider: i64, owner: &mut Option<u64>, block: &Block<'_>) {
-    if let Some(of) = *owner
-        && let Some(frame) = &block.frame
-        && let Some(id) = tap::response_id(frame.data)
-    {
-        remember(core, id, provider, of);
-        *owner = None;
+/// What is learned from the events of a stream: who has issued the response, and which files it names.
+pub struct IdWatch {
+    /// Who owns the response, until its id is known. `None` if it is not kept.
+    owner: Option<u64>,
+    /// Whether other accounts serve the model, so that it matters which one has a file.
+    may_name_files: bool,
+}
+
+impl IdWatch {
+    pub fn begin(req: &RequestContext<'_>) -> IdWatch {
+        let may_name_files = req.pooled && req.route.operation == Operation::Generate;
+        IdWatch { owner: issues_ids(req).then_some(req.owner), may_name_files }
+    }
+
+    /// Takes an event of `provider` in.
+    pub fn note_event(&mut self, core: &Core, provider: i64, block: &Block<'_>) {
+        let Some(frame) = &block.frame else { return };
+        if let Some(owner) = self.owner
+            && let Some(id) = tap::response_id(frame.data)
+        {
+            remember(core, id, provider, owner);
+            self.owner = None;
+        }
+        if self.may_name_files {
+            files::learn_from_answer(core, provider, frame.data);
+        }
+    }
+
+    /// Returns whether the id of the response is still to come.
+    pub fn awaits_id(&self) -> bool {
+        self.owner.is_some()
+    }
+
+    /// Notes that the response has begun: its id would have come before.
+    pub fn end_wait(&mut self) {
+        self.owner = None;
     }
 }
 

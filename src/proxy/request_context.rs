@@ -16,6 +16,7 @@ use super::endpoint::{self, ApiRoute};
 use super::head_facts::HeadFacts;
 use super::reply::{self, Cors, ResponseMeta};
 use super::retry_hint::RetryHint;
+use super::stream_rest::StreamRest;
 use crate::config::hedging::Hedging;
 use crate::config::rescue::Rescue;
 use crate::limit::Slot;
@@ -27,7 +28,7 @@ use crate::shared::issued_ids::IdHash;
 use crate::telemetry::record::Short;
 use llm_http::{Method, RequestHead};
 use llm_wire::error::{Error, Kind};
-use llm_wire::passthrough::continuation::{self, Continuation, ContinuationMethod};
+use llm_wire::passthrough::continuation::{self, ContinuationMethod};
 use llm_wire::passthrough::peek;
 
 /// What follows on a client's connection after a request.
@@ -79,12 +80,14 @@ pub struct RequestContext<'c> {
     pub issuer: Issuer,
     /// Whether its body may have envelopes of reasoning (`Peek::has_envelope`).
     pub has_envelope: bool,
+    /// What is known of the files that it names.
+    pub files: NamedFiles,
     /// Whether and how it may have a second attempt beside a slow first one.
     pub hedging: Option<Hedging>,
     /// Whether another provider goes on with its stream if that breaks off.
     pub rescue: Rescue,
     /// How its stream goes on, once one has broken off.
-    pub continuation: Option<Box<Continuation>>,
+    pub rest: Option<StreamRest>,
     /// What it asks of a stored response, if it is about one.
     pub stored: Option<Box<StoredRequest>>,
     /// The priority of its credential; 0 goes first.
@@ -107,6 +110,17 @@ pub enum Issuer {
     /// The id of the row of the provider that has issued it.
     Known(i64),
     Unknown(IdHash),
+}
+
+/// What is known of the files that a request names.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum NamedFiles {
+    /// It names none, or there is one account alone.
+    #[default]
+    None,
+    Unknown,
+    /// The account that has one of them is a candidate.
+    Known,
 }
 
 /// A request about a response that a provider keeps. Its method is the client's.
@@ -178,9 +192,10 @@ impl<'c> RequestContext<'c> {
             owner: auth::owner(caller),
             issuer: Issuer::default(),
             has_envelope: false,
+            files: NamedFiles::default(),
             hedging: caller.and_then(|credential| credential.hedging),
             rescue: core.boot().rescue,
-            continuation: None,
+            rest: None,
             stored: None,
             level: caller.map_or(NORMAL_LEVEL, |credential| credential.level),
             slot: None,
@@ -203,8 +218,9 @@ impl RequestContext<'_> {
 
     /// Replaces the body by one that asks another provider to go on with the stream. Returns false if
     /// there is no such body, or no room for it.
-    pub fn continue_stream(&mut self, continuation: Box<Continuation>, method: ContinuationMethod) -> bool {
-        let Some(body) = continuation::request(self.body(), &continuation, method) else { return false };
+    pub fn continue_stream(&mut self, rest: StreamRest, method: ContinuationMethod) -> bool {
+        let body = continuation::request(self.route.format, self.body(), rest.text(), method);
+        let Some(body) = body else { return false };
         let Ok(peeked) = peek::peek(&body) else { return false };
         let (value, span) = (peeked.model_at.clone(), peeked.stream_options.map(|(_, span)| span));
         let mut held = self.core.shared.body_memory.hold();
@@ -213,7 +229,7 @@ impl RequestContext<'_> {
         }
         (self.model.value, self.stream_options.span) = (value, span);
         self.received.replace_body(body, held);
-        self.continuation = Some(continuation);
+        self.rest = Some(rest);
         true
     }
 

@@ -11,44 +11,33 @@
 //! ```
 
 mod any;
+mod output;
 mod request;
+mod rescue;
 
 use crate::canonical::codec::{Decode, Encode, Sink};
-use crate::canonical::event::{Event, Note, Reason};
+use crate::canonical::event::{Block, Event, Note, Reason, Status};
+use crate::canonical::text;
 use crate::canonical::usage::Usage;
 use crate::error::classify;
 use crate::error::{Error, Kind};
 use crate::format::Format;
 use crate::formats::{chat, errors, messages, responses};
-use crate::json::{RawValue, Tape, preamble};
+use crate::json::{RawStr, RawValue, Tape, preamble};
+use crate::passthrough::continuation::Continuation;
 use crate::reasoning::cache::Captured;
 use crate::response::delta_template::{DeltaTemplate, Observed};
 use crate::response::normalize::Normalizer;
-use crate::response::whole;
-use crate::response::whole::Answer;
 use crate::sse::Frame;
-use crate::target::plan::Reply;
+use crate::target::plan::{Plan, Reply};
 use crate::target::quirks::Quirks;
 use any::AnyEncoder;
 
 pub use any::AnyDecoder;
+pub use output::Phase;
+use output::{Output, Writing};
 pub use request::{Encoded, decode, request};
-
-/// How far the answer is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// Nothing was written: a failure can still be a status, or be tried elsewhere.
-    Waiting,
-    /// The client has bytes of the answer. Failures go into the stream.
-    Committed,
-    /// The answer has ended, well or not.
-    Over,
-}
-
-enum Output {
-    Stream(Box<AnyEncoder>),
-    Whole(Box<Answer>),
-}
+use rescue::Rescue;
 
 /// Translates one response. The provider may stream it or not, and so may the client.
 ///
@@ -90,6 +79,8 @@ pub struct Translator {
     captured: Option<Captured>,
     content: bool,
     model: Option<Box<str>>,
+    /// Where another provider may go on with the stream.
+    rescue: Option<Box<Rescue>>,
     /// The plan of the request and the counters of the response.
     pub reply: Reply,
 }
@@ -116,6 +107,7 @@ impl Translator {
             captured,
             content: false,
             model: None,
+            rescue: None,
             reply,
         }
     }
@@ -149,7 +141,10 @@ impl Translator {
     /// escapes. Returns false, having done nothing, for any other event.
     fn pass_text(&mut self, event: &Event<'_>, is_plain: bool, out: &mut Vec<u8>) -> bool {
         let (Event::Text { ix, raw }, Output::Stream(encoder)) = (event, &mut self.output) else { return false };
-        if self.phase != Phase::Committed || !self.shape.count_plain_text(*ix, *raw, &self.reply) {
+        if self.rescue.is_some()
+            || self.phase != Phase::Committed
+            || !self.shape.count_plain_text(*ix, *raw, &self.reply)
+        {
             return false;
         }
         self.content = true;
@@ -309,24 +304,103 @@ impl Translator {
         if self.phase == Phase::Over {
             return Ok(());
         }
-        let Translator { decoder, shape, output, phase, failure, captured, content, model, reply, .. } = self;
-        let mut early = None;
+        let Translator { decoder, shape, output, phase, failure, captured, content, model, reply, rescue, .. } = self;
+        let early = None;
+        let mut writing = Writing { output, phase, failure, captured, content, early, out };
         feed(decoder, &mut |event| {
             if let Event::Start { model: responding_model, .. } = &event {
                 *model = Some(responding_model.unescape().into());
             }
-            shape.event(event, reply, &mut |event, reply| {
-                if *phase == Phase::Over {
-                    return;
+            let Some(rescue) = rescue.as_deref_mut() else {
+                return shape.event(event, reply, &mut |event, reply| writing.event(event, reply, None));
+            };
+            match event {
+                Event::Fail(error) if *writing.phase == Phase::Committed && rescue.breaks(&error, shape, reply) => {
+                    rescue.broken = Some(error);
+                    *writing.phase = Phase::Over;
                 }
-                *content |= event.is_content();
-                if let Some(captured) = captured {
-                    captured.take(&event);
-                }
-                deliver(event, reply, output, phase, (&mut early, &mut *failure), out);
-            });
+                event => rescue.place(event).into_iter().flatten().for_each(|event| {
+                    shape.event(event, reply, &mut |event, reply| writing.event(event, reply, Some(&mut *rescue)));
+                }),
+            }
         });
-        early.map_or(Ok(()), Err)
+        writing.early.map_or(Ok(()), Err)
+    }
+}
+
+// A stream that another provider may go on with: see [`Rescue`].
+impl Translator {
+    /// Makes the translator of a stream that passed unchanged and broke off: it has written what the
+    /// client has, and goes on by [`Translator::resume`]. `None` if the client may have something else.
+    pub fn behind(reply: Reply, passed: &Continuation) -> Option<Translator> {
+        let blocks = u32::try_from(passed.blocks.max(1)).ok()?;
+        // An encoder may hold back what is blank, and the client has it.
+        if text::is_blank(RawStr::new(passed.text())) {
+            return None;
+        }
+        let mut translator = Translator::new(Reply {
+            own_id: passed.own_id(),
+            created: passed.created.unwrap_or(reply.created),
+            ..reply
+        });
+        let mut written = Vec::new();
+        let is_open = |ix: u32| ix + 1 == blocks && passed.is_open();
+        let result = translator.run(&mut written, |_, sink| {
+            for ix in 0..blocks {
+                // Of blocks before the last one the encoder needs to know no more than that they were.
+                let raw = if ix + 1 == blocks { RawStr::new(passed.text()) } else { RawStr::new(b".") };
+                sink(Event::Open { ix, block: Block::Text });
+                sink(Event::Text { ix, raw });
+                if !is_open(ix) {
+                    sink(Event::Close { ix, status: Status::Complete });
+                }
+            }
+        });
+        let Output::Stream(encoder) = &mut translator.output else { return None };
+        encoder.follow(passed.number, passed.item_id());
+        translator.rescue = Some(Box::new(Rescue::behind(passed.text())));
+        (result.is_ok() && translator.phase == Phase::Committed).then_some(translator)
+    }
+
+    /// Lets another provider go on with the stream, should it break off behind its first text.
+    pub fn allow_rescue(&mut self) {
+        if let Output::Stream(_) = self.output {
+            self.rescue = Some(Box::default());
+        }
+    }
+
+    /// Returns how the stream broke off, if another provider can go on. Nothing was written for that.
+    pub fn take_broken(&mut self) -> Option<Error> {
+        self.rescue.as_mut()?.broken.take()
+    }
+
+    /// Returns the text that the client has of a stream that may be continued, escaped.
+    pub fn text(&self) -> &[u8] {
+        self.rescue.as_ref().map_or(&[], |rescue| &rescue.text)
+    }
+
+    /// Returns whether the stream goes on, and nothing of the rest has come.
+    pub fn awaits_rest(&self) -> bool {
+        self.rescue.as_ref().is_some_and(|rescue| rescue.awaits_rest())
+    }
+
+    /// Goes on with the stream of another provider. `plan` is that of the request for the rest.
+    pub fn resume(&mut self, plan: Plan, out: &mut Vec<u8>) {
+        self.phase = Phase::Committed;
+        self.decoder = AnyDecoder::new(plan.provider, plan.quirks);
+        self.template = DeltaTemplate::new(plan.provider, plan.quirks);
+        self.reply.plan = plan;
+        let text = self.rescue.take().map(|rescue| rescue.text).unwrap_or_default();
+        let (open, items) = (self.shape.open_items(), self.shape.items());
+        let joins = self.shape.ends_with_open_text() && open.len() == 1;
+        if !joins {
+            // An attempt that brought no content may have left items behind.
+            let _ = self.run(out, |_, sink| {
+                open.iter().for_each(|ix| sink(Event::Close { ix: *ix, status: Status::Complete }));
+            });
+        }
+        let base = if joins { items - 1 } else { items };
+        self.rescue = Some(Box::new(Rescue::resumed(text, base, joins)));
     }
 }
 
@@ -340,55 +414,6 @@ pub fn decode_answer(provider: Format, answer: RawValue<'_>, quirks: Quirks, sin
         Format::Chat => chat::response::decode(answer, quirks, sink),
         Format::Messages => messages::response::decode(answer, quirks, sink),
         Format::Responses => responses::response::decode(answer, quirks, sink),
-    }
-}
-
-/// Hands one shaped event to the encoder or the fold, and keeps the phase.
-fn deliver(
-    event: Event<'_>,
-    reply: &mut Reply,
-    output: &mut Output,
-    phase: &mut Phase,
-    (early, failure): (&mut Option<Error>, &mut Option<Error>),
-    out: &mut Vec<u8>,
-) {
-    let ends = matches!(event, Event::End | Event::Fail(_));
-    match output {
-        Output::Stream(encoder) => {
-            if let Event::Fail(error) = &event {
-                if *phase == Phase::Waiting {
-                    *early = Some(whole::copy(error));
-                    *phase = Phase::Over;
-                    return;
-                }
-                *failure = Some(whole::copy(error));
-            }
-            if event.is_content() {
-                *phase = Phase::Committed;
-            }
-            encoder.event(event, reply, out);
-            if let Some(error) = encoder.take_failure() {
-                *failure = Some(error);
-                *phase = Phase::Over;
-            }
-        }
-        Output::Whole(answer) => {
-            answer.take(&event);
-            if let Some(error) = answer.error.take() {
-                *early = Some(error);
-                *phase = Phase::Over;
-            } else if ends {
-                let written = match reply.plan.client {
-                    Format::Chat => chat::response::encode(answer, reply, out),
-                    Format::Messages => messages::response::encode(answer, reply, out),
-                    Format::Responses => responses::response::encode(answer, reply, out),
-                };
-                *early = written.err();
-            }
-        }
-    }
-    if ends {
-        *phase = Phase::Over;
     }
 }
 

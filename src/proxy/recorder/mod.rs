@@ -165,6 +165,11 @@ impl RequestRecorder {
         self.record.provider
     }
 
+    /// Returns whether the last attempt was at a provider of another format.
+    pub fn is_translated(&self) -> bool {
+        self.record.is_translated()
+    }
+
     /// Returns the id of the request.
     pub fn request_id(&self) -> &str {
         self.record.request_id.as_str()

@@ -23,6 +23,7 @@ mod source;
 mod stream;
 mod stream_writer;
 mod translated;
+mod translated_output;
 mod whole;
 
 use super::endpoint::Operation;
@@ -30,6 +31,7 @@ use super::interrupt::Interrupt;
 use super::prepare::{Bypass, Translated};
 use super::request_context::{Next, RequestContext};
 use super::upstream::UpstreamResponse;
+use form::Form;
 use llm_wire::Format;
 use llm_wire::error::{Error, Kind};
 use llm_wire::json::Tape;
@@ -86,6 +88,10 @@ pub async fn passthrough(
         true => Box::pin(buffered::decode(req, response, provider)).await?,
         false => UpstreamBody::new(response),
     };
+    // What the client has can be gone on with by a translation alone.
+    if req.rest.as_ref().is_some_and(|rest| rest.fitting().is_none()) {
+        return Box::pin(converted::run(req, body, Form::Events, responder)).await;
+    }
     let relayed = match is_stream {
         true => Box::pin(stream::run(req, body, bypass, provider)).await?,
         // Where nothing is translated, a stream that was not requested is forwarded as it is.
@@ -94,7 +100,7 @@ pub async fn passthrough(
     match relayed {
         Relayed::Done(next) => Ok(next),
         // What the client has is a stream, and a whole answer can't be fitted to it.
-        Relayed::Other(..) if req.continuation.is_some() => {
+        Relayed::Other(..) if req.rest.is_some() => {
             let note = format!("provider `{provider}` did not continue the stream with a stream");
             Err(Error::upstream(Kind::UpstreamFault, note).into())
         }

@@ -1,13 +1,18 @@
 //! A stream that is taken up by another provider after it broke off (`RESCUE_STREAMS`): what the first
-//! relay keeps for that, and how the second fits its events to what the client has.
+//! relay keeps for that, and how the second fits its events to what the client has. A translator does
+//! both by itself, and the relay of a translation only asks it for that.
 
 use super::super::endpoint::Operation;
 use super::super::request_context::RequestContext;
+use super::super::stream_rest::StreamRest;
 use crate::config::rescue::Rescue as Setting;
+use llm_wire::error::{Error, Kind};
 use llm_wire::passthrough::continuation::{Continuation, Fit, StreamedText};
 use llm_wire::passthrough::splice::Splice;
 use llm_wire::passthrough::tap::FrameKind;
 use llm_wire::sse::{self, Frame};
+use llm_wire::target::plan::Reply;
+use llm_wire::translate::Translator;
 
 /// The part of one relay in it.
 pub(super) enum Rescue {
@@ -22,24 +27,19 @@ pub(super) enum Rescue {
 impl Rescue {
     /// Begins with a stream of the client's own format.
     pub(super) fn begin(req: &mut RequestContext<'_>) -> Rescue {
-        if let Some(continuation) = &req.continuation {
-            return Rescue::Continuing(continuation.clone());
+        if let Some(continuation) = req.rest.as_ref().and_then(StreamRest::fitting) {
+            return Rescue::Continuing(continuation.clone().into());
         }
-        let is_chat = matches!(req.route.upstream, "/chat/completions" | "/messages");
-        match req.rescue {
-            Setting::Off => Rescue::Off,
-            Setting::By(_) if !is_chat || req.route.operation != Operation::Generate => Rescue::Off,
-            Setting::By(_) => {
-                StreamedText::new(req.route.format).map_or(Rescue::Off, |streamed| Rescue::Recording(streamed.into()))
-            }
+        match may_begin(req) {
+            true => Rescue::Recording(StreamedText::new(req.route.format).into()),
+            false => Rescue::Off,
         }
     }
 
     /// Writes a comment that says where the second provider begins, and who it is.
-    pub(super) fn announce(&self, out: &mut Vec<u8>, provider: Option<&str>) {
+    pub(super) fn announce(&self, req: &RequestContext<'_>, out: &mut Vec<u8>, provider: &str) {
         if let Rescue::Continuing(_) = self {
-            let by = provider.map_or_else(String::new, |provider| format!(" by provider {provider}"));
-            sse::write::comment(out, &format!("llm-proxy: the stream broke off and is continued{by}"));
+            announce(req, out, provider);
         }
     }
 
@@ -53,9 +53,9 @@ impl Rescue {
     }
 
     /// Returns what another provider needs to go on.
-    pub(super) fn continuation(&self) -> Option<Box<Continuation>> {
+    pub(super) fn rest(&self) -> Option<StreamRest> {
         match self {
-            Rescue::Recording(streamed) => streamed.continuation().map(Box::new),
+            Rescue::Recording(streamed) => streamed.continuation().map(|of| StreamRest::Passed(of.into())),
             Rescue::Off | Rescue::Continuing(_) => None,
         }
     }
@@ -80,6 +80,48 @@ impl Rescue {
             },
         }
     }
+}
+
+/// Returns whether the stream of a request may be continued if it breaks off.
+fn may_begin(req: &RequestContext<'_>) -> bool {
+    let is_conversation = matches!(req.route.upstream, "/chat/completions" | "/messages" | "/responses");
+    req.rescue != Setting::Off && is_conversation && req.route.operation == Operation::Generate
+}
+
+/// Says where the second provider begins, and who it is.
+fn announce(req: &RequestContext<'_>, out: &mut Vec<u8>, provider: &str) {
+    let by = match req.core.boot().show_provider_headers {
+        true => format!(" by provider {provider}"),
+        false => String::new(),
+    };
+    sse::write::comment(out, &format!("llm-proxy: the stream broke off and is continued{by}"));
+}
+
+/// Makes the translator of a response, which goes on with what the client has if that broke off. Then
+/// `out` gets a comment that says so.
+pub(super) fn translator(
+    req: &mut RequestContext<'_>,
+    reply: Reply,
+    out: Option<&mut Vec<u8>>,
+    provider: &str,
+) -> Result<Translator, Error> {
+    let Some((rest, out)) = req.rest.take().zip(out) else {
+        let mut translator = Translator::new(reply);
+        if may_begin(req) {
+            translator.allow_rescue();
+        }
+        return Ok(translator);
+    };
+    let plan = reply.plan.clone();
+    let translator = match rest {
+        StreamRest::Translated(translator) => Some(*translator),
+        StreamRest::Passed(passed) => Translator::behind(reply, &passed),
+    };
+    let note = "what the client has of the stream can't be continued in a translation";
+    let mut translator = translator.ok_or_else(|| Error::gateway(Kind::UpstreamTruncated, note))?;
+    announce(req, out, provider);
+    translator.resume(plan, out);
+    Ok(translator)
 }
 
 /// Writes an event with its data edited.

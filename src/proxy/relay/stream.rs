@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::super::core::Core;
 use super::super::endpoint::Operation;
 use super::super::interrupt::{Failure, Interrupt};
-use super::super::issuer;
+use super::super::issuer::IdWatch;
 use super::super::prepare::Bypass;
 use super::super::request_context::{Next, RequestContext};
 use super::defect;
@@ -55,8 +55,7 @@ struct Relay<'p> {
     /// they end.
     generates: bool,
     pace: Pace,
-    /// Who owns the response, until its id is known. `None` if it is not kept.
-    owner: Option<u64>,
+    ids: IdWatch,
     rescue: Rescue,
     /// Whether the content type says that this is a stream.
     is_labelled: bool,
@@ -108,7 +107,7 @@ impl<'p> Relay<'p> {
         }
         let mut stream_writer = StreamWriter::begin(req, response, is_labelled);
         let rescue = Rescue::begin(req);
-        rescue.announce(&mut stream_writer.buf, req.core.boot().show_provider_headers.then_some(provider));
+        rescue.announce(req, &mut stream_writer.buf, provider);
         let model = bypass.renamed.then(|| req.model.requested.clone());
         let rename = |model: &String| Rename { format: req.route.format, quoted: splice::quoted(model) };
         let rename = model.as_ref().map(rename);
@@ -118,7 +117,7 @@ impl<'p> Relay<'p> {
             known: KnownEvents::new(rename),
             format: req.route.format,
             generates,
-            owner: issuer::issues_ids(req).then_some(req.owner),
+            ids: IdWatch::begin(req),
             rescue,
             pace: if generates { Pace::Held } else { Pace::Flowing },
             stream_writer,
@@ -189,7 +188,7 @@ impl<'p> Relay<'p> {
     ) -> Result<(), Error> {
         let is_known_form = self.form.is_some() || !self.generates;
         // An event of content changes nothing but what these keep.
-        if !is_known_form || self.owner.is_some() || self.rescue.is_on() {
+        if !is_known_form || self.ids.awaits_id() || self.rescue.is_on() {
             return Ok(());
         }
         while self.framer.is_between_events() {
@@ -232,7 +231,7 @@ impl<'p> Relay<'p> {
     /// Returns whether an event whose structure is known is forwarded as it is, whatever it is:
     /// while no model name is replaced, nobody captures or keeps events, and no id is awaited.
     fn may_know(&self, recorder: &RequestRecorder) -> bool {
-        self.model.is_none() && self.owner.is_none() && !self.rescue.is_on() && !recorder.capture.is_on()
+        self.model.is_none() && !self.ids.awaits_id() && !self.rescue.is_on() && !recorder.capture.is_on()
     }
 
     /// Forwards the events at the start of `data`, which begins one, whose structure is known, and
@@ -302,7 +301,7 @@ impl<'p> Relay<'p> {
         while let Some(block) = framer.next(&mut data).map_err(|error| malformed(self.provider, error))? {
             let is_known = std::mem::take(&mut was_cut) && self.forward_known(core, recorder, block.raw).is_empty();
             if !is_known {
-                issuer::note_event(core, recorder.provider(), &mut self.owner, &block);
+                self.ids.note_event(core, recorder.provider(), &block);
                 self.forward_block(recorder, &block)?;
             }
             if let Some(frame) = block.frame.as_ref().filter(|_| !is_known) {
@@ -372,7 +371,7 @@ impl<'p> Relay<'p> {
                 recorder.first_content();
             }
             self.pace = Pace::Flowing;
-            self.owner = None;
+            self.ids.end_wait();
         }
     }
 
@@ -487,10 +486,10 @@ impl<'p> Relay<'p> {
         if self.pace == Pace::Held {
             return Err(error.into());
         }
-        if let Some(continuation) = self.rescue.continuation().filter(|_| !req.core.stopping()) {
+        if let Some(rest) = self.rescue.rest().filter(|_| !req.core.stopping()) {
             self.stream_writer.flush(req).await?;
             req.head_sent = true;
-            return Err(Failure { continuation: Some(continuation), ..Failure::from(error) }.into());
+            return Err(Failure { rest: Some(rest), ..Failure::from(error) }.into());
         }
         tracing::warn!(request_id = req.recorder.request_id(), kind = error.kind.row().label, "{}", error.logged());
         // Only complete events were forwarded, so the stream stands between two.

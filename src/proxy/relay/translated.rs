@@ -15,14 +15,16 @@ use super::super::body::exhausted;
 use super::super::interrupt::Interrupt;
 use super::super::prepare::Translated;
 use super::super::request_context::{Next, RequestContext};
+use super::super::stream_rest::StreamRest;
 use super::answer;
 use super::defect;
 use super::form::{Form, FormReader};
 use super::head::{self, BodyFraming, HeadParts, HeadTransfer};
 use super::pace::{self, Pace};
+use super::rescue;
 use super::server_timing;
 use super::source::{BodyEvent, Cut, UpstreamBody, malformed};
-use super::stream_writer::StreamWriter;
+use super::translated_output::{Output, capture_output, open_stream};
 use crate::metrics::names::{Counter, Grid};
 use crate::net::buffers;
 use crate::proxy::ids::WorkerIds;
@@ -67,22 +69,6 @@ enum Input {
     Whole(Vec<u8>),
 }
 
-/// What the client gets.
-enum Output {
-    Stream(StreamWriter),
-    /// The body, which is sent when it is complete.
-    Whole(Vec<u8>),
-}
-
-impl Output {
-    fn buf(&mut self) -> &mut Vec<u8> {
-        match self {
-            Output::Stream(stream_writer) => &mut stream_writer.buf,
-            Output::Whole(body) => body,
-        }
-    }
-}
-
 struct Relay<'p> {
     /// By the content type, until the first bytes have come.
     input: Input,
@@ -92,6 +78,8 @@ struct Relay<'p> {
     /// Whether the end alone may be missing of a whole answer, so that the wait is short.
     awaits_end: bool,
     translator: Translator,
+    /// Whether the stream broke off where another provider may go on.
+    is_broken: bool,
     output: Output,
     provider: &'p str,
     ledger: Ledger,
@@ -112,15 +100,25 @@ pub(super) async fn run(
     translated: Box<Translated>,
     provider: &str,
 ) -> Result<Next, Interrupt> {
-    let mut relay = Relay::new(req, &body, *translated, provider);
-    let result = relay.forward(req, body).await;
+    let mut relay = Relay::new(req, &body, *translated, provider)?;
+    let mut result = relay.forward(req, body).await;
     relay.record_summary(req);
     buffers::give(relay.arrived);
+    if let Err(Interrupt::Failed(failure)) = &mut result
+        && relay.is_broken
+    {
+        failure.rest = Some(StreamRest::Translated(Box::new(relay.translator)));
+    }
     result
 }
 
 impl<'p> Relay<'p> {
-    fn new(req: &mut RequestContext<'_>, body: &UpstreamBody, translated: Translated, provider: &'p str) -> Relay<'p> {
+    fn new(
+        req: &mut RequestContext<'_>,
+        body: &UpstreamBody,
+        translated: Translated,
+        provider: &'p str,
+    ) -> Result<Relay<'p>, Error> {
         let response = body.response();
         let Translated { plan, ledger, .. } = translated;
         let streams = plan.stream;
@@ -130,17 +128,22 @@ impl<'p> Relay<'p> {
             true => Input::Events(Framer::default()),
             false => Input::Whole(Vec::new()),
         };
-        let (output, upstream_bytes) = match streams {
+        let (mut output, upstream_bytes) = match streams {
             true => (Output::Stream(open_stream(req, body, &ledger)), Vec::new()),
             false => (Output::Whole(Vec::new()), response.bytes[..response.head.len].to_vec()),
         };
-        let translator = Translator::new(reply);
-        Relay {
+        let out = match &mut output {
+            Output::Stream(stream_writer) => Some(&mut stream_writer.buf),
+            Output::Whole(_) => None,
+        };
+        let translator = rescue::translator(req, reply, out, provider)?;
+        Ok(Relay {
             input,
             form: None,
             form_reader: FormReader::default(),
             awaits_end: false,
             translator,
+            is_broken: false,
             output,
             provider,
             ledger,
@@ -148,7 +151,7 @@ impl<'p> Relay<'p> {
             size: 0,
             held: req.core.shared.body_memory.hold(),
             arrived: buffers::take(buffers::LARGE),
-        }
+        })
     }
 
     async fn forward(&mut self, req: &mut RequestContext<'_>, mut body: UpstreamBody) -> Result<Next, Interrupt> {
@@ -210,6 +213,7 @@ impl<'p> Relay<'p> {
         match (&self.output, self.translator.phase()) {
             (Output::Whole(_), _) => Pace::Whole,
             (Output::Stream(_), Phase::Waiting) => Pace::Held,
+            (Output::Stream(_), Phase::Committed) if self.translator.awaits_rest() => Pace::Held,
             (Output::Stream(_), Phase::Committed | Phase::Over) => Pace::Flowing,
         }
     }
@@ -312,7 +316,7 @@ impl<'p> Relay<'p> {
                 body.limit_wait(req, answer::END_GRACE);
             }
         }
-        if self.translator.phase() == Phase::Committed {
+        if self.translator.phase() == Phase::Committed && !self.translator.awaits_rest() {
             self.flush(req).await?;
         }
         Ok(())
@@ -399,6 +403,12 @@ impl<'p> Relay<'p> {
 
     /// Sends the rest of the response, which is over, well or not.
     async fn finish(&mut self, req: &mut RequestContext<'_>, body: UpstreamBody) -> Result<Next, Interrupt> {
+        if let Some(error) = self.translator.take_broken() {
+            self.is_broken = true;
+            self.flush(req).await?;
+            req.head_sent = true;
+            return Err(error.into());
+        }
         if self.translator.stopped_early() {
             req.core.metrics.inc(Counter::EarlyStops);
         }
@@ -487,33 +497,6 @@ impl<'p> Relay<'p> {
             let _ = note.loss().map(|loss| req.core.metrics.add_to(Grid::Dropped, loss as usize, sides, u64::from(n)));
         }
     }
-}
-
-/// Captures what was written for the client since `from`, if it goes out as a stream. A whole
-/// response is captured when it is complete.
-fn capture_output(recorder: &mut RequestRecorder, output: &mut Output, from: usize) {
-    if let Output::Stream(stream_writer) = output {
-        recorder.capture.client_got(Piece::Event(&stream_writer.buf[from..]));
-    }
-}
-
-fn open_stream(req: &mut RequestContext<'_>, body: &UpstreamBody, ledger: &Ledger) -> StreamWriter {
-    let response = body.response();
-    let framing = BodyFraming::of_unknown_length(req.meta.version);
-    let parts = HeadParts {
-        status: 200,
-        framing,
-        upstream: &response.head,
-        upstream_bytes: &response.bytes,
-        transfer: HeadTransfer::Translated(Some(ledger)),
-    };
-    // What has arrived becomes about as much again: to grow in steps would copy it each time.
-    let mut head = buffers::take(2 * response.bytes.len() + 1024);
-    head::begin(&mut head, req, &parts);
-    write::static_header(&mut head, "content-type", "text/event-stream; charset=utf-8");
-    write::static_header(&mut head, "cache-control", "no-cache");
-    write::static_header(&mut head, "x-accel-buffering", "no");
-    StreamWriter::new(req, head, framing)
 }
 
 /// Counts the translation with its losses and repairs.

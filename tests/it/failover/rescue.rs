@@ -6,28 +6,41 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// A provider, a standby and a setting.
-struct Pair {
-    first: Fake,
-    second: Fake,
-    gateway: Gateway,
+/// A provider, two standbys and a setting.
+pub(super) struct Pair {
+    pub first: Fake,
+    pub second: Fake,
+    /// Speaks Chat. It is asked where the second can't go on.
+    pub third: Fake,
+    pub gateway: Gateway,
 }
 
 impl Pair {
     fn new(sample: &sample::Sample, rescue: &str) -> Pair {
-        let (first, second) = (Fake::start(), Fake::start());
-        let standby = ProviderRow { provider_params: r#"{"priority":1}"#.into(), ..sample.provider("second", &second) };
-        let gateway = Setup::new()
+        Pair::start([sample, sample], rescue, false)
+    }
+
+    /// A provider and standbys that may speak other formats.
+    pub(super) fn of(samples: [&sample::Sample; 2], rescue: &str) -> Pair {
+        Pair::start(samples, rescue, true)
+    }
+
+    fn start([of_first, of_second]: [&sample::Sample; 2], rescue: &str, has_third: bool) -> Pair {
+        let (first, second, third) = (Fake::start(), Fake::start(), Fake::start());
+        let tier = |n: u8, row: ProviderRow| ProviderRow { provider_params: format!(r#"{{"priority":{n}}}"#), ..row };
+        let mut setup = Setup::new()
             .env("RESCUE_STREAMS", rescue)
-            .provider(sample.provider("first", &first))
-            .provider(standby)
-            .model(smart(sample::MODEL, json!({ "rescue": "prefill" })))
-            .start();
-        Pair { first, second, gateway }
+            .provider(of_first.provider("first", &first))
+            .provider(tier(1, of_second.provider("second", &second)))
+            .model(smart(sample::MODEL, json!({ "rescue": "prefill" })));
+        if has_third {
+            setup = setup.provider(tier(2, sample::CHAT.provider("third", &third)));
+        }
+        Pair { first, second, third, gateway: setup.start() }
     }
 
     /// Asks, and lets the first provider break the connection behind these events.
-    fn broken_off(&self, path: &str, body: &str, events: &[&str]) -> Client {
+    pub(super) fn broken_off(&self, path: &str, body: &str, events: &[&str]) -> Client {
         let mut client = self.gateway.client();
         client.ask(&post(path).body(body));
         let mut conn = self.first.accept();
@@ -56,7 +69,7 @@ fn events(text: &str) -> Vec<String> {
     text.split("\n\n").filter(is_event).map(|event| format!("{event}\n\n")).collect()
 }
 
-const COMMENT: &str = ": llm-proxy: the stream broke off and is continued by provider second";
+pub(super) const COMMENT: &str = ": llm-proxy: the stream broke off and is continued by provider second";
 
 #[test]
 fn another_provider_goes_on_where_the_text_ends() {

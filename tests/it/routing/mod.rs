@@ -5,6 +5,7 @@ mod affinity;
 mod attempts;
 mod choice;
 mod explain;
+mod files;
 mod hedging;
 mod hedging_whole;
 mod live;

@@ -1,9 +1,10 @@
-//! Continues a stream that broke off with the stream of another provider, in the Chat and the Messages
-//! format.
+//! Continues a stream that passed unchanged and broke off with the stream of another provider.
 //!
 //! [`StreamedText`] keeps the text of the first stream, as long as text is all that it has: a call of
 //! a tool or a thought can't be taken up by another model. [`request`] makes the request for the rest,
-//! and [`Continuation`] fits the events of the second stream to what the client has.
+//! and [`Continuation`] fits the events of a second stream of the Chat or the Messages format to what
+//! the client has. Those of another format, and of Responses, whose last events repeat the text, are
+//! translated ([`Translator::behind`](crate::translate::Translator::behind)).
 
 use std::ops::Range;
 
@@ -14,7 +15,7 @@ use crate::passthrough::splice::Splice;
 use crate::sse::Frame;
 
 /// The longest text that is kept, in bytes of its JSON form.
-const MAX_TEXT: usize = 256 << 10;
+pub(crate) const MAX_TEXT: usize = 256 << 10;
 
 /// How the rest is requested from the next provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,18 +37,24 @@ pub struct StreamedText {
     is_unfit: bool,
     /// The id of the response, quotes included.
     id: Vec<u8>,
-    /// Blocks that were begun, of Messages.
+    /// Seconds since 1970 when it began, where the format says that.
+    created: Option<u64>,
+    /// Blocks that were begun, of Messages; messages of Responses.
     blocks: u64,
     /// Whether the last of them was not ended.
     is_open: bool,
+    /// The id of the message in a response of Responses, quotes included.
+    item: Vec<u8>,
+    /// The `sequence_number` of the next event.
+    number: u64,
 }
 
 impl StreamedText {
-    /// Begins with nothing. `None` for a format of which streams are not continued.
-    pub fn new(format: Format) -> Option<StreamedText> {
-        let is_supported = matches!(format, Format::Chat | Format::Messages);
-        let (text, id) = Default::default();
-        is_supported.then_some(StreamedText { format, text, is_unfit: false, id, blocks: 0, is_open: false })
+    /// Begins with nothing.
+    pub fn new(format: Format) -> StreamedText {
+        let (text, id, item) = Default::default();
+        let (is_unfit, created, blocks, is_open, number) = Default::default();
+        StreamedText { format, text, is_unfit, id, created, blocks, is_open, item, number }
     }
 
     /// Takes an event in.
@@ -59,7 +66,8 @@ impl StreamedText {
         match self.format {
             Format::Chat if data == b"[DONE]" => self.is_unfit = true,
             Format::Chat => self.chunk(data),
-            _ => self.event(data),
+            Format::Messages => self.event(data),
+            Format::Responses => self.response_event(data),
         }
         self.is_unfit |= self.text.len() > MAX_TEXT;
     }
@@ -71,15 +79,18 @@ impl StreamedText {
 
     /// Takes what is needed to go on.
     pub fn continuation(&self) -> Option<Continuation> {
-        let (format, text, id) = (self.format, self.text.clone(), self.id.clone());
-        let open = self.is_open.then(|| self.blocks.saturating_sub(1));
-        self.can_be_continued().then_some(Continuation { format, text, id, blocks: self.blocks, open, base: None })
+        let StreamedText { format, created, blocks, number, .. } = *self;
+        let (text, id, item) = (self.text.clone(), self.id.clone(), self.item.clone());
+        let open = self.is_open.then(|| blocks.saturating_sub(1));
+        let continuation = || Continuation { format, text, id, created, item, number, blocks, open, base: None };
+        self.can_be_continued().then(continuation)
     }
 
     fn chunk(&mut self, data: &[u8]) {
         for (key, value, _) in walk::members(data) {
             match key.as_bytes() {
                 b"id" if self.id.is_empty() => self.id = value.bytes().to_vec(),
+                b"created" if self.created.is_none() => self.created = value.as_u64(),
                 b"choices" => value.elements().for_each(|(choice, _)| self.choice(choice)),
                 _ => {}
             }
@@ -133,6 +144,35 @@ impl StreamedText {
         }
     }
 
+    /// One message with one text is all that can be continued.
+    fn response_event(&mut self, data: &[u8]) {
+        let event = RawValue::new(data);
+        let Some(kind) = event.find("type").and_then(RawValue::as_str) else { return };
+        if let Some(number) = event.find("sequence_number").and_then(RawValue::as_u64) {
+            self.number = number.saturating_add(1);
+        }
+        let is = |path: &[&str], word: &str| event.path(path).is_some_and(|value| value.eq_str(word));
+        let is_first = |name: &str| event.find(name).and_then(RawValue::as_u64) == Some(0);
+        match kind.as_bytes() {
+            b"response.created" | b"response.queued" | b"response.in_progress" => {
+                let id = event.path(&["response", "id"]).map(|id| id.bytes().to_vec());
+                self.id = id.unwrap_or_default();
+                self.created = event.path(&["response", "created_at"]).and_then(RawValue::as_u64);
+            }
+            b"response.output_item.added" => {
+                self.is_unfit |= !is(&["item", "type"], "message") || !is_first("output_index");
+                self.item = event.path(&["item", "id"]).map(|id| id.bytes().to_vec()).unwrap_or_default();
+                self.blocks += 1;
+            }
+            b"response.content_part.added" => {
+                self.is_unfit |= !is(&["part", "type"], "output_text") || !is_first("content_index");
+            }
+            b"response.output_text.delta" => self.push(event.find("delta")),
+            b"keepalive" => {}
+            _ => self.is_unfit = true,
+        }
+    }
+
     fn push(&mut self, text: Option<RawValue<'_>>) {
         if let Some(text) = text.and_then(RawValue::as_str) {
             self.text.extend_from_slice(text.as_bytes());
@@ -140,26 +180,50 @@ impl StreamedText {
     }
 }
 
+/// Returns the text of a JSON string. `None` if there is none.
+fn plain(quoted: &[u8]) -> Option<String> {
+    let value = (!quoted.is_empty()).then(|| RawValue::new(quoted))?;
+    Some(value.as_str()?.unescape().into_owned())
+}
+
 /// Asks for the rest.
 const PROMPT: &str = "The connection broke in the middle of your last message. Continue it exactly where it ends: \
                       write only what follows, repeat nothing, and add no introduction.";
 
-/// Returns the body of the request for the rest. `None` if `body` has no list of messages.
-pub fn request(body: &[u8], continuation: &Continuation, method: ContinuationMethod) -> Option<Vec<u8>> {
-    let (_, messages, at) = walk::members(body).find(|(key, ..)| key.eq_str("messages"))?;
-    if messages.kind() != RawKind::Array || messages.elements().next().is_none() {
-        return None;
+/// Returns the body of the request for the rest: `body`, of `format`, and behind its conversation the
+/// escaped `text` so far. `None` if `body` has no conversation.
+pub fn request(format: Format, body: &[u8], text: &[u8], method: ContinuationMethod) -> Option<Vec<u8>> {
+    let (member, may_be_text) = match format {
+        Format::Chat | Format::Messages => ("messages", false),
+        Format::Responses => ("input", true),
+    };
+    let (_, conversation, at) = walk::members(body).find(|(key, ..)| key.eq_str(member))?;
+    let mut splice = Splice::new();
+    match conversation.kind() {
+        RawKind::Array if conversation.elements().next().is_some() => {}
+        // A text is the message of the user.
+        RawKind::String if may_be_text => {
+            splice.replace(at.start..at.start, b"[{\"role\":\"user\",\"content\":".to_vec());
+        }
+        _ => return None,
     }
-    let mut more = b",{\"role\":\"assistant\",\"content\":\"".to_vec();
-    more.extend_from_slice(&continuation.text);
+    let mut more = if conversation.kind() == RawKind::String { b"}".to_vec() } else { Vec::new() };
+    more.extend_from_slice(b",{\"role\":\"assistant\",\"content\":\"");
+    more.extend_from_slice(text);
     more.extend_from_slice(b"\"}");
     if method == ContinuationMethod::Prompt {
         more.extend_from_slice(b",{\"role\":\"user\",\"content\":\"");
         more.extend_from_slice(PROMPT.as_bytes());
         more.extend_from_slice(b"\"}");
     }
-    let mut splice = Splice::new();
-    splice.replace(at.end - 1..at.end - 1, more);
+    let end = match conversation.kind() {
+        RawKind::String => {
+            more.push(b']');
+            at.end
+        }
+        _ => at.end - 1,
+    };
+    splice.replace(end..end, more);
     let mut continued = Vec::with_capacity(splice.len_after(body.len()));
     splice.apply(body, &mut continued);
     Some(continued)
@@ -182,7 +246,10 @@ pub struct Continuation {
     format: Format,
     text: Vec<u8>,
     id: Vec<u8>,
-    blocks: u64,
+    pub(crate) created: Option<u64>,
+    item: Vec<u8>,
+    pub(crate) number: u64,
+    pub(crate) blocks: u64,
     /// The block that the client takes for unfinished.
     open: Option<u64>,
     /// What is added to the places of blocks, once the first has come.
@@ -190,6 +257,37 @@ pub struct Continuation {
 }
 
 impl Continuation {
+    /// Returns the text that the client has, escaped.
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// Returns whether [`Continuation::fit`] can fit the events of a second stream of the same format.
+    pub fn fits_events(&self) -> bool {
+        match self.format {
+            Format::Chat | Format::Messages => true,
+            Format::Responses => false,
+        }
+    }
+
+    /// Returns whether the text that came last is open for more.
+    pub(crate) fn is_open(&self) -> bool {
+        match self.format {
+            Format::Messages => self.open.is_some(),
+            Format::Chat | Format::Responses => true,
+        }
+    }
+
+    /// Returns the id of the response, if it has one.
+    pub(crate) fn own_id(&self) -> Option<String> {
+        plain(&self.id)
+    }
+
+    /// Returns the id of the message in the response, if it has one.
+    pub(crate) fn item_id(&self) -> Option<String> {
+        plain(&self.item)
+    }
+
     /// Returns what becomes of an event. `before` gets events that must go before it.
     pub fn fit(&mut self, frame: &Frame<'_>, kind: FrameKind, before: &mut Vec<u8>) -> Fit {
         match self.format {
@@ -263,7 +361,7 @@ mod tests {
     }
 
     fn streamed(format: Format, stream: &str) -> StreamedText {
-        let mut streamed = StreamedText::new(format).unwrap();
+        let mut streamed = StreamedText::new(format);
         frames(stream, |frame| streamed.frame(frame));
         streamed
     }
@@ -367,7 +465,6 @@ mod tests {
         for (format, stream, expected) in rows {
             assert_eq!(streamed(format, &stream).can_be_continued(), expected, "{stream}");
         }
-        assert!(StreamedText::new(Format::Responses).is_none());
         let long = text(0, &"x".repeat(MAX_TEXT + 1));
         assert!(!streamed(Format::Messages, &[start(0, "text"), long].concat()).can_be_continued());
     }
@@ -376,15 +473,29 @@ mod tests {
     fn the_request_for_the_rest() {
         let continuation = streamed(Format::Chat, &chunk("a", "\"content\":\"Hel\\n\\u00e9\"")).continuation().unwrap();
         let body = br#"{"model":"m","messages":[{"role":"user","content":"hi"} ],"stream":true}"#;
-        let prefill = request(body, &continuation, ContinuationMethod::Prefill).unwrap();
+        let request = |body, method| request(Format::Chat, body, continuation.text(), method);
+        let prefill = request(body, ContinuationMethod::Prefill).unwrap();
         let parsed: serde_json::Value = serde_json::from_slice(&prefill).unwrap();
         let said = serde_json::json!({ "role": "assistant", "content": "Hel\n\u{e9}" });
         assert_eq!((&parsed["messages"][1], parsed["messages"].as_array().unwrap().len()), (&said, 2));
-        let prompt = request(body, &continuation, ContinuationMethod::Prompt).unwrap();
+        let prompt = request(body, ContinuationMethod::Prompt).unwrap();
         let parsed: serde_json::Value = serde_json::from_slice(&prompt).unwrap();
         assert_eq!((&parsed["messages"][1], &parsed["messages"][2]["role"]), (&said, &serde_json::json!("user")));
         for body in [&br#"{"messages":[]}"#[..], br#"{"messages":"x"}"#, br#"{"prompt":"x"}"#] {
-            assert_eq!(request(body, &continuation, ContinuationMethod::Prompt), None);
+            assert_eq!(request(body, ContinuationMethod::Prompt), None);
         }
+    }
+
+    #[test]
+    fn the_request_for_the_rest_of_a_response() {
+        let said = serde_json::json!({ "role": "assistant", "content": "Hel" });
+        let hi = serde_json::json!({ "role": "user", "content": "h\u{e9}" });
+        for input in [r#""h\u00e9""#, r#"[{"role":"user","content":"h\u00e9"}]"#] {
+            let body = format!(r#"{{"model":"m","input": {input},"stream":true}}"#);
+            let rest = request(Format::Responses, body.as_bytes(), b"Hel", ContinuationMethod::Prefill).unwrap();
+            let parsed: serde_json::Value = serde_json::from_slice(&rest).unwrap();
+            assert_eq!((&parsed["input"], &parsed["stream"]), (&serde_json::json!([hi, said]), &true.into()));
+        }
+        assert_eq!(request(Format::Responses, br#"{"input":7}"#, b"x", ContinuationMethod::Prompt), None);
     }
 }

@@ -254,6 +254,8 @@ pub struct Reply {
     pub stamps: Box<dyn IdSource>,
     /// 26 characters that the answer's own id is made of (`chatcmpl-…`, `msg_…`, `resp_…`).
     pub id: [u8; 26],
+    /// The answer's own id in its place, where another has begun the answer.
+    pub own_id: Option<String>,
     /// Seconds since 1970 when the answer began.
     pub created: u64,
     /// For `request_id` in error bodies and events.
@@ -270,7 +272,7 @@ impl Reply {
     pub fn new(plan: Plan, mut stamps: Box<dyn IdSource>, request_id: impl Into<String>) -> Reply {
         let (id, created) = (stamps.id(), stamps.now());
         let notes = [0; Note::ALL.len()];
-        Reply { plan, stamps, id, created, request_id: request_id.into(), input_estimate: None, notes }
+        Reply { plan, stamps, id, own_id: None, created, request_id: request_id.into(), input_estimate: None, notes }
     }
 
     /// Estimated input tokens, for `message_start` and for hosts that do not count.
@@ -286,6 +288,9 @@ impl Reply {
 
     /// Returns the id of the whole answer with the prefix of the client's format.
     pub fn answer_id(&self) -> String {
+        if let Some(own) = &self.own_id {
+            return own.clone();
+        }
         let prefix = self.plan.client.profile().response.id_prefix;
         [prefix, &String::from_utf8_lossy(&self.id)].concat()
     }

@@ -53,6 +53,28 @@ impl Normalizer {
         self.reason
     }
 
+    /// Returns how many items have begun.
+    pub(crate) fn items(&self) -> u32 {
+        self.items.len() as u32
+    }
+
+    /// Returns the indices of the items that have not ended.
+    pub(crate) fn open_items(&self) -> Vec<u32> {
+        let open = self.items.iter().enumerate().filter(|(_, item)| !matches!(item, Item::Closed));
+        open.map(|(ix, _)| ix as u32).collect()
+    }
+
+    /// Returns whether the last item is a text that has not ended.
+    pub(crate) fn ends_with_open_text(&self) -> bool {
+        matches!(self.items.last(), Some(Item::Text(_)))
+    }
+
+    /// Returns whether no tool was called, and nothing but a text at the end is open.
+    pub(crate) fn has_text_alone(&self) -> bool {
+        let mut items = self.items.iter().rev().skip(usize::from(self.ends_with_open_text()));
+        self.phase == Phase::Live && self.ids.is_empty() && items.all(|item| matches!(item, Item::Closed))
+    }
+
     /// Counts a delta of text that [`Normalizer::event`] would pass on as it is, and do nothing
     /// else. Returns whether it is one.
     pub(crate) fn count_plain_text(&mut self, ix: u32, raw: RawStr<'_>, reply: &Reply) -> bool {

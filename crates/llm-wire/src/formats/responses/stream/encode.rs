@@ -113,6 +113,15 @@ impl OutputItem {
 }
 
 impl Encoder {
+    /// Goes on with a message that another has begun under the id `item`; `number` is that of the next
+    /// event.
+    pub(crate) fn follow(&mut self, number: u64, item: Option<String>) {
+        self.number = number;
+        if let (Some(id), Some(message)) = (item, self.shown.last_mut()) {
+            message.id = id;
+        }
+    }
+
     fn begin(&mut self, reply: &mut Reply, out: &mut Vec<u8>) {
         if self.phase != Phase::Init {
             return;
