@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use llm_mock::Fault;
+use llm_proxy::config::rows::ModelRow;
 use serde_json::Value;
 
 use super::*;
@@ -20,36 +21,57 @@ const THREADS: usize = 6;
 /// Faults of the table that are statuses, or are made by the test.
 const STATUSES: [&str; 15] =
     ["400", "401", "403", "404", "408", "409", "413", "422", "429", "500", "502", "503", "504", "529", "error-first"];
-const OF_THE_TEST: [&str; 3] = ["error-mid", "tls-failure", "expired-certificate"];
+const OF_THE_TEST: [&str; 4] = ["error-mid", "tls-failure", "expired-certificate", "dns-failure"];
+
+/// Faults that break a stream behind its first content.
+const BREAKS: [&str; 9] =
+    ["reset", "stall", "truncate", "wrong-length", "garbage", "unfinished", "bad-event", "bad-utf8", "error-mid"];
+
+/// Who serves a case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Setting {
+    Alone,
+    Standby,
+    /// With a standby that goes on with streams that break off.
+    Rescue,
+}
 
 /// A fault in one setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Case {
     fault: usize,
-    has_standby: bool,
+    setting: Setting,
     is_translated: bool,
     streams: bool,
 }
 
 impl Case {
-    fn all(faults: usize) -> impl Iterator<Item = Case> {
-        (0..faults * 8).map(|n| Case {
-            fault: n / 8,
-            has_standby: n & 4 > 0,
-            is_translated: n & 2 > 0,
-            streams: n & 1 > 0,
-        })
+    fn all(faults: &[&str]) -> Vec<Case> {
+        let of_fault = |fault: usize| {
+            let plain = [Setting::Alone, Setting::Standby].into_iter().flat_map(|setting| {
+                [(false, false), (false, true), (true, false), (true, true)].map(|forms| (setting, forms))
+            });
+            let rescues = BREAKS.contains(&faults[fault]).then_some([false, true]).into_iter().flatten();
+            plain
+                .chain(rescues.map(|is_translated| (Setting::Rescue, (is_translated, true))))
+                .map(move |(setting, (is_translated, streams))| Case { fault, setting, is_translated, streams })
+                .collect::<Vec<_>>()
+        };
+        (0..faults.len()).flat_map(of_fault).collect()
+    }
+
+    fn has_standby(&self) -> bool {
+        self.setting != Setting::Alone
     }
 
     /// The model that the client asks for, which no other case does.
     fn model(&self) -> String {
-        format!(
-            "f{}-{}-{}-{}",
-            self.fault,
-            u8::from(self.has_standby),
-            u8::from(self.is_translated),
-            u8::from(self.streams)
-        )
+        format!("f{}-{}-{}-{}", self.fault, self.setting as u8, u8::from(self.is_translated), u8::from(self.streams))
+    }
+
+    /// The model that the providers know it by.
+    fn member(&self) -> String {
+        if self.setting == Setting::Rescue { format!("{}-member", self.model()) } else { self.model() }
     }
 
     fn request(&self) -> Outgoing {
@@ -73,7 +95,7 @@ struct Place {
 /// A provider of one case.
 fn row(case: &Case, name: &str, base: &str, model: &str, params: &str) -> ProviderRow {
     ProviderRow {
-        model_mapping: format!(r#"{{"{}":"{model}"}}"#, case.model()),
+        model_mapping: format!(r#"{{"{}":"{model}"}}"#, case.member()),
         provider_params: params.into(),
         ..provider(&format!("{}-{name}", case.model()), "openai", base)
     }
@@ -109,18 +131,31 @@ fn the_table_of_faults() {
         // Waits that providers ask for are too long, and those of the gateway's own are short.
         .env("RETRY_MAX_WAIT_SECS", 0.05)
         .env("SSL_CERT_FILE", cert.file().display());
-    for case in Case::all(faults.len()) {
+    let cases = Case::all(&faults);
+    for case in &cases {
         let (fault, place) = (faults[case.fault], &places[case.fault % THREADS]);
         let plain = || format!("{}/v1", place.plain.url());
         let base = match fault {
             "tls-failure" => plain().replace("http:", "https:"),
             "expired-certificate" => expired.url("/v1"),
+            // No label of a name may be so long, so that no server is asked for it.
+            "dns-failure" => format!("http://{}.invalid/v1", "x".repeat(64)),
             _ => own.get(fault).map_or_else(plain, |mock| format!("{}/v1", mock.url())),
         };
-        setup = setup.provider(row(&case, "a", &base, &format!("mock-{fault}"), params(fault)));
-        if case.has_standby {
-            let standby = row(&case, "b", &format!("{}/v1", place.standby.url()), "mock", "{}");
+        setup = setup.provider(row(case, "a", &base, &format!("mock-{fault}"), params(fault)));
+        if case.has_standby() {
+            let standby = row(case, "b", &format!("{}/v1", place.standby.url()), "mock", "{}");
             setup = setup.provider(ProviderRow { weight: 0, ..standby });
+        }
+        if case.setting == Setting::Rescue {
+            setup = setup.model(ModelRow {
+                name: case.model(),
+                members: format!(r#"["{}"]"#, case.member()),
+                overrides: "{}".into(),
+                options: r#"{"rescue":"prompt"}"#.into(),
+                is_enabled: true,
+                ..ModelRow::default()
+            });
         }
     }
     let gateway = setup.start();
@@ -128,9 +163,9 @@ fn the_table_of_faults() {
     let results: Mutex<BTreeMap<Case, String>> = Mutex::default();
     std::thread::scope(|scope| {
         for (n, place) in places.iter().enumerate() {
-            let (gateway, results, own, faults) = (&gateway, &results, &own, &faults);
+            let (gateway, results, own, faults, cases) = (&gateway, &results, &own, &faults, &cases);
             scope.spawn(move || {
-                for case in Case::all(faults.len()).filter(|case| case.fault % THREADS == n) {
+                for case in cases.iter().filter(|case| case.fault % THREADS == n) {
                     let fault = faults[case.fault];
                     let first = own.get(fault).unwrap_or(&place.plain);
                     let seen = || (first.counts().requests(), place.standby.counts().requests());
@@ -140,7 +175,7 @@ fn the_table_of_faults() {
                     // A client that waits without end is a result too, and the worst of all.
                     let got = std::panic::catch_unwind(AssertUnwindSafe(|| Got::of(&mut client)));
                     let Ok(got) = got else {
-                        results.lock().unwrap().insert(case, "HANGS".to_owned());
+                        results.lock().unwrap().insert(*case, "HANGS".to_owned());
                         continue;
                     };
                     let after = seen();
@@ -149,9 +184,9 @@ fn the_table_of_faults() {
                     // used.
                     let a = if a == 0 { got.attempts - b } else { a };
                     let who = got.provider.rsplit('-').next().unwrap_or_default();
-                    let tries = if case.has_standby { format!("{a}+{b}") } else { a.to_string() };
-                    let who = if case.has_standby { format!("{who}: ") } else { String::new() };
-                    results.lock().unwrap().insert(case, format!("{who}{}; {tries}", got.outcome(case.streams)));
+                    let tries = if case.has_standby() { format!("{a}+{b}") } else { a.to_string() };
+                    let who = if case.has_standby() { format!("{who}: ") } else { String::new() };
+                    results.lock().unwrap().insert(*case, format!("{who}{}; {tries}", got.outcome(case.streams)));
                 }
             });
         }
@@ -160,7 +195,7 @@ fn the_table_of_faults() {
     for (case, result) in results.iter_mut().filter(|(_, result)| *result != "HANGS") {
         *result += &format!("; {}", record(&gateway, case));
     }
-    compare(&document(&faults, &results));
+    compare(DOCUMENT, "failover::matrix", &document(&faults, &results));
 }
 
 /// The row of a case in the log of requests: status, and category of the error or what was wrong with
@@ -198,6 +233,7 @@ fn document(faults: &[&str], results: &BTreeMap<Case, String>) -> String {
         "error-mid" => "An error event half way; in a whole answer an error object under status 200.",
         "tls-failure" => "A server that does not speak TLS behind an `https` address.",
         "expired-certificate" => "A certificate that has expired.",
+        "dns-failure" => "The name of the provider's host does not exist.",
         _ => Fault::ALL.iter().find(|fault| fault.name() == name).map_or("", |fault| fault.about()),
     };
     text += "\n## Faults\n\n| fault | what happens |\n|---|---|\n";
@@ -205,21 +241,28 @@ fn document(faults: &[&str], results: &BTreeMap<Case, String>) -> String {
         text += &format!("| `{fault}` | {} |\n", about(fault));
     }
     text += "\nA number is the status of an error response. 429, 503 and 529 come with `retry-after: 1`.\n";
-    for (title, has_standby) in [("One provider", false), ("A provider and a standby", true)] {
+    for (title, setting) in [("One provider", Setting::Alone), ("A provider and a standby", Setting::Standby)] {
         text += &format!("\n## {title}\n\n| fault | whole | stream | whole, translated | stream, translated |\n");
         text += "|---|---|---|---|---|\n";
         for (fault, name) in faults.iter().enumerate() {
-            let cell = |is_translated, streams| &results[&Case { fault, has_standby, is_translated, streams }];
+            let cell = |is_translated, streams| &results[&Case { fault, setting, is_translated, streams }];
             let [one, two, three, four] = [cell(false, false), cell(false, true), cell(true, false), cell(true, true)];
             text += &format!("| `{name}` | {one} | {two} | {three} | {four} |\n");
         }
     }
+    text += "\n## A standby that goes on with streams that break off\n\nThe same with `RESCUE_STREAMS=prompt`. The head \
+             of the response names who began.\n\n| fault | stream | stream, translated |\n|---|---|---|\n";
+    for name in BREAKS {
+        let fault = faults.iter().position(|fault| *fault == name).unwrap_or_default();
+        let cell = |is_translated| &results[&Case { fault, setting: Setting::Rescue, is_translated, streams: true }];
+        text += &format!("| `{name}` | {} | {} |\n", cell(false), cell(true));
+    }
     text
 }
 
-/// Compares the document with what was found, or writes it.
-fn compare(found: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(DOCUMENT);
+/// Compares a document with what was found by a test, or writes it.
+pub(super) fn compare(document: &str, test: &str, found: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(document);
     if std::env::var_os("UPDATE_DOCS").is_some() {
         return std::fs::write(path, found).unwrap();
     }
@@ -228,7 +271,7 @@ fn compare(found: &str) {
     let differing: Vec<&str> = differing.collect();
     assert!(
         known == found,
-        "{DOCUMENT} differs; `UPDATE_DOCS=1 cargo test --test it failover::matrix` writes it:\n{}",
+        "{document} differs; `UPDATE_DOCS=1 cargo test --test it {test}` writes it:\n{}",
         differing.join("\n")
     );
 }

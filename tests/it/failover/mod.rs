@@ -3,6 +3,8 @@
 mod latency;
 mod matrix;
 mod rescue;
+mod rescue_formats;
+mod scenario_table;
 mod scenarios;
 
 use std::net::SocketAddr;
@@ -12,9 +14,17 @@ use llm_proxy::config::rows::ProviderRow;
 
 use super::support::*;
 
-/// A mock provider with a fault (`x-mock-fault`); an empty one is none.
+/// A mock provider with a fault (`x-mock-fault`); an empty one is none. Behind `late-` it comes after
+/// 200 ms.
 fn mock(fault: &str) -> MockHandle {
     let mut defaults = Knobs::default();
+    let fault = match fault.strip_prefix("late-") {
+        Some(fault) => {
+            defaults.delay_ms = 200;
+            fault
+        }
+        None => fault,
+    };
     if !fault.is_empty() {
         defaults.select(fault.parse().unwrap());
     }

@@ -5,7 +5,7 @@ use super::*;
 
 const MESSAGE: &str = r#""messages":[{"role":"user","content":"hi"}]"#;
 
-struct Bench {
+pub(super) struct Bench {
     primary: MockHandle,
     standby: MockHandle,
     gateway: Gateway,
@@ -13,7 +13,7 @@ struct Bench {
 
 impl Bench {
     /// Providers with these faults, under default settings save those in `env`.
-    fn new(primary: &str, standby: &str, env: &[(&str, &str)]) -> Bench {
+    pub(super) fn new(primary: &str, standby: &str, env: &[(&str, &str)]) -> Bench {
         let (primary, standby) = (mock(primary), mock(standby));
         let row = |name: &str, mock: &MockHandle, params: &str| ProviderRow {
             provider_params: params.into(),
@@ -28,14 +28,14 @@ impl Bench {
         Bench { primary, standby, gateway }
     }
 
-    fn ask(&self, stream: bool) -> Got {
+    pub(super) fn ask(&self, stream: bool) -> Got {
         let mut client = self.gateway.client();
         client.ask(&post("/v1/chat/completions").body(format!(r#"{{"model":"m","stream":{stream},{MESSAGE}}}"#)));
         Got::of(&mut client)
     }
 
     /// The tries that the primary and the standby have seen.
-    fn tries(&self) -> (u64, u64) {
+    pub(super) fn tries(&self) -> (u64, u64) {
         (self.primary.counts().requests(), self.standby.counts().requests())
     }
 }
