@@ -65,11 +65,14 @@ ROWS = [
         ("Longest Pause of a Stream", "timeseries", "s", quantiles("llm_proxy_stream_gap_max_seconds", OF_BOTH)),
         ("Who Ended Early", "timeseries", "reqps", [
             (rate("llm_proxy_client_disconnects_total", OF_BOTH, "provider"), "client left {{provider}}"),
+            (rate("llm_proxy_clients_gone_total"), "client left, in all"),
             (rate("llm_proxy_answers_truncated_total"), "answer broke off")]),
         ("Refused", "timeseries", "reqps", [
             (rate("llm_proxy_auth_failures_total"), "no valid key"),
             (rate("llm_proxy_bad_requests_total"), "bad HTTP or JSON"),
-            (rate("llm_proxy_rate_limited_total"), "over a limit")]),
+            (rate("llm_proxy_rate_limited_total"), "over a limit"),
+            (rate("llm_proxy_budget_exceeded_total"), "over a budget"),
+            (rate("llm_proxy_body_memory_exhausted_total"), "no memory for the body")]),
     ]),
     ("Tokens, cost and limits by key", [
         ("Token Usage Rate", "timeseries", "short", [
@@ -122,12 +125,48 @@ ROWS = [
             ("sum by (state) (llm_proxy_upstream_connections)", "{{state}}"),
             (rate("llm_proxy_upstream_connects_total"), "opened per second")]),
     ]),
+    ("Failover", [
+        ("Retries", "timeseries", "reqps", [
+            (rate("llm_proxy_upstream_retries_total"), "at the same provider"),
+            (rate("llm_proxy_upstream_retries_denied_total"), "not made, over the budget"),
+            (rate("llm_proxy_upstream_stale_retries_total"), "on a new connection"),
+            (rate("llm_proxy_fallbacks_total"), "at another member of a virtual model")]),
+        ("Hedging", "timeseries", "reqps", [
+            (rate("llm_proxy_hedges_total"), "second attempts"),
+            (rate("llm_proxy_hedges_won_total"), "won"),
+            (rate("llm_proxy_hedges_denied_total"), "not made, over the share")]),
+        ("Streams That Broke Off", "timeseries", "reqps", [
+            (rate("llm_proxy_rescues_total"), "attempts to continue"),
+            (rate("llm_proxy_rescues_failed_total"), "not continued")]),
+        ("Answers Not Held", "timeseries", "reqps", [
+            (rate("llm_proxy_answers_not_held_total"), "whole answers"),
+            (rate("llm_proxy_held_overflow_total"), "streams")]),
+        ("Conversations", "timeseries", "reqps", [
+            (rate("llm_proxy_affinity_requests_total"), "to their provider"),
+            (rate("llm_proxy_affinity_passed_over_total"), "passed over, too much there")]),
+        ("Who Issued the Id", "timeseries", "reqps", [
+            (rate("llm_proxy_issuer_known_requests_total"), "known"),
+            (rate("llm_proxy_issuer_unknown_requests_total"), "not known"),
+            (rate("llm_proxy_issuer_forbidden_requests_total"), "of another key")]),
+        ("Limits of Providers", "timeseries", "reqps", [
+            (rate("llm_proxy_provider_limits_reached_total"), "passed over"),
+            (rate("llm_proxy_queued_requests_total"), "waited"),
+            (rate("llm_proxy_queue_timeouts_total"), "waited in vain"),
+            (rate("llm_proxy_queue_refused_total"), "could not wait")]),
+        ("Shared with Other Gateways", "timeseries", "reqps", [
+            (rate("llm_proxy_shared_cooldowns_total"), "cooldowns"),
+            (rate("llm_proxy_limit_leases_total"), "leases of limits"),
+            (rate("llm_proxy_limit_store_failures_total"), "no answer of the server of limits"),
+            (rate("llm_proxy_budget_claims_total"), "claims to budgets"),
+            (rate("llm_proxy_budget_store_failures_total"), "no answer of the store")]),
+    ]),
     ("Translation", [
         ("As It Came or Translated", "timeseries", "reqps", [
             (rate("llm_proxy_bypass_requests_total", OF_PROVIDER, "client_protocol, provider_protocol"),
              "{{client_protocol}} as it came"),
             (rate("llm_proxy_cross_protocol_requests_total", OF_PROVIDER, "client_protocol, provider_protocol"),
-             "{{client_protocol}} to {{provider_protocol}}")]),
+             "{{client_protocol}} to {{provider_protocol}}"),
+            (rate("llm_proxy_translated_requests_total"), "translated, in all")]),
         ("Losses by Field", "bars", "short", [
             ("topk(20, sum by (field, from, to) (increase(llm_proxy_translation_dropped_total[1h])))",
              "{{field}} {{from}} to {{to}}")]),
@@ -137,6 +176,10 @@ ROWS = [
         ("Oddities", "timeseries", "reqps", [
             (rate("llm_proxy_translation_oddities_total"), "could not be shown"),
             (rate("llm_proxy_mended_requests_total"), "asked once more"),
+            (rate("llm_proxy_early_stops_total"), "ended at a stop sequence"),
+            (rate("llm_proxy_budget_capped_total"), "capped by a budget"),
+            (rate("llm_proxy_reasoning_restored_total"), "turns with reasoning restored"),
+            (rate("llm_proxy_reasoning_mail_dropped_total"), "reasoning dropped between workers"),
             (rate("llm_proxy_tap_parse_errors_total"), "events not readable"),
             (rate("llm_proxy_answer_overflow_total"), "answers too large")]),
         ("Bytes of Streams as They Came", "timeseries", "Bps", [
@@ -173,7 +216,11 @@ ROWS = [
             ("max by (instance) (llm_proxy_process_open_fds / llm_proxy_process_max_fds)", "{{instance}}")]),
         ("Client Connections", "timeseries", "short", [
             (rate("llm_proxy_connections_accepted_total"), "accepted per second"),
+            (rate("llm_proxy_http_requests_total"), "requests per second"),
             (rate("llm_proxy_connections_refused_total"), "refused per second"),
+            (rate("llm_proxy_peer_connections_refused_total"), "refused, too many of one address, per second"),
+            (rate("llm_proxy_proxy_headers_refused_total"), "refused, no PROXY header, per second"),
+            (rate("llm_proxy_accept_pauses_total"), "pauses of accepting per second"),
             (rate("llm_proxy_connections_moved_total"), "moved per second"),
             (rate("llm_proxy_connections_unmoved_total"), "not moved, queue full, per second"),
             (rate("llm_proxy_connection_panics_total"), "panics per second")]),

@@ -204,7 +204,8 @@ fn every_metric_is_shown() {
         ["", "_bucket", "_sum", "_count"].iter().any(|suffix| shown.contains(format!("{name}{suffix}").as_str()))
     };
     let families = Family::ALL.iter().map(|family| family.row().name);
-    let missing: Vec<&str> = families.filter(|name| !base(name) && !UNSEEN.contains(name)).collect();
+    let counters = Counter::ALL.iter().map(|counter| counter.describe().0);
+    let missing: Vec<&str> = families.chain(counters).filter(|name| !base(name) && !UNSEEN.contains(name)).collect();
     assert!(missing.is_empty(), "no panel and no rule for {missing:?}");
 }
 

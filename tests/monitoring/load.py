@@ -41,6 +41,7 @@ class Stack:
             "TLS_CERT": str(self.dir / "cert.pem"), "TLS_KEY": str(self.dir / "key.pem"),
             "HEALTH_CHECK_INTERVAL_SECS": "1", "JSONL_LOG_ENABLED": "true",
             "JSONL_LOG_PATH": str(self.dir / "requests.jsonl"),
+            "RESCUE_STREAMS": "prompt", "AFFINITY": "prefix",
             # Nobody is there: spans are lost, and it shows.
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}",
         }
@@ -49,15 +50,17 @@ class Stack:
         shaky = self._listening("mock", "--tokens", "40", "--interval-ms", "10", "--delay-ms", "120")
         every = '{"formats":["chat","messages","responses"]}'
         for name, kind, base, params, maps in [
-            ("steady", "openai", f"{steady}/v1", every, ["small=small", "mock*=mock*"]),
+            ("steady", "openai", f"{steady}/v1", every, ["small=small", "mock*=mock*", "cut=mock-truncate"]),
             ("second", "openai", f"{shaky}/v1", every, ["small=small", "large=large"]),
+            # Goes on with the streams of `cut`, which break off.
+            ("third", "openai", f"{shaky}/v1", '{"priority":1}', ["cut=small"]),
             ("claude", "anthropic", shaky, '{"limits":{"max_concurrency":100}}', ["claude-*=claude-*"]),
             # Always out of order, so that the others are asked for it.
             ("broken", "openai", f"{steady}/v1", every, ["large=mock-503"]),
         ]:
             self._run("provider", "add", "--key", name, "--type", kind, "--base", base, "--api-key", "sk-upstream",
                       "--params", params, *[word for pair in maps for word in ("--map", pair)])
-        self._run("model", "add", "--name", "smart", "--member", "small")
+        self._run("model", "add", "--name", "smart", "--member", "small", "--hedge", "20")
         self.keys = {name: self._run("key", "create", "--name", name, *more).strip() for name, more in [
             ("team-a", []), ("team-b", []), ("poor", []), ("narrow", ["--rate-limit", "2", "--tokens-per-minute", "100000"])]}
         prices = self.dir / "prices.json"
@@ -137,6 +140,10 @@ def kinds(keys):
         of(chat, model="unknown-model", messages=QUESTION),
         of(chat, model="mock-tokens-400-interval-10", messages=QUESTION, stream=True, leave=True),
         of(chat, model="mock-truncate", messages=QUESTION, stream=True),
+        of(chat, model="cut", messages=QUESTION, stream=True),
+        of(chat, model="smart", messages=QUESTION, stream=True),
+        # Nobody has issued it.
+        of(responses, model="small", input="And?", previous_response_id="resp_unknown"),
     ]
 
 
