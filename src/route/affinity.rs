@@ -182,6 +182,8 @@ impl Drop for Load {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const CONVERSATIONS: u64 = 10_000;
@@ -253,6 +255,41 @@ mod tests {
         }
         assert!(passed_over > 0 && f64::from(passed_over) < total / 2.0, "{passed_over}");
         assert!(choose(hot, &[]).is_none());
+    }
+
+    proptest! {
+        /// Whatever the weights are, a provider that goes moves its own conversations alone, and a choice
+        /// that is made again is the same.
+        #[test]
+        fn only_the_conversations_of_one_that_goes_move(
+            weights in prop::collection::vec(0.01f64..100.0, 2..8),
+            gone in any::<prop::sample::Index>(),
+            key in any::<u64>(),
+        ) {
+            let places: Vec<Place> = (1..).zip(&weights).map(|(id, weight)| place(id, *weight)).collect();
+            let gone = places[gone.index(places.len())].id;
+            let chosen = |places: &[Place]| choose(ConversationKey(key), places).map(|(at, _)| places[at].id);
+            let before = chosen(&places);
+            prop_assert_eq!(before, chosen(&places));
+            let left: Vec<Place> = places.iter().copied().filter(|place| place.id != gone).collect();
+            prop_assert!(before == Some(gone) || chosen(&left) == before);
+        }
+
+        /// Whatever runs where, nobody gets a conversation above its bound while another has room.
+        #[test]
+        fn nobody_is_above_its_bound(
+            places in prop::collection::vec((0.01f64..100.0, 0u32..100), 1..8),
+            key in any::<u64>(),
+        ) {
+            let places: Vec<Place> =
+                (1..).zip(&places).map(|(id, (weight, load))| Place { id, weight: *weight, load: *load }).collect();
+            let total: f64 = places.iter().map(|place| place.weight).sum();
+            let running: f64 = places.iter().map(|place| f64::from(place.load)).sum();
+            let bound = |place: &Place| (MOST_LOAD * (running + 1.0) * place.weight / total).ceil().max(FREE_LOAD);
+            let (at, _) = choose(ConversationKey(key), &places).unwrap();
+            let has_room = |place: &Place| f64::from(place.load) < bound(place);
+            prop_assert!(has_room(&places[at]) || !places.iter().any(has_room));
+        }
     }
 
     #[test]

@@ -4,8 +4,10 @@
 //! exclusive or of them and the hash of the id ties them together: a reader that meets half a write
 //! finds no entry, which means no more than that the issuer is not known. Each bucket forgets its
 //! oldest entry for a new one.
+//!
+//! This file is also compiled by `tests/loom`, with that crate's atomics as `super::word`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use super::word::{AtomicU64, Ordering};
 
 /// Entries of a bucket.
 const WAYS: usize = 4;
@@ -25,23 +27,31 @@ pub struct Issued {
 
 /// An id, hashed with the key of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IdHash(u64);
+pub struct IdHash(pub(super) u64);
 
-#[derive(Debug, Default)]
-struct Entry {
+/// An entry of the table, which any thread may read and write.
+#[derive(Debug)]
+pub(super) struct Entry {
     check: AtomicU64,
     provider: AtomicU64,
     owner: AtomicU64,
 }
 
+impl Default for Entry {
+    fn default() -> Entry {
+        Entry { check: AtomicU64::new(0), provider: AtomicU64::new(0), owner: AtomicU64::new(0) }
+    }
+}
+
 impl Entry {
-    fn read(&self) -> (IdHash, Issued) {
+    /// Returns what the entry holds; of half a write a hash that no id has.
+    pub(super) fn read(&self) -> (IdHash, Issued) {
         let (provider, owner) = (self.provider.load(Ordering::Relaxed), self.owner.load(Ordering::Relaxed));
         let hash = self.check.load(Ordering::Relaxed) ^ mix(provider, owner);
         (IdHash(hash), Issued { provider: provider as i64, owner })
     }
 
-    fn write(&self, hash: IdHash, issued: Issued) {
+    pub(super) fn write(&self, hash: IdHash, issued: Issued) {
         let provider = issued.provider as u64;
         self.provider.store(provider, Ordering::Relaxed);
         self.owner.store(issued.owner, Ordering::Relaxed);
@@ -98,67 +108,6 @@ impl IssuedIds {
         }
         if let Some(first) = bucket.first() {
             first.write(hash, issued);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::thread;
-
-    use super::*;
-
-    fn issued(provider: i64, owner: u64) -> Issued {
-        Issued { provider, owner }
-    }
-
-    #[test]
-    fn an_id_is_found_until_newer_ones_need_its_place() {
-        let table = IssuedIds::new(4);
-        let hash = |n: u64| table.hash(&n.to_le_bytes());
-        assert_eq!(table.find(hash(0)), None);
-        for n in 0..4 {
-            table.remember(hash(n), issued(n as i64 + 1, n));
-        }
-        assert_eq!(table.find(hash(0)), Some(issued(1, 0)));
-        // Remembered again, it is the latest.
-        table.remember(hash(0), issued(9, 0));
-        table.remember(hash(4), issued(5, 4));
-        let found: Vec<_> = (0..5).map(|n| table.find(hash(n)).map(|issued| issued.provider)).collect();
-        assert_eq!(found, [Some(9), None, Some(3), Some(4), Some(5)]);
-    }
-
-    #[test]
-    fn a_table_without_room_remembers_nothing() {
-        let table = IssuedIds::new(0);
-        table.remember(table.hash(b"resp_1"), issued(1, 1));
-        assert_eq!(table.find(table.hash(b"resp_1")), None);
-    }
-
-    /// Readers beside writers of one bucket find what was written for their id, or nothing.
-    #[test]
-    fn half_a_write_is_no_entry() {
-        let table = Arc::new(IssuedIds::new(4));
-        let of = |n: u64| issued(n as i64 * 7 + 1, n * 3);
-        let writers = (0..3_u64).map(|from| {
-            let table = table.clone();
-            thread::spawn(move || {
-                for round in 0..20_000_u64 {
-                    let n = (round * 3 + from) % 12;
-                    table.remember(table.hash(&n.to_le_bytes()), of(n));
-                }
-            })
-        });
-        let writers: Vec<_> = writers.collect();
-        for round in 0..60_000_u64 {
-            let n = round % 12;
-            if let Some(found) = table.find(table.hash(&n.to_le_bytes())) {
-                assert_eq!(found, of(n));
-            }
-        }
-        for writer in writers {
-            writer.join().unwrap();
         }
     }
 }

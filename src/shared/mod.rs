@@ -7,6 +7,8 @@ pub mod body_memory;
 pub mod budgets;
 pub mod catalog;
 pub mod issued_ids;
+#[cfg(test)]
+mod issued_ids_tests;
 pub mod labels;
 pub mod model_labels;
 pub mod names;
@@ -16,6 +18,7 @@ pub mod reasoning_cache;
 pub mod sessions;
 pub mod store;
 pub mod unused_memory;
+mod word;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};

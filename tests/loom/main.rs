@@ -1,4 +1,4 @@
-//! The limits' atomics under a model checker: loom runs every test below once for each order in
+//! The atomics that workers share, of limits, circuits and issued ids, under a model checker: loom runs every test below once for each order in
 //! which its threads can meet, and for every value that the memory model lets them read.
 //!
 //! The sources are compiled here a second time, with loom's atomics in the place of the processor's
@@ -25,7 +25,11 @@ mod lease;
 #[path = "../../src/limit/running.rs"]
 mod running;
 
+#[path = "../../src/shared/issued_ids.rs"]
+mod issued_ids;
+
 use gcra::Gcra;
+use issued_ids::{Entry, IdHash, Issued};
 use lease::{Lease, Source};
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU64, Ordering};
@@ -266,5 +270,29 @@ fn one_probe_at_once_and_none_leaks() {
         let successes = began.iter().filter(|began| **began).count();
         let expected = if successes == 2 { circuit::Phase::SlowStart } else { circuit::Phase::HalfOpen };
         assert_eq!(cell.circuit().phase, expected);
+    });
+}
+
+/// A reader beside two writers of one entry finds what was written for an id as a whole, or not that id.
+#[test]
+fn half_an_entry_is_none() {
+    bounded(|| {
+        let written = [
+            (IdHash(1 << 63 | 5), Issued { provider: 1, owner: 10 }),
+            (IdHash(1 << 63 | 6), Issued { provider: 2, owner: 20 }),
+        ];
+        let entry = Arc::new(Entry::default());
+        let write = |(hash, issued): (IdHash, Issued)| {
+            let entry = entry.clone();
+            Box::new(move || entry.write(hash, issued)) as Task<()>
+        };
+        let read = {
+            let entry = entry.clone();
+            Box::new(move || {
+                let (hash, issued) = entry.read();
+                assert!(written.iter().all(|(known, whole)| hash != *known || issued == *whole), "{hash:?} {issued:?}");
+            }) as Task<()>
+        };
+        in_parallel(vec![read, write(written[0]), write(written[1])]);
     });
 }

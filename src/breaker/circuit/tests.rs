@@ -63,6 +63,27 @@ proptest! {
         prop_assert_eq!(circuit.pack(), 0);
     }
 
+    /// However often requests come, a provider that stays down is asked ever less: after it was
+    /// found to be down, once for each bench, and benches double up to the longest.
+    #[test]
+    fn an_outage_is_probed_and_not_asked(pauses in proptest::collection::vec(1u32..40, 3000)) {
+        let policy = Policy::default();
+        let (mut now, mut circuit, mut asked) = (0, Circuit::HEALTHY, 0u32);
+        for pause in pauses {
+            now += pause;
+            match circuit.admission(now) {
+                Admission::Benched => continue,
+                Admission::Probe => circuit = circuit.probing(now),
+                Admission::Free => {}
+            }
+            asked += 1;
+            circuit = circuit.after(Event::ServerError, now, &policy);
+        }
+        let doublings = (policy.max_open / policy.base_open).ilog2() + 1;
+        let most = policy.threshold_5xx + doublings + now / policy.max_open + 1;
+        prop_assert!(asked <= most, "{asked} of at most {most} in {now} ticks");
+    }
+
     /// The share grows from one success to the next, until it is whole.
     #[test]
     fn a_slow_start_is_monotonic(pauses in proptest::collection::vec(1u32..60, 30)) {
