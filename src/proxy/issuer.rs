@@ -72,6 +72,7 @@ pub struct IdWatch {
 }
 
 impl IdWatch {
+    /// Begins with a response of which nothing has come.
     pub fn begin(req: &RequestContext<'_>) -> IdWatch {
         let may_name_files = req.pooled && req.route.operation == Operation::Generate;
         IdWatch { owner: issues_ids(req).then_some(req.owner), may_name_files }
