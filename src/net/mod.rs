@@ -19,6 +19,7 @@ pub mod pool;
 pub mod proxy_protocol;
 pub mod resolve;
 pub mod runtime;
+mod send;
 pub mod stream;
 pub mod timer;
 

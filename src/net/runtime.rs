@@ -104,8 +104,7 @@ pub async fn yield_now() {
 
 /// Builds a ring with the flags that this kernel knows. Older kernels refuse a flag with `EINVAL`.
 ///
-/// `DEFER_TASKRUN` is not among them: monoio submits without waiting while its queue of tasks is
-/// not empty, and completions would then be seen only when it is.
+/// `DEFER_TASKRUN` is not among them: it was measured, and was no faster (docs/internals/io-uring.md).
 fn uring() -> io::Result<Worker> {
     let mut single_issuer = io_uring::IoUring::builder();
     // Kernel 6.0: this thread alone submits, so the kernel needs no lock. Kernel 5.18: one bad

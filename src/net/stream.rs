@@ -9,7 +9,7 @@
 //! A write that is dropped leaves the peer with a part of a message: whoever drops a write must
 //! drop the connection with it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io::{self, BufRead, Write};
 use std::os::fd::{AsRawFd, RawFd};
@@ -17,11 +17,15 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use monoio::buf::IoBuf;
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable};
 use monoio::net::TcpStream;
+use monoio::net::tcp::Receive;
+use monoio::utils::is_legacy;
 
 use super::acked::{bytes_acked, is_closed};
 use super::buffers;
+use super::send::send_now;
 
 /// Bytes of the first read of a message. It holds most request heads with their body, and keeps an
 /// idle connection small.
@@ -41,45 +45,25 @@ const TLS_WRITE: usize = 64 << 10;
 
 type ReadHalf = OwnedReadHalf<TcpStream>;
 type WriteHalf = OwnedWriteHalf<TcpStream>;
-type ReadLoop = Pin<Box<dyn Future<Output = ()>>>;
 
 /// A TLS session shared by the two halves. Borrowed for the length of a call, never across an
 /// await.
 type Session = Rc<RefCell<rustls::Connection>>;
 
-/// What a [`Reader`] and its [`read_loop`] share.
-#[derive(Default)]
-struct Exchange {
-    /// The buffer of the next read.
-    empty: Cell<Option<Vec<u8>>>,
-    /// The result of the last read, and its buffer.
-    read: Cell<Option<(io::Result<usize>, Vec<u8>)>>,
-}
-
-/// Performs one read for each buffer that it gets. A connection has one such future, which is
-/// allocated once; a future for each read would be allocated each time.
-async fn read_loop(mut half: ReadHalf, exchange: Rc<Exchange>) {
-    loop {
-        let buf = poll_fn(|_| exchange.empty.take().map_or(Poll::Pending, Poll::Ready)).await;
-        exchange.read.set(Some(half.read(buf).await));
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a [`Reader`] does.
 enum State {
     Idle,
-    Reading,
-    /// The stream has ended, a read has failed, or a poll has panicked.
+    /// A read is in flight. Its buffer is the kernel's.
+    Reading(Receive<Vec<u8>>),
+    /// The stream has ended, or a read has failed.
     Closed,
 }
 
 /// The receiving side.
 pub struct Reader {
     state: State,
-    /// Is polled while the state is `Reading`. Dropped when the stream has ended, which closes the
-    /// socket if the writer is gone too.
-    reads: Option<ReadLoop>,
-    exchange: Rc<Exchange>,
+    /// Dropped when the stream has ended, which closes the socket if the writer is gone too.
+    half: Option<ReadHalf>,
     spare: Vec<u8>,
     size: usize,
     /// Bytes that arrived before they were requested ([`Reader::poll_disconnect`]).
@@ -94,10 +78,30 @@ pub struct Writer {
     half: WriteHalf,
     /// The socket, which is open for as long as a half of it is.
     socket: RawFd,
+    /// Whether a write is tried before the runtime does it: on epoll, where it does the same with
+    /// more steps. The ring sends for many connections in one call.
+    sends_at_once: bool,
     /// Bytes that were given to the socket.
     sent: u64,
     session: Option<Session>,
     cipher: Vec<u8>,
+}
+
+/// A buffer that is sent.
+trait Bytes {
+    fn bytes(&self) -> &[u8];
+}
+
+impl Bytes for Vec<u8> {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+}
+
+impl Bytes for Rc<Vec<u8>> {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
 }
 
 /// Splits a connected stream. `session` must have completed its handshake.
@@ -105,18 +109,17 @@ pub fn split(stream: TcpStream, session: Option<rustls::Connection>) -> (Reader,
     let session = session.map(|s| Rc::new(RefCell::new(s)));
     let socket = stream.as_raw_fd();
     let (read, write) = stream.into_split();
-    let exchange = Rc::new(Exchange::default());
     let reader = Reader {
         state: State::Idle,
-        reads: Some(Box::pin(read_loop(read, exchange.clone()))),
-        exchange,
+        half: Some(read),
         spare: Vec::new(),
         size: SMALL_READ,
         ahead: Vec::new(),
         excess: 0,
         session: session.clone(),
     };
-    (reader, Writer { half: write, socket, sent: 0, session, cipher: Vec::new() })
+    let sends_at_once = is_legacy();
+    (reader, Writer { half: write, socket, sends_at_once, sent: 0, session, cipher: Vec::new() })
 }
 
 impl Reader {
@@ -143,10 +146,8 @@ impl Reader {
     }
 
     fn poll_socket(&mut self, cx: &mut Context<'_>, buf: &mut Vec<u8>) -> Poll<io::Result<usize>> {
-        match self.session.clone() {
-            None => self.poll_plain(cx, buf),
-            Some(session) => self.poll_tls(&session, cx, buf),
-        }
+        let Some(session) = &self.session else { return self.poll_plain(cx, buf) };
+        self.poll_tls(&session.clone(), cx, buf)
     }
 
     /// Does the same as [`Reader::poll_read`], as a future.
@@ -161,6 +162,15 @@ impl Reader {
     /// for ever counts as closed.
     pub fn poll_disconnect(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..READS_OF_A_WATCH {
+            // Nearly always: the read that is in flight goes on.
+            if self.session.is_none() && self.ahead.is_empty() {
+                match self.poll_raw(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(got)) if !got.is_empty() => self.ahead = got,
+                    Poll::Ready(_) => return Poll::Ready(()),
+                }
+                continue;
+            }
             let mut ahead = std::mem::take(&mut self.ahead);
             let polled = self.poll_socket(cx, &mut ahead);
             self.excess += ahead.len().saturating_sub(AHEAD_MAX);
@@ -225,40 +235,32 @@ impl Reader {
     /// Returns what the socket gave, in a buffer that may be kept or become `spare`. It is empty at
     /// the end of the stream, also when polled again.
     fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
-        let Some(reads) = &mut self.reads else { return Poll::Ready(Ok(Vec::new())) };
-        match std::mem::replace(&mut self.state, State::Closed) {
-            State::Closed => return Poll::Ready(Ok(Vec::new())),
-            State::Reading => {}
-            State::Idle => {
-                let mut buf = std::mem::take(&mut self.spare);
-                buf.clear();
-                // An idle connection would keep the large buffer of an earlier read.
-                if buf.capacity() < self.size || buf.capacity() > 2 * self.size {
-                    buffers::give(buf);
-                    buf = buffers::take(self.size);
-                }
-                self.exchange.empty.set(Some(buf));
+        if matches!(self.state, State::Idle) {
+            let Some(half) = &self.half else { return Poll::Ready(Ok(Vec::new())) };
+            let mut buf = std::mem::take(&mut self.spare);
+            buf.clear();
+            // An idle connection would keep the large buffer of an earlier read.
+            if buf.capacity() < self.size || buf.capacity() > 2 * self.size {
+                buffers::give(buf);
+                buf = buffers::take(self.size);
             }
+            self.state = State::Reading(half.receive(buf));
         }
-        // It never ends. What it has read is in the exchange.
-        let _ = reads.as_mut().poll(cx);
-        match self.exchange.read.take() {
-            None => {
-                self.state = State::Reading;
-                Poll::Pending
-            }
-            Some((Ok(n), buf)) if n > 0 => {
+        let State::Reading(read) = &mut self.state else { return Poll::Ready(Ok(Vec::new())) };
+        match ready!(Pin::new(read).poll(cx)) {
+            (Ok(n), buf) if n > 0 => {
                 self.state = State::Idle;
                 Poll::Ready(Ok(buf))
             }
-            Some((Err(error), buf)) if error.kind() == io::ErrorKind::Interrupted => {
+            (Err(error), buf) if error.kind() == io::ErrorKind::Interrupted => {
                 self.state = State::Idle;
                 self.spare = buf;
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
-            Some((result, _)) => {
-                self.reads = None;
+            (result, _) => {
+                self.state = State::Closed;
+                self.half = None;
                 Poll::Ready(result.map(|_| Vec::new()))
             }
         }
@@ -273,9 +275,9 @@ impl Writer {
         }
         let Some(session) = self.session.clone() else {
             self.sent += buf.len() as u64;
-            let (result, mut buf) = self.half.write_all(buf).await;
+            let (result, mut buf) = self.send(buf).await;
             buf.clear();
-            return (result.map(drop), buf);
+            return (result, buf);
         };
         let sent = self.encrypt(&session, &buf).await;
         buf.clear();
@@ -295,7 +297,7 @@ impl Writer {
         match self.session.clone() {
             None => {
                 self.sent += buf.len() as u64;
-                self.half.write_all(buf).await.0.map(drop)
+                self.send(buf).await.0
             }
             Some(session) => self.encrypt(&session, &buf).await,
         }
@@ -329,16 +331,35 @@ impl Writer {
         self.half.shutdown().await
     }
 
+    /// Sends all of `buf`.
+    async fn send<T: IoBuf + Bytes>(&mut self, buf: T) -> (io::Result<()>, T) {
+        let sent = match self.sends_at_once {
+            true => send_now(self.socket, buf.bytes()),
+            false => Ok(0),
+        };
+        match sent {
+            Ok(sent) if sent < buf.bytes_init() => {
+                let (result, rest) = self.half.write_all(buf.slice(sent..)).await;
+                (result.map(drop), rest.into_inner())
+            }
+            result => (result.map(drop), buf),
+        }
+    }
+
     async fn flush_session(&mut self, session: &Session) -> io::Result<()> {
         let mut cipher = std::mem::take(&mut self.cipher);
         while session.borrow().wants_write() {
             session.borrow_mut().write_tls(&mut cipher)?;
         }
+        if cipher.is_empty() {
+            self.cipher = cipher;
+            return Ok(());
+        }
         self.sent += cipher.len() as u64;
-        let (result, mut cipher) = self.half.write_all(cipher).await;
+        let (result, mut cipher) = self.send(cipher).await;
         cipher.clear();
         self.cipher = cipher;
-        result.map(drop)
+        result
     }
 }
 
@@ -437,4 +458,93 @@ fn take_into(from: &mut Vec<u8>, to: &mut Vec<u8>) {
         to.extend_from_slice(from);
     }
     from.clear();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::runtime::{Choice, Driver, Worker};
+    use std::net::{Shutdown, TcpListener, TcpStream as Peer};
+
+    /// Runs `test` with the two ends of a connection, on each driver that this machine has.
+    fn on_each_driver<F: Future<Output = ()>>(test: impl Fn(Reader, Writer, Peer) -> F) {
+        for driver in [Driver::Epoll, Driver::IoUring] {
+            let Ok(mut worker) = Worker::build(Choice::Only(driver)) else { continue };
+            worker.block_on(async {
+                let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+                let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+                let (peer, _) = listener.accept().unwrap();
+                let (reader, writer) = split(stream, None);
+                test(reader, writer, peer).await;
+            });
+        }
+    }
+
+    /// Reads until there are `n` bytes, or to the end.
+    async fn read(reader: &mut Reader, n: usize) -> Vec<u8> {
+        let mut got = Vec::new();
+        while got.len() < n && reader.read(&mut got).await.unwrap() > 0 {}
+        got
+    }
+
+    /// Polls a read once.
+    fn is_waiting(reader: &mut Reader) -> bool {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        reader.poll_read(&mut cx, &mut Vec::new()).is_pending()
+    }
+
+    /// What arrives behind a read that took everything is noticed: bytes, an end, and both at once.
+    #[test]
+    fn a_read_that_took_all_waits_for_what_comes() {
+        on_each_driver(|mut reader, writer, mut peer| async move {
+            for length in [3, SMALL_READ - 1, SMALL_READ, SMALL_READ + 1, 3 * SMALL_READ, 1] {
+                peer.write_all(&vec![b'x'; length]).unwrap();
+                assert_eq!(read(&mut reader, length).await.len(), length);
+                // With and without a read in flight when the next bytes come.
+                assert!(length % 2 == 0 || is_waiting(&mut reader));
+            }
+            peer.write_all(b"last").unwrap();
+            peer.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(read(&mut reader, usize::MAX).await, b"last");
+            assert_eq!(reader.read(&mut Vec::new()).await.unwrap(), 0);
+            drop(writer);
+        });
+    }
+
+    #[test]
+    fn an_end_behind_bytes_is_noticed_while_the_peer_is_watched() {
+        on_each_driver(|mut reader, writer, mut peer| async move {
+            peer.write_all(b"first").unwrap();
+            assert_eq!(read(&mut reader, 5).await, b"first");
+            assert!(!reader.is_stale());
+            peer.write_all(b"second").unwrap();
+            peer.shutdown(Shutdown::Write).unwrap();
+            poll_fn(|cx| reader.poll_disconnect(cx)).await;
+            assert_eq!(read(&mut reader, usize::MAX).await, b"second");
+            drop(writer);
+        });
+    }
+
+    /// A message larger than the buffers of both sockets arrives whole.
+    #[test]
+    fn what_the_socket_does_not_take_at_once_is_sent_later() {
+        const LENGTH: usize = 16 << 20;
+        on_each_driver(|reader, mut writer, mut peer| async move {
+            let received = std::thread::spawn(move || {
+                let mut got = Vec::new();
+                std::io::Read::read_to_end(&mut peer, &mut got).unwrap();
+                got
+            });
+            let message: Vec<u8> = (0..LENGTH).map(|n| (n % 251) as u8).collect();
+            let (result, empty) = writer.write_all(message.clone()).await;
+            result.unwrap();
+            assert!(empty.is_empty());
+            writer.write_shared(Rc::new(b"end".to_vec())).await.unwrap();
+            assert_eq!(writer.sent(), LENGTH as u64 + 3);
+            writer.shutdown().await.unwrap();
+            let got = received.join().unwrap();
+            assert!(got == [&message[..], b"end"].concat(), "{} bytes", got.len());
+            drop(reader);
+        });
+    }
 }

@@ -1,10 +1,11 @@
 //! Deadlines, cheap enough to move several times per request.
 //!
 //! Every connection has one [`Deadline`]: a cell in a slab that its owner sets and clears with a
-//! plain store. One task per worker ([`Timers::run`]) walks the slab every [`TICK`] and wakes the
-//! owners of expired deadlines. Deadlines are therefore coarse (late by up to one tick) and cost no
-//! allocation, no system call and no insertion into a timer wheel on the request path. Behind a tick
-//! in which no task has run, the task rests until the earliest deadline, or until a task runs again.
+//! plain store. One task per worker ([`Timers::run`]) walks the slab when the earliest deadline may
+//! have expired, at most once each [`TICK`] and at least once each [`LOOK`], and wakes the owners
+//! of expired ones. Deadlines are therefore coarse (late by up to one tick) and cost no allocation,
+//! no system call and no insertion into a timer wheel on the request path. Behind a look the task
+//! rests until the earliest deadline, or until a task runs again.
 //!
 //! The clock is read when a task is woken ([`Timers::read`]) and not at each deadline that it sets:
 //! a deadline counts from there, so it is early by what its owner has worked since.
@@ -20,6 +21,10 @@ use super::monotonic;
 
 /// How late a deadline may expire.
 pub const TICK: Duration = Duration::from_millis(20);
+
+/// How long the task that looks at the deadlines sleeps at most while tasks run, which is also how
+/// late a step of the system's clock may show.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// `Cell` value of a deadline that is not set.
 const UNSET: u64 = u64::MAX;
@@ -49,14 +54,17 @@ pub struct Timers {
     origin: u64,
     /// The time of the last look at the clock.
     recent: Cell<u64>,
-    /// What the time of day was at `origin`, in nanoseconds since 1970, as of the last tick.
+    /// What the time of day was at `origin`, in nanoseconds since 1970, as of the last look.
     unix_origin: Cell<u64>,
     slots: RefCell<Vec<Option<Rc<Slot>>>>,
     free: RefCell<Vec<usize>>,
-    /// What `recent` was behind the last tick.
-    ticked: Cell<u64>,
-    /// Wakes the ticking task while it rests.
-    ticker: RefCell<Option<Waker>>,
+    /// What `recent` was behind the last look, or when tasks began to run again after a rest.
+    looked: Cell<u64>,
+    /// Wakes the task that looks while it waits.
+    watcher: RefCell<Option<Waker>>,
+    /// When it will look. A deadline before that wakes it. 0 while it does not wait for one.
+    next_look: Cell<u64>,
+    /// Whether it waits for any task to run.
     is_resting: Cell<bool>,
 }
 
@@ -70,8 +78,9 @@ impl Timers {
             unix_origin: Cell::new(0),
             slots: RefCell::new(Vec::new()),
             free: RefCell::new(Vec::new()),
-            ticked: Cell::new(0),
-            ticker: RefCell::new(None),
+            looked: Cell::new(0),
+            watcher: RefCell::new(None),
+            next_look: Cell::new(0),
             is_resting: Cell::new(false),
         })
     }
@@ -89,13 +98,26 @@ impl Timers {
         monotonic::now().wrapping_sub(self.origin)
     }
 
-    /// Ends the rest of the ticking task, since a task has something to do.
+    /// Ends the rest of the task that looks, since a task has something to do.
     #[cold]
     fn resume(&self) {
         self.is_resting.set(false);
-        // There were no ticks.
+        // There was no look for long.
         self.read_time_of_day();
-        if let Some(waker) = self.ticker.borrow_mut().take() {
+        self.wake_watcher();
+    }
+
+    /// Lets the task that looks find out anew when to look, since a deadline is before that.
+    #[cold]
+    fn hasten(&self) {
+        if self.next_look.get() > self.looked.get().saturating_add(nanos(TICK)) {
+            self.next_look.set(0);
+            self.wake_watcher();
+        }
+    }
+
+    fn wake_watcher(&self) {
+        if let Some(waker) = self.watcher.borrow_mut().take() {
             waker.wake();
         }
     }
@@ -107,7 +129,7 @@ impl Timers {
     }
 
     /// Returns the microseconds since 1970 at `recent`. A step of the system's clock shows with the
-    /// next tick.
+    /// next look.
     pub fn unix_us(&self) -> u64 {
         self.unix_origin.get().saturating_add(self.recent.get()) / 1000
     }
@@ -137,35 +159,61 @@ impl Timers {
     /// Wakes the owners of expired deadlines, for ever. One task per worker.
     pub async fn run(self: Rc<Timers>) {
         loop {
-            if self.recent.get() == self.ticked.get() {
-                self.rest().await;
-            } else {
-                monoio::time::sleep(TICK).await;
+            if self.rest().await {
+                // Nothing was due until then.
+                self.looked.set(self.recent.get());
+                self.sleep().await;
             }
             self.fire();
         }
     }
 
-    /// Waits until the earliest deadline, or until a task runs.
-    async fn rest(&self) {
-        let earliest = self.slots.borrow().iter().flatten().map(|slot| slot.at.get()).min().unwrap_or(UNSET);
+    /// Returns the earliest deadline, or [`UNSET`].
+    fn earliest(&self) -> u64 {
+        self.slots.borrow().iter().flatten().map(|slot| slot.at.get()).min().unwrap_or(UNSET)
+    }
+
+    /// Waits until it is time to look, while tasks run and set deadlines.
+    async fn sleep(&self) {
+        loop {
+            let looked = self.looked.get();
+            let at = self.earliest().clamp(looked.saturating_add(nanos(TICK)), looked.saturating_add(nanos(LOOK)));
+            self.next_look.set(at);
+            if self.wait(Some(at), || self.next_look.get() == 0).await {
+                self.next_look.set(0);
+                return;
+            }
+        }
+    }
+
+    /// Waits until the earliest deadline, or until a task runs. Returns true in the second case.
+    async fn rest(&self) -> bool {
+        let earliest = self.earliest();
+        let at = earliest.max(self.recent.get().saturating_add(nanos(TICK)));
         self.is_resting.set(true);
-        let left = Duration::from_nanos(earliest.saturating_sub(self.recent.get()));
-        let mut sleep = pin!((earliest != UNSET).then(|| monoio::time::sleep(left.max(TICK))));
+        let is_due = self.wait((earliest != UNSET).then_some(at), || !self.is_resting.get()).await;
+        self.is_resting.set(false);
+        !is_due
+    }
+
+    /// Waits until `at`, and returns true; or until the condition holds, of which whoever makes it
+    /// hold tells by [`Timers::wake_watcher`], and returns false.
+    async fn wait(&self, at: Option<u64>, is_over: impl Fn() -> bool) -> bool {
+        let left = |at: u64| Duration::from_nanos(at.saturating_sub(self.now()));
+        let mut sleep = pin!(at.map(|at| monoio::time::sleep(left(at))));
         poll_fn(|cx| {
-            if !self.is_resting.get() {
-                return Poll::Ready(());
+            if is_over() {
+                return Poll::Ready(false);
             }
             if let Some(sleep) = sleep.as_mut().as_pin_mut()
                 && sleep.poll(cx).is_ready()
             {
-                return Poll::Ready(());
+                return Poll::Ready(true);
             }
-            *self.ticker.borrow_mut() = Some(cx.waker().clone());
+            *self.watcher.borrow_mut() = Some(cx.waker().clone());
             Poll::Pending
         })
-        .await;
-        self.is_resting.set(false);
+        .await
     }
 
     /// Makes deadlines expire now, for a shutdown: those of idle owners, or all but those of owners
@@ -187,7 +235,7 @@ impl Timers {
     fn fire(&self) {
         self.read_time_of_day();
         let now = self.read();
-        self.ticked.set(now);
+        self.looked.set(now);
         for slot in self.slots.borrow().iter().flatten() {
             if slot.at.get() <= now
                 && let Some(waker) = slot.waker.borrow_mut().take()
@@ -227,7 +275,11 @@ impl Deadline {
 
     fn put(&self, after: Duration, wait: WaitKind) {
         self.slot.wait.set(wait);
-        self.slot.at.set(self.timers.recent().saturating_add(nanos(after)));
+        let at = self.timers.recent().saturating_add(nanos(after));
+        self.slot.at.set(at);
+        if at < self.timers.next_look.get() {
+            self.timers.hasten();
+        }
     }
 
     /// Sets the deadline to `after` from now. `None` clears it.
@@ -282,6 +334,7 @@ impl Drop for Deadline {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::runtime::{Choice, Driver, Worker};
 
     #[test]
     fn never_before_its_time() {
@@ -317,5 +370,60 @@ mod tests {
         assert_eq!(passed(), [true, false, false, false]);
         timers.expire(false);
         assert_eq!(passed(), [true, true, false, false]);
+    }
+
+    /// Runs `test` beside the task that looks, on each driver that this machine has.
+    fn on_each_driver<F: Future<Output = ()>>(test: impl Fn(Rc<Timers>) -> F) {
+        for driver in [Driver::Epoll, Driver::IoUring] {
+            let Ok(mut worker) = Worker::build(Choice::Only(driver)) else { continue };
+            worker.block_on(async {
+                let timers = Timers::new(Instant::now());
+                monoio::spawn(timers.clone().run());
+                test(timers).await;
+            });
+        }
+    }
+
+    #[test]
+    fn far_deadlines_are_looked_at_seldom() {
+        on_each_driver(|timers| async move {
+            let far = timers.deadline();
+            far.set(Duration::from_secs(1000));
+            let (began, mut looks, mut last) = (timers.read(), 0, 0);
+            // A task that runs all the time.
+            while timers.read() < began + nanos(10 * TICK) {
+                looks += u64::from(timers.looked.get() != last);
+                last = timers.looked.get();
+                monoio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let most = 2 + (timers.read() - began) / nanos(LOOK);
+            assert!(looks <= most, "{looks} looks, {most} at most");
+        });
+    }
+
+    #[test]
+    fn a_near_deadline_hastens_the_look() {
+        on_each_driver(|timers| async move {
+            let (far, near) = (timers.deadline(), timers.deadline());
+            far.set(Duration::from_secs(1000));
+            for after in [40, 30, 3] {
+                // Until the task that looks sleeps for long.
+                while timers.next_look.get() <= timers.looked.get() + nanos(TICK) {
+                    timers.read();
+                    monoio::time::sleep(Duration::from_millis(1)).await;
+                }
+                let began = timers.read();
+                near.set(Duration::from_millis(after));
+                assert_eq!(timers.next_look.get(), 0);
+                poll_fn(|cx| {
+                    timers.read();
+                    near.poll_expired(cx)
+                })
+                .await;
+                let waited = Duration::from_nanos(timers.read() - began);
+                assert!(waited >= Duration::from_millis(after), "{waited:?}");
+                near.clear();
+            }
+        });
     }
 }
