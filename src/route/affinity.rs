@@ -285,7 +285,8 @@ mod tests {
                 (1..).zip(&places).map(|(id, (weight, load))| Place { id, weight: *weight, load: *load }).collect();
             let total: f64 = places.iter().map(|place| place.weight).sum();
             let running: f64 = places.iter().map(|place| f64::from(place.load)).sum();
-            let bound = |place: &Place| (MOST_LOAD * (running + 1.0) * place.weight / total).ceil().max(FREE_LOAD);
+            let share = |place: &Place| place.weight / total;
+            let bound = |place: &Place| (MOST_LOAD * (running + 1.0) * share(place)).ceil().max(FREE_LOAD);
             let (at, _) = choose(ConversationKey(key), &places).unwrap();
             let has_room = |place: &Place| f64::from(place.load) < bound(place);
             prop_assert!(has_room(&places[at]) || !places.iter().any(has_room));
