@@ -108,7 +108,7 @@ pub fn most_of_short_prompt(body: &[u8]) -> Option<u64> {
 
 /// Returns the tokens of the prompt of a short body by its bytes alone.
 pub fn of_short_prompt(body: &[u8]) -> Option<u64> {
-    (body.len() <= SHORT_BODY).then(|| body.len() as u64 / BYTES_PER_TOKEN)
+    (body.len() <= SHORT_BODY).then_some(body.len() as u64 / BYTES_PER_TOKEN)
 }
 
 /// Returns the tokens of the prompt, about.
