@@ -190,7 +190,7 @@ impl Pool {
     /// Closes the connections that are too old or were closed by their servers.
     pub fn sweep(&self) {
         let mut idle = self.idle.borrow_mut();
-        let now = self.timers.read();
+        let now = self.timers.now();
         for list in idle.values_mut() {
             list.retain_mut(|entry| {
                 now.saturating_sub(entry.since) < IDLE_FOR_NS && !entry.connection.reader.is_stale()

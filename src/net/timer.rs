@@ -94,7 +94,8 @@ impl Timers {
         self.recent.get()
     }
 
-    fn now(&self) -> u64 {
+    /// Reads the clock for what is no work of a connection, so that the deadlines' task may rest.
+    pub(super) fn now(&self) -> u64 {
         monotonic::now().wrapping_sub(self.origin)
     }
 
