@@ -52,7 +52,7 @@ fn the_tier_that_the_answer_names_is_paid() {
             let [event, usage] = [event, usage].map(|data| format!("data: {data}\n\n"));
             return answer::sse(&[&*event, &*usage, "data: [DONE]\n\n"]);
         }
-        answer::json(200, &answer.to_string())
+        answer::json(200, answer.to_string())
     });
     let price = |name: &str| {
         json!({ "mapped_model": name, "input_cost_per_token": 1e-6, "output_cost_per_token": 0,
