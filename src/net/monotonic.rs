@@ -5,25 +5,9 @@
 
 /// Returns nanoseconds of the clock that `Instant` shows, from a point in the past that does not
 /// change while the process runs.
-#[cfg(target_os = "linux")]
 pub(super) fn now() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the kernel writes one `timespec` to `time`. The clock exists on every Linux, so the call
-    // does not fail.
-    #[allow(unsafe_code)]
-    unsafe {
-        libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time);
-    }
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(super) fn now() -> u64 {
-    use std::sync::LazyLock;
-    use std::time::Instant;
-
-    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
-    u64::try_from(BEGAN.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
