@@ -209,7 +209,8 @@ where
         // last wait are processed here, before the next one, which is then left out.
         let now = self.time_source.now();
         if self.handle.process_at_time(now) {
-            return Ok(());
+            // Timers that expire on every turn must not keep the driver from being polled.
+            return self.park.park_timeout(Duration::ZERO);
         }
         let next_wake = self.handle.get().state.borrow().next_wake;
         let until_next = next_wake.map(|when| {
