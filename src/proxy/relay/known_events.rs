@@ -117,7 +117,9 @@ impl KnownEvents {
     pub(super) fn learn(&mut self, templates: &mut EventTemplates, tap: &AnyTap, event: &[u8], frame: &Frame<'_>) {
         let offset = (frame.data.as_ptr() as usize).wrapping_sub(event.as_ptr() as usize);
         if tap.passed_unread() {
-            self.content.learn(event);
+            if !self.content.learn(event) {
+                return;
+            }
             // Data on one line lies in the event's own bytes.
             self.renamed = if offset < event.len() { self.rename_in(event, offset, frame.data) } else { None };
             return;
@@ -194,6 +196,19 @@ mod tests {
             );
             assert!(out.is_empty());
         }
+    }
+
+    /// An event that is not learned leaves the name where the events before it had theirs.
+    #[test]
+    fn an_event_too_long_to_be_learned_changes_no_name() {
+        let event = |text: &str| {
+            format!("data: {{\"model\":\"theirs\",\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n")
+        };
+        let long = format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{}\"}}}}]}}\n\n", "x".repeat(5000));
+        let known = learned(&[&event("a"), &event("b"), &long], Some("ours"));
+        let mut out = Vec::new();
+        assert!(known.forward(event("c").as_bytes(), &mut out));
+        assert_eq!(String::from_utf8(out).unwrap(), event("c").replace("theirs", "ours"));
     }
 
     /// With two values that differ, it is not known where the name is.

@@ -15,7 +15,7 @@ use crate::json::template::{Template, Value, Values, changed_values, is_text};
 
 /// Returns whether values of this key say what an event is.
 fn is_name(key: &[u8]) -> bool {
-    matches!(key, b"type" | b"object" | b"event" | b"status")
+    matches!(key, b"type" | b"object" | b"event" | b"status" | b"file_id")
 }
 
 /// Events longer than this are not learned, in bytes.
@@ -71,11 +71,12 @@ impl EventTemplate {
         pos
     }
 
-    /// Learns from an event, blank line included, that a tap passed unread.
-    pub fn learn(&mut self, event: &[u8]) {
+    /// Learns from an event, blank line included, that a tap passed unread. Returns false for an event
+    /// that is not learned, so that the template is still that of an earlier one.
+    pub fn learn(&mut self, event: &[u8]) -> bool {
         if self.changes > MAX_CHANGES || event.len() > MAX_EVENT || !event.ends_with(b"\n\n") || event.contains(&b'\r')
         {
-            return;
+            return false;
         }
         match changed_values(&self.example, event, |value, _| is_name(value.key)) {
             Some(changed) => self.holes |= changed,
@@ -96,6 +97,7 @@ impl EventTemplate {
             0 => Template::default(),
             _ => Template::cut(event, true, is_hole).unwrap_or_default(),
         };
+        true
     }
 }
 
@@ -118,7 +120,7 @@ mod tests {
 
     fn learned(events: &[String]) -> EventTemplate {
         let mut template = EventTemplate::default();
-        events.iter().for_each(|event| template.learn(event.as_bytes()));
+        events.iter().for_each(|event| _ = template.learn(event.as_bytes()));
         template
     }
 
@@ -244,7 +246,7 @@ mod tests {
                         prop_assert_eq!((len, kind), (event.len(), Some(FrameKind::Content)), "{}", event);
                         prop_assert_eq!(&before, tap.seen(), "{}", event);
                     } else if tap.passed_unread() {
-                        template.learn(event.as_bytes());
+                        _ = template.learn(event.as_bytes());
                     }
                 }
             }

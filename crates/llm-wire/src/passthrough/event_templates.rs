@@ -65,7 +65,18 @@ pub struct Cursor(usize);
 
 /// Returns whether values of this key decide what an event is.
 fn is_word(key: &[u8]) -> bool {
-    matches!(key, b"type" | b"object" | b"event" | b"status" | b"finish_reason" | b"stop_reason" | b"reason" | b"role")
+    matches!(
+        key,
+        b"type"
+            | b"object"
+            | b"event"
+            | b"status"
+            | b"finish_reason"
+            | b"stop_reason"
+            | b"reason"
+            | b"role"
+            | b"file_id"
+    )
 }
 
 fn decides(one: &Value<'_>, other: &Value<'_>) -> bool {
