@@ -33,7 +33,7 @@ struct Failed<'c> {
 /// What is left to be tried.
 pub(super) struct Attempts<'c> {
     order: Peekable<AnyOrder<'c>>,
-    /// Has its turn already, and is left out of the order.
+    /// The candidate that is tried first; the order skips it.
     pinned: Option<&'c Candidate>,
     /// Whether no other than the pinned one can serve the request.
     is_bound: bool,
@@ -118,9 +118,12 @@ impl<'c> Attempts<'c> {
     pub(super) fn new(req: &mut RequestContext<'_>, view: &WorkerSnapshot, candidates: &'c Candidates) -> Attempts<'c> {
         let core = req.core;
         let order = candidates.order(&view.snapshot.providers, &core.boot().adaptive, || core.ticks()).peekable();
-        let issuer = issuer::candidate(req, view, candidates).or_else(|| files::candidate(req, view, candidates));
+        let issuer = issuer::candidate(req, view, candidates);
         let is_bound = issuer.is_some();
-        let pinned = affinity::find(req, view, candidates).filter(|pinned| {
+        // An account that has a file is tried first and not alone: where several rows are keys of one
+        // organisation, all have it.
+        let of_files = if is_bound { None } else { files::candidate(req, view, candidates) };
+        let pinned = of_files.or_else(|| affinity::find(req, view, candidates)).filter(|pinned| {
             let memory = &view.provider(pinned.provider).memory;
             memory.is_healthy(pinned.slot) || memory.admission(pinned.slot, core.ticks()) != Admission::Benched
         });

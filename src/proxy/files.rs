@@ -1,16 +1,17 @@
-//! Which account has the files that a request names. Files are uploaded past the gateway, so their ids
-//! are learned: from requests that a provider has served, and from the answers of its tools. A request
-//! that names a known one goes to the account that has it; one that is not known changes nothing.
+//! Finds the account that has the files which a request names. Clients upload files to a provider
+//! directly, so the gateway learns their ids: from requests that a provider has served, and from files
+//! that its answers name. A request that names a known file goes to the account that has it; an
+//! unknown id changes nothing.
 //!
-//! The ids stand in the table of stored responses (`shared::issued_ids`), and belong to whoever has
-//! them, as at the provider.
+//! What is learned holds for the credential (or its group) that named the file, and for no other: the
+//! table is not a way to steer what others request.
 
 use super::core::{Core, WorkerSnapshot};
 use super::endpoint::Operation;
 use super::request_context::{NamedFiles, RequestContext};
 use crate::metrics::names::Counter;
 use crate::route::pick::{Candidate, Candidates};
-use crate::shared::issued_ids::{ANY_OWNER, Issued};
+use crate::shared::issued_ids::Issued;
 use crate::telemetry::record::Outcome;
 
 /// The most ids of one request or answer that are looked at.
@@ -22,8 +23,12 @@ const MAX_ID: usize = 256;
 /// The provider of a file that it was found not to have. No row has this id.
 const NOBODY: i64 = 0;
 
-/// Returns the candidate that has a file which the request names, and the only one that can serve it.
-/// `None` if that is not known, or if the account is no candidate any more.
+/// What the ids of files begin with: at OpenAI, of its containers, at Anthropic and at Azure. Members of
+/// the same name in the arguments of tools, and in metadata, have ids of another kind.
+const PREFIXES: [&[u8]; 5] = [b"file-", b"file_", b"cfile_", b"cfile-", b"assistant-"];
+
+/// Returns the candidate that has a file which the request names. `None` if that is not known, or if
+/// the account is no candidate any more.
 pub fn candidate<'c>(
     req: &mut RequestContext<'_>,
     view: &WorkerSnapshot,
@@ -32,11 +37,11 @@ pub fn candidate<'c>(
     if candidates.list.len() < 2 || req.route.operation != Operation::Generate {
         return None;
     }
-    let issued = &req.core.shared.issued;
+    let (files, owner) = (&req.core.shared.files, req.owner);
     let mut named = NamedFiles::None;
     let found = ids(req.body()).find_map(|id| {
         named = NamedFiles::Unknown;
-        let provider = issued.find(issued.hash(id))?.provider;
+        let provider = files.find(files.hash_for(owner, id))?.provider;
         // An id means nothing to another vendor, and is not translated.
         candidates.list.iter().find(|candidate| {
             candidate.target.format == req.route.format && view.provider(candidate.provider).id == provider
@@ -54,22 +59,29 @@ pub fn candidate<'c>(
 /// one that refused it may have them no more.
 pub fn learn(req: &RequestContext<'_>) {
     let (status, outcome) = req.recorder.outcome();
-    let provider = match (req.files, status, outcome) {
-        (NamedFiles::Unknown, 200, Outcome::Complete) if !req.recorder.is_translated() => req.recorder.provider(),
-        (NamedFiles::Known, 400 | 404, _) => NOBODY,
-        _ => return,
-    };
-    ids(req.body()).for_each(|id| remember(req.core, id, provider));
+    let (core, owner, provider) = (req.core, req.owner, req.recorder.provider());
+    match (req.files, status, outcome) {
+        (NamedFiles::Unknown | NamedFiles::Known, 200, Outcome::Complete) if !req.recorder.is_translated() => {
+            learn_from_answer(core, owner, provider, req.body());
+        }
+        (NamedFiles::Known, 400 | 404, _) => {
+            let files = &core.shared.files;
+            let has = |id: &&[u8]| files.find(files.hash_for(owner, id)).is_some_and(|has| has.provider == provider);
+            ids(req.body()).filter(has).for_each(|id| remember(core, owner, id, NOBODY));
+        }
+        _ => {}
+    }
 }
 
-/// Remembers the files that a provider's answer, or a part of it, names.
-pub fn learn_from_answer(core: &Core, provider: i64, json: &[u8]) {
-    ids(json).for_each(|id| remember(core, id, provider));
+/// Remembers that a provider has the files which are named in a request that it has served, in its
+/// answer, or in a part of it.
+pub fn learn_from_answer(core: &Core, owner: u64, provider: i64, json: &[u8]) {
+    ids(json).for_each(|id| remember(core, owner, id, provider));
 }
 
-fn remember(core: &Core, id: &[u8], provider: i64) {
-    let issued = &core.shared.issued;
-    issued.remember(issued.hash(id), Issued { provider, owner: ANY_OWNER });
+fn remember(core: &Core, owner: u64, id: &[u8], provider: i64) {
+    let files = &core.shared.files;
+    files.remember(files.hash_for(owner, id), Issued { provider, owner });
 }
 
 /// Returns the ids in the members `file_id` and `file_ids` of a JSON text. Looks at the places that may
@@ -96,7 +108,7 @@ fn ids(json: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn is_id(id: &[u8]) -> bool {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'/' | b':');
-    (1..=MAX_ID).contains(&id.len()) && id.iter().all(is_plain)
+    id.len() <= MAX_ID && PREFIXES.iter().any(|prefix| id.starts_with(prefix)) && id.iter().all(is_plain)
 }
 
 /// The strings of a list without its brackets, as far as nothing else is in it.
@@ -133,17 +145,19 @@ mod tests {
             (r#"{"file_id":""}"#, &[]),
             (r#"{"file_id":"a b"}"#, &[]),
             (r#"{"file_id":"\u0061"}"#, &[]),
-            (r#"{"file_ids":[1,"x"]}"#, &[]),
+            (r#"{"file_ids":[1,"file-1"]}"#, &[]),
+            (r#"{"type":"tool_use","input":{"file_id":"42"}}"#, &[]),
+            (r#"{"metadata":{"file_id":"resp_1"}}"#, &[]),
             (r#"{"text":"\"file_id\":\"file-1\""}"#, &[]),
-            (r#"{"file_idle":"x"}"#, &[]),
+            (r#"{"file_idle":"file-1"}"#, &[]),
             (r#"{"file_id"#, &[]),
-            (r#"{"file_ids":["x"#, &[]),
+            (r#"{"file_ids":["file-1"#, &[]),
         ];
         for (body, expected) in rows {
             let found: Vec<_> = ids(body.as_bytes()).map(|id| std::str::from_utf8(id).unwrap()).collect();
             assert_eq!(&found, expected, "{body}");
         }
-        let many = format!("{{\"file_ids\":[{}]}}", vec!["\"f\""; 99].join(","));
+        let many = format!("{{\"file_ids\":[{}]}}", vec!["\"file-1\""; 99].join(","));
         assert_eq!(ids(many.as_bytes()).count(), MAX_FILES);
     }
 }

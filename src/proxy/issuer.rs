@@ -67,15 +67,16 @@ pub fn remember(core: &Core, id: RawStr<'_>, provider: i64, owner: u64) {
 pub struct IdWatch {
     /// Who owns the response, until its id is known. `None` if it is not kept.
     owner: Option<u64>,
-    /// Whether other accounts serve the model, so that it matters which one has a file.
-    may_name_files: bool,
+    /// For whom files are learned. `None` if no other account serves the model, so that it does not
+    /// matter which one has a file.
+    owner_of_files: Option<u64>,
 }
 
 impl IdWatch {
     /// Begins with a response of which nothing has come.
     pub fn begin(req: &RequestContext<'_>) -> IdWatch {
-        let may_name_files = req.pooled && req.route.operation == Operation::Generate;
-        IdWatch { owner: issues_ids(req).then_some(req.owner), may_name_files }
+        let matters = req.pooled && req.route.operation == Operation::Generate;
+        IdWatch { owner: issues_ids(req).then_some(req.owner), owner_of_files: matters.then_some(req.owner) }
     }
 
     /// Takes an event of `provider` in.
@@ -87,8 +88,8 @@ impl IdWatch {
             remember(core, id, provider, owner);
             self.owner = None;
         }
-        if self.may_name_files {
-            files::learn_from_answer(core, provider, frame.data);
+        if let Some(owner) = self.owner_of_files {
+            files::learn_from_answer(core, owner, provider, frame.data);
         }
     }
 

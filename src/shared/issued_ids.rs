@@ -1,4 +1,4 @@
-//! Which account has issued a response: the ids of stored responses, for all workers.
+//! The table of the accounts that have issued stored responses or have files, for all workers.
 //!
 //! A fixed table of atomics without locks. Several words make an entry, and a check that is the
 //! exclusive or of them and the hash of the id ties them together: a reader that meets half a write
@@ -85,6 +85,11 @@ impl IssuedIds {
     pub fn hash(&self, id: &[u8]) -> IdHash {
         // Zero is the hash of an entry that was never written.
         IdHash(self.hasher.hash_one(id) | 1 << 63)
+    }
+
+    /// Returns the hash under which an id is remembered that means something to one owner alone.
+    pub fn hash_for(&self, owner: u64, id: &[u8]) -> IdHash {
+        IdHash(self.hasher.hash_one((owner, id)) | 1 << 63)
     }
 
     fn bucket(&self, hash: IdHash) -> &[Entry] {

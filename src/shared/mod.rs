@@ -108,6 +108,8 @@ pub struct ProcessState {
     pub reasoning: reasoning_cache::ReasoningBroadcast,
     /// Who has issued the stored responses that clients may name.
     pub issued: issued_ids::IssuedIds,
+    /// Who has the files that clients name. A table of its own, so that files push no response out.
+    pub files: issued_ids::IssuedIds,
     /// Where the clock of the token buckets begins.
     pub origin: Instant,
     pub hints: Hints,
@@ -125,6 +127,7 @@ impl ProcessState {
     pub fn new(boot: Boot, workers: usize, hints: Hints) -> ProcessState {
         let capture = capture_config(&boot);
         let issued = issued_ids::IssuedIds::new(boot.stored_response_ids);
+        let files = issued_ids::IssuedIds::new(boot.stored_response_ids / 4);
         let room = boot.observe.record_buffer_bytes / workers.max(1);
         let model_labels = model_labels::ModelLabels::new(boot.observe.metrics_max_models);
         let body_memory = body_memory::BodyMemory::new(boot.max_buffered_bytes());
@@ -165,6 +168,7 @@ impl ProcessState {
             capture,
             reasoning: reasoning_cache::ReasoningBroadcast::new(workers),
             issued,
+            files,
             origin: Instant::now(),
             hints,
         }

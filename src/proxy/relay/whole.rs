@@ -381,7 +381,7 @@ fn append(out: &mut Vec<u8>, payload: &[u8], framing: BodyFraming) {
 /// Remembers who has issued a whole response that its provider keeps, and the files that it names.
 fn note_issuer(req: &RequestContext<'_>, body: &[u8]) {
     if req.pooled {
-        files::learn_from_answer(req.core, req.recorder.provider(), body);
+        files::learn_from_answer(req.core, req.owner, req.recorder.provider(), body);
     }
     if issuer::issues_ids(req)
         && let Some(id) = tap::body_response_id(body)

@@ -97,7 +97,7 @@ fn answers_teach_too() {
     }
 }
 
-/// Without knowledge requests take turns, and a file that an account has no more is forgotten.
+/// Without knowledge requests take turns, and a file that has moved is found where it is.
 #[test]
 fn what_is_not_known_changes_nothing() {
     let (_fakes, gateway) = two(&sample::CHAT);
@@ -124,11 +124,48 @@ fn what_is_not_known_changes_nothing() {
     assert_eq!(ask(&mut client, &sample::CHAT, &body), (200, "a".to_owned()));
     assert_eq!(gateway.metric("llm_proxy_issuer_known_requests_total"), Some(0.0));
     moved.store(true, std::sync::atomic::Ordering::SeqCst);
-    assert_eq!(ask(&mut client, &sample::CHAT, &body).0, 404);
-    assert_eq!(gateway.metric("llm_proxy_issuer_known_requests_total"), Some(1.0));
-    // It is in nobody's keeping: the next request is the first one again, and finds the other account.
+    // The account that was taken to have it is tried first, and the one that serves it is learned.
     assert_eq!(ask(&mut client, &sample::CHAT, &body), (200, "b".to_owned()));
     assert_eq!(gateway.metric("llm_proxy_issuer_known_requests_total"), Some(1.0));
     assert_eq!(ask(&mut client, &sample::CHAT, &body), (200, "b".to_owned()));
     assert_eq!(gateway.metric("llm_proxy_issuer_known_requests_total"), Some(2.0));
+}
+
+/// What one credential has named says nothing of the files of another, even under the same id.
+#[test]
+fn what_a_credential_teaches_holds_for_it_alone() {
+    let fakes = [(); 2].map(|()| Fake::answering(|_| answer::json(200, sample::CHAT.answer)));
+    let rows = [sample::CHAT.provider("a", &fakes[0]), sample::CHAT.provider("b", &fakes[1])];
+    let others = [KEY, "sk-other-0123456789"].map(credential);
+    let setup = others.into_iter().fold(Setup::new().workers(1), Setup::credential);
+    let gateway = rows.into_iter().fold(setup, Setup::provider).start();
+    let mut client = gateway.client();
+    let body = naming(&sample::CHAT, "file-x");
+    let by = ask(&mut client, &sample::CHAT, &body).1;
+    for _ in 0..4 {
+        assert_eq!(ask(&mut client, &sample::CHAT, &body), (200, by.clone()));
+    }
+    let known = gateway.metric("llm_proxy_issuer_known_requests_total");
+    client.ask(&post(sample::CHAT.path).key("sk-other-0123456789").body(body.to_string()));
+    assert_eq!(client.response().status, 200);
+    assert_eq!(gateway.metric("llm_proxy_issuer_known_requests_total"), known);
+}
+
+/// Keys of one organisation have the same files, so an account that is out is replaced.
+#[test]
+fn another_account_is_tried_when_the_one_with_the_file_is_out() {
+    let busy = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let is_busy = busy.clone();
+    let a = Fake::answering(move |_| match is_busy.load(std::sync::atomic::Ordering::SeqCst) {
+        true => answer::json(429, r#"{"error":{"message":"busy","type":"rate_limit_error"}}"#),
+        false => answer::json(200, sample::CHAT.answer),
+    });
+    let b = Fake::answering(|_| answer::json(200, sample::CHAT.answer));
+    let rows = [sample::CHAT.provider("a", &a), ProviderRow { weight: 0, ..sample::CHAT.provider("b", &b) }];
+    let gateway = rows.into_iter().fold(Setup::new().workers(1), Setup::provider).start();
+    let mut client = gateway.client();
+    let body = naming(&sample::CHAT, "file-x");
+    assert_eq!(ask(&mut client, &sample::CHAT, &body), (200, "a".to_owned()));
+    busy.store(true, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(ask(&mut client, &sample::CHAT, &body), (200, "b".to_owned()));
 }
