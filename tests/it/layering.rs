@@ -178,7 +178,6 @@ const UNSAFE: &[(&str, &str)] = &[
     ("src/net/fd_channel.rs", "takes descriptors that the kernel passes, which socket2 leaves as bytes"),
     ("src/net/inherited.rs", "takes descriptors that the parent process has opened for this one"),
     ("src/net/handoff.rs", "takes the socket of a monoio stream, which gives it as a number"),
-    ("src/net/monotonic.rs", "reads the clock, of which no crate at hand returns the number"),
     ("src/net/acked.rs", "asks the kernel for what a peer has acknowledged, which no crate offers"),
     ("src/net/send.rs", "sends without waiting on a socket that is not in that mode"),
     ("src/memory.rs", "calls the allocator and the kernel, which have no safe function for it"),

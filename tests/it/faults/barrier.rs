@@ -180,6 +180,11 @@ fn the_head_is_not_held_longer_than_commit_after() {
             [|mut conn, sample| conn.send(answer::chunk(sample.error)), |conn, _| conn.reset()];
         let mut conn = Some(conn);
         for fail in fail {
+            // The end of the response and the next client would arrive in the same turn otherwise.
+            let is_idle = || gateway.metric("llm_proxy_upstream_connections{state=\"idle\"}") >= Some(1.0);
+            if conn.is_some() {
+                eventually("the connection is kept", is_idle);
+            }
             let mut client = ask_stream(&gateway, sample);
             let mut conn = conn.take().unwrap_or_else(|| first.accept());
             conn.request();
