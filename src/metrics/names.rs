@@ -55,9 +55,9 @@ counters! {
     Fallbacks           "llm_proxy_fallbacks_total" "Requests that a member of a virtual model refused, as too long or by its content filter, and that another member may get.";
     AffinityKept        "llm_proxy_affinity_requests_total" "Requests that were sent first to the provider that their conversation belongs to.";
     AffinityPassedOver  "llm_proxy_affinity_passed_over_total" "Requests that were sent to another provider than the one of their conversation, which had more than its share of them.";
-    Hedges              "llm_proxy_hedges_total" "Second attempts that were begun beside one that was slow to begin (`hedge`).";
-    HedgesWon           "llm_proxy_hedges_won_total" "Second attempts that had content first, or whose first attempt failed.";
-    HedgesDenied        "llm_proxy_hedges_denied_total" "Second attempts that were not made because the share of hedged requests was used up.";
+    Hedges              "llm_proxy_hedges_total" "Second attempts that were begun beside a slow first one (`hedge`).";
+    HedgesWon           "llm_proxy_hedges_won_total" "Second attempts that were first with their answer, or whose first attempt failed.";
+    HedgesDenied        "llm_proxy_hedges_denied_total" "Second attempts that were not made because the share of hedged requests was used up or the gateway stopped.";
     Rescues             "llm_proxy_rescues_total" "Attempts to continue a stream that broke off behind its first content with another provider (RESCUE_STREAMS).";
     RescuesFailed       "llm_proxy_rescues_failed_total" "Streams that broke off and that no other provider could continue, so that an error event ended them.";
     IssuerKnown         "llm_proxy_issuer_known_requests_total" "Requests that named a stored response or a file and were sent to the account that has it.";

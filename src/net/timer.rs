@@ -1,11 +1,11 @@
 //! Deadlines, cheap enough to move several times per request.
 //!
 //! Every connection has one [`Deadline`]: a cell in a slab that its owner sets and clears with a
-//! plain store. One task per worker ([`Timers::run`]) walks the slab when the earliest deadline may
-//! have expired, at most once each [`TICK`] and at least once each [`LOOK`], and wakes the owners
-//! of expired ones. Deadlines are therefore coarse (late by up to one tick) and cost no allocation,
-//! no system call and no insertion into a timer wheel on the request path. Behind a look the task
-//! rests until the earliest deadline, or until a task runs again.
+//! plain store. While tasks run, one task per worker ([`Timers::run`]) walks the slab when the
+//! earliest deadline may have expired, at most once each [`TICK`] and at least once each [`LOOK`],
+//! and wakes the owners of expired ones. While none runs it waits for the earliest deadline or for a
+//! task to run. Deadlines are therefore coarse (late by up to one tick) and cost no allocation, no
+//! system call and no insertion into a timer wheel on the request path.
 //!
 //! The clock is read when a task is woken ([`Timers::read`]) and not at each deadline that it sets:
 //! a deadline counts from there, so it is early by what its owner has worked since.
@@ -108,9 +108,9 @@ impl Timers {
         self.wake_watcher();
     }
 
-    /// Lets the task that looks find out anew when to look, since a deadline is before that.
+    /// Makes the task that looks determine its next wake-up again, since a deadline is earlier.
     #[cold]
-    fn hasten(&self) {
+    fn wake_earlier(&self) {
         if self.next_look.get() > self.looked.get().saturating_add(nanos(TICK)) {
             self.next_look.set(0);
             self.wake_watcher();
@@ -279,7 +279,7 @@ impl Deadline {
         let at = self.timers.recent().saturating_add(nanos(after));
         self.slot.at.set(at);
         if at < self.timers.next_look.get() {
-            self.timers.hasten();
+            self.timers.wake_earlier();
         }
     }
 
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_near_deadline_hastens_the_look() {
+    fn a_near_deadline_wake_earliers_the_look() {
         on_each_driver(|timers| async move {
             let (far, near) = (timers.deadline(), timers.deadline());
             far.set(Duration::from_secs(1000));

@@ -12,6 +12,7 @@ use super::core::WorkerSnapshot;
 use super::count;
 use super::deadlines::{self, Deadlines};
 use super::endpoint::Operation;
+use super::hedge;
 use super::hedge::Won;
 use super::interrupt::{BufferedResponse, Failure, Interrupt};
 use super::prepare::{self, Bypass, Prepared, TransferMode, Translated};
@@ -68,7 +69,7 @@ pub async fn run(
     conclude(req, provider, result)
 }
 
-/// Goes on with an attempt that ran beside another one, and has content.
+/// Goes on with an attempt that ran beside another one, and has won the race.
 pub async fn adopt(req: &mut RequestContext<'_>, attempt: &Attempt<'_>, won: Won) -> Result<Next, Interrupt> {
     let (provider, candidate) = (attempt.provider, attempt.candidate);
     let Won { mut prepared, response, held: _held, began_us, first_byte_us, circuit_guard, hold } = won;
@@ -98,7 +99,7 @@ fn conclude(
     if let Err(Interrupt::Failed(failure)) = &mut result {
         if req.client.is_superseded {
             req.circuit_guard = None;
-            failure.error = Error::gateway(Kind::UpstreamTimeout, "another attempt had content first");
+            failure.error = Error::gateway(Kind::UpstreamTimeout, hedge::LOST);
             req.recorder.end_superseded_attempt(&provider.key, &failure.error);
             return result;
         }

@@ -1,4 +1,5 @@
-//! A second attempt beside one that is slow to begin (`hedge` of a virtual model or a credential).
+//! A second attempt beside a first one whose stream is slow to begin, or whose whole answer is slow
+//! to end (`hedge` of a virtual model or a credential).
 //!
 //! When the first content of a stream, or a whole answer, takes longer than it does for 95 of 100
 //! requests, the next candidate gets the request too. Whoever sends content first, or is first with a
@@ -44,10 +45,11 @@ use llm_wire::request::retry_without::RetryWithout;
 /// How long a second attempt may take to the first content of a stream where no deadline says so.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// What records say of an attempt that was given up because another had content first.
-const LOST: &str = "another attempt had content first";
+/// What records say of an attempt that was given up because another won the race.
+pub(super) const LOST: &str = "another attempt was first with its answer";
 
-/// A second attempt that has begun to answer before the first one.
+/// A second attempt that has won the race: it has the first content of a stream, or a complete
+/// answer.
 pub struct Won {
     pub prepared: Prepared,
     /// Its bytes reach as far as the first content, or to the end of a whole answer.

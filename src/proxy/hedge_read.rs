@@ -119,7 +119,10 @@ impl Reading {
     async fn read_more(&mut self, response: &mut UpstreamResponse) -> Result<bool, Unfit> {
         let len = response.bytes.len();
         if len > self.most {
-            return Err((Kind::UpstreamFault, "sent too much for a second attempt"));
+            return Err((
+                Kind::UpstreamFault,
+                "sent more than a second attempt may hold (HOLD_ANSWER_BYTES, or 256 KiB before the content of a stream)",
+            ));
         }
         if len > UNCOUNTED && self.held.grow_to(len.next_power_of_two() * COPIES).is_err() {
             return Err((Kind::Overloaded, "sent an answer for which MAX_BUFFERED_BYTES has no room"));

@@ -61,7 +61,7 @@ pub struct Explanation {
     /// The provider that the conversation of the request belongs to, which is asked first; null without
     /// a header that names a session
     pub conversation_at: Option<String>,
-    /// When a stream gets a second attempt beside the first, in words; null is never
+    /// When a stream or a whole answer gets a second attempt beside the first, in words; null if never
     #[serde(default)]
     pub hedge: Option<String>,
     /// In the order in which they are tried. Candidates of one tier and rank take turns by their

@@ -172,7 +172,8 @@ pub struct Record {
     /// All zero with STAGE_CLOCK off, save the time to read the head.
     pub stages: Stages,
     pub detail: Option<Box<Detail>>,
-    /// The tier of service that the request asks for: `batch`, `flex`, `priority`, or empty.
+    /// The tier of service: the one that the answer named, else the one that the request asks for;
+    /// `batch`, `flex`, `priority`, or empty.
     pub tier: &'static str,
     /// The length of a prompt from which the applied prices apply; 0 for every prompt. Set with the cost.
     pub priced_above: u64,

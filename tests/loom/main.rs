@@ -1,5 +1,6 @@
-//! The atomics that workers share, of limits, circuits and issued ids, under a model checker: loom runs every test below once for each order in
-//! which its threads can meet, and for every value that the memory model lets them read.
+//! The atomics that workers share, of limits, circuits and issued ids, under a model checker: loom
+//! runs every test below once for each order in which its threads can meet, and for every value
+//! that the memory model lets them read.
 //!
 //! The sources are compiled here a second time, with loom's atomics in the place of the processor's
 //! (`super::word`), so that nothing of the crate itself has to know of it.
@@ -273,7 +274,8 @@ fn one_probe_at_once_and_none_leaks() {
     });
 }
 
-/// A reader beside two writers of one entry finds what was written for an id as a whole, or not that id.
+/// A reader beside two writers of one entry finds what was written for an id as a whole, or not
+/// that id.
 #[test]
 fn half_an_entry_is_none() {
     bounded(|| {

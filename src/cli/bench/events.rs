@@ -116,7 +116,7 @@ impl Nonce {
     }
 }
 
-/// Numbers of a nonce are below.
+/// The numbers of nonces are smaller than this.
 const MODULUS: u64 = 10u64.pow(DIGITS as u32);
 
 /// Finds a text in a body, whatever pieces it comes in.

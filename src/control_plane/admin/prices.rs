@@ -78,7 +78,7 @@ pub(super) struct Price {
     /// Other prices, in dollars and by their names in published lists: for long prompts, by tier of
     /// service, of audio and pictures, of a request and of a search
     more: Option<Map<String, Value>>,
-    /// Another one for another price, for If-Match
+    /// A number that changes with the price; send it in If-Match
     row_version: i64,
 }
 
@@ -202,7 +202,10 @@ fn priced(body: PriceSet) -> Result<PriceRow, Refusal> {
     }
     let more = body.more.unwrap_or_default();
     if let Some(name) = fields::unknown(&more) {
-        return refused(format!("more.{name} is no price that is known here, or no number from 0 on"), "more");
+        return refused(
+            format!("`more.{name}` is not a known price, or its value is not a number of 0 or more"),
+            "more",
+        );
     }
     let dollars = |field: Option<Dollars>| field.map(|Dollars(dollars)| dollars);
     let price = prices::Price {

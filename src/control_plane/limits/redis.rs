@@ -92,7 +92,7 @@ struct Open {
     script: String,
     /// That of the script of cooldowns.
     cooldown_script: String,
-    /// That of the script of sums.
+    /// The hash of the script that changes sums of budgets.
     sums_script: String,
 }
 

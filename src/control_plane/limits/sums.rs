@@ -4,10 +4,9 @@
 //! has an embedded store or a file, and [`SharedSums`] stands before it: everything but the sums goes
 //! on to that store.
 //!
-//! Each claim is one call of a script, so that no other comes in between. A server that has lost its
-//! data is told by each gateway what it has heard last, and goes on from the highest: what gateways
-//! have taken since the last answer that one of them still knows is lost, which is what they took in
-//! a second, since they report that often while they spend.
+//! Each claim is one call of a script, so that no other comes in between. After the server has
+//! lost its data, each gateway sends the last sums that it knows, and the highest count. Lost is what
+//! gateways took after their last answer: about a second's worth, since they report that often.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -73,7 +72,7 @@ impl SharedSums {
         };
         let answered = self.remote.lock().await.change_sums(&requests).await;
         let answers = answered.map_err(|why| {
-            let message = format!("the server of LIMITS_URL, which has the sums of budgets, can't be asked: {why}");
+            let message = format!("the server of LIMITS_URL, which keeps the sums of budgets, did not respond: {why}; check that it runs and that LIMITS_URL is right");
             Error::new(Fault::Unavailable, message)
         })?;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);

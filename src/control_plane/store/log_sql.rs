@@ -1,5 +1,5 @@
-//! The statements for the tables of logs, in the dialect of either store. They differ in how times, JSON and the widths of
-//! numbers are written, and in little else.
+//! The statements for the tables of logs, in the dialect of either store. They differ in how times,
+//! JSON and the widths of numbers are written, and in little else.
 //!
 //! Names of tables and columns come from `logs/rows.rs` alone; values are always parameters.
 
@@ -77,8 +77,8 @@ impl Statement {
         }
     }
 
-    /// PostgreSQL has an index over the tags themselves beside that of rows with tags, and takes the
-    /// one whose expression stands here.
+    /// PostgreSQL has an index over the tags themselves beside that of rows with tags, and takes
+    /// the one whose expression stands here.
     fn tag(&mut self, dialect: Dialect, tag: &str, is_dense: bool) {
         self.push(" AND tags IS NOT NULL AND ");
         if dialect == Dialect::Postgres && !is_dense {
@@ -162,11 +162,12 @@ pub(crate) fn insert(dialect: Dialect, table: &Table, rows: &[Vec<Value>]) -> St
     statement
 }
 
-/// Returns the statement for a part of a list of `total` rows, as [`count`] has counted them, and the row behind it.
+/// Returns the statement for a part of a list of `total` rows, as [`count`] has counted them, and
+/// the row behind it.
 ///
-/// Few rows are found first and sorted then: for a filter that hardly any row fits, a walk along the
-/// index by time would read the whole table. Of many, such a walk soon has enough. Either way only the
-/// rows of the answer are read as a whole.
+/// Few rows are found first and sorted then: for a filter that hardly any row fits, a walk along
+/// the index by time would read the whole table. Of many, such a walk soon has enough. Either way
+/// only the rows of the answer are read as a whole.
 pub(crate) fn list(dialect: Dialect, query: &Query, total: i64) -> Statement {
     let Query { table, filter, sort, .. } = query;
     let way = if query.descending { "DESC" } else { "ASC" };

@@ -107,7 +107,7 @@ fn group(statement: &mut Statement, columns: [&str; 2]) {
     statement.push(&format!(" LIMIT {MOST_READ}"));
 }
 
-/// From the rows of all combinations of names.
+/// Returns the statement for a report that reads `spend_days`.
 fn select_days(dialect: Dialect, query: &SpendQuery) -> Statement {
     let sums = shown_sums();
     let column = query.by.column();

@@ -30,7 +30,7 @@ use llm_wire::error::{Error, Kind};
 use payload_capture::PayloadCapture;
 use stage_clock::StageClock;
 
-/// The outcome of an attempt beside which another one had content first: a metric label.
+/// The outcome of an attempt beside which another one was first with its answer: a metric label.
 const SUPERSEDED: &str = "superseded";
 
 /// Gathers the record of one request, and queues it when it is dropped.
@@ -287,7 +287,7 @@ impl RequestRecorder {
         metrics.record_attempt(provider, name, SUPERSEDED, 0);
     }
 
-    /// Ends the attempt, since another one had content first.
+    /// Ends the attempt, since another one was first with its answer.
     pub fn end_superseded_attempt(&mut self, provider: &str, reason: &Error) {
         let (started, now) = (self.started, self.core.timers.recent());
         self.attempt.end(&self.record, &mut self.capture, || microseconds(started, now), Some(reason));

@@ -14,7 +14,7 @@ use llm_wire::sse::{self, Frame};
 use llm_wire::target::plan::Reply;
 use llm_wire::translate::Translator;
 
-/// The part of one relay in it.
+/// What one relay does for a stream that another provider may continue.
 pub(super) enum Rescue {
     /// It is switched off, the stream can't be continued, or was continued before.
     Off,

@@ -135,7 +135,7 @@ pub(super) struct Paged<T> {
     items: Vec<T>,
     /// Number of entries in all pages, at most 10,000
     total: i64,
-    /// Whether there are not more than `total`
+    /// Whether `total` is exact; false if there are more than 10,000 entries
     total_is_exact: bool,
     page: i64,
     page_size: i64,
