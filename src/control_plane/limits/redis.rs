@@ -53,6 +53,10 @@ pub(crate) struct Cooldown {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Operation {
     Claim(Claim),
+    /// Takes back a claim that was not answered, which has the number of the record: what it wanted
+    /// and spent does not count, whether the store has carried it out, will do so or never does.
+    /// What it gives counts once.
+    Cancel(Claim),
     Reset,
     TopUp(i64),
 }
@@ -62,8 +66,21 @@ pub(crate) enum Operation {
 pub(crate) struct Heard {
     /// Tells the sums from those that the store had before it lost its data.
     pub id: String,
+    /// How many calls the sums have had. A store that knows of fewer has older data.
+    pub calls: u64,
     /// As they were then.
     pub sums: Sums,
+}
+
+/// The record by which the store knows what it has carried out already.
+#[derive(Debug, Clone)]
+pub(crate) struct Record {
+    /// Its name at the store: of a write, or of the claims of a node.
+    pub key: String,
+    /// How long it is kept, in milliseconds.
+    pub keep_ms: u64,
+    /// Of a claim. A later one has a higher number, and makes the earlier ones void.
+    pub number: u64,
 }
 
 /// A change of the sums of a budget in one window.
@@ -76,6 +93,8 @@ pub(crate) struct SumsRequest {
     pub new_id: String,
     /// `None` before the first answer.
     pub heard: Option<Heard>,
+    /// `None` for a claim that only reads.
+    pub record: Option<Record>,
     /// What is done to them.
     pub operation: Operation,
 }
@@ -129,9 +148,10 @@ impl Remote {
         Ok(left)
     }
 
-    /// Changes sums of budgets, each in one step. Returns a grant and [`Heard::id`] for each, in order.
-    /// After an error it is unknown which of them were changed.
-    pub(crate) async fn change_sums(&mut self, requests: &[SumsRequest]) -> Result<Vec<(SumsGrant, String)>, String> {
+    /// Changes sums of budgets, each in one step. Returns units granted, what is left, and the
+    /// sums, for each in order. After an error it is unknown which of them were changed, and a slow
+    /// store may change them still.
+    pub(crate) async fn change_sums(&mut self, requests: &[SumsRequest]) -> Result<Vec<(SumsGrant, Heard)>, String> {
         let open = match self.open.take() {
             Some(open) => open,
             None => within(CONNECT_TIMEOUT, self.connect()).await?,
@@ -182,30 +202,44 @@ async fn share_cooldowns(mut open: Open, cooldowns: &[Cooldown]) -> Result<(Open
     Ok((open, left.into_iter().map(|left| u64::try_from(left).unwrap_or(0)).collect()))
 }
 
-/// Units granted, left, taken, spent, extra, epoch and id. Numbers come as text: the scripts of Redis
-/// have no other whole numbers above 2^53.
-type SumsAnswer = (i64, i64, i64, i64, i64, i64, String);
+/// Units granted, left, taken, spent, extra, epoch, id and calls. Numbers come as text: the scripts
+/// of Redis have no other whole numbers above 2^53.
+type SumsAnswer = (i64, i64, i64, i64, i64, i64, String, u64);
 
-async fn change_sums(mut open: Open, requests: &[SumsRequest]) -> Result<(Open, Vec<(SumsGrant, String)>), RedisError> {
+async fn change_sums(mut open: Open, requests: &[SumsRequest]) -> Result<(Open, Vec<(SumsGrant, Heard)>), RedisError> {
     let mut pipeline = Pipeline::with_capacity(requests.len());
-    for SumsRequest { key, keep_ms, new_id, heard, operation } in requests {
-        let call = pipeline.cmd("EVALSHA").arg(&open.sums_script).arg(1).arg(key).arg(*keep_ms).arg(new_id);
-        let (id, sums) = heard.as_ref().map_or(("", Sums::default()), |heard| (&heard.id, heard.sums));
-        call.arg(id).arg(sums.taken).arg(sums.spent).arg(sums.extra).arg(sums.epoch);
+    for SumsRequest { key, keep_ms, new_id, heard, record, operation } in requests {
+        let call = pipeline.cmd("EVALSHA").arg(&open.sums_script);
+        match record {
+            Some(record) => call.arg(2).arg(key).arg(&record.key),
+            None => call.arg(1).arg(key),
+        };
+        call.arg(*keep_ms).arg(new_id);
+        let (id, sums, calls) =
+            heard.as_ref().map_or(("", Sums::default(), 0), |heard| (&heard.id, heard.sums, heard.calls));
+        call.arg(id).arg(sums.taken).arg(sums.spent).arg(sums.extra).arg(sums.epoch).arg(calls);
+        let (record_ms, number) = record.as_ref().map_or((0, 0), |record| (record.keep_ms, record.number));
+        call.arg(record_ms).arg(number);
         match operation {
-            Operation::Claim(Claim { epoch, amount, give, want, spent }) => {
-                let epoch = epoch.map(|epoch| epoch.to_string()).unwrap_or_default();
-                call.arg("claim").arg(epoch).arg(*amount).arg(*give).arg(*want).arg(*spent)
+            Operation::Claim(claim) => add_claim(call, "claim", claim),
+            Operation::Cancel(claim) => {
+                add_claim(call, "cancel", &Claim { give: claim.give.max(0), want: 0, spent: 0, ..*claim })
             }
             Operation::Reset => call.arg("reset"),
             Operation::TopUp(units) => call.arg("top_up").arg(*units),
         };
     }
     let answers: Vec<SumsAnswer> = pipeline.query_async(&mut open.connection).await?;
-    let grant = |(units, left, taken, spent, extra, epoch, id)| {
-        (SumsGrant { units, left, sums: Sums { taken, spent, extra, epoch } }, id)
+    let grant = |(units, left, taken, spent, extra, epoch, id, calls)| {
+        let sums = Sums { taken, spent, extra, epoch };
+        (SumsGrant { units, left, sums }, Heard { id, calls, sums })
     };
     Ok((open, answers.into_iter().map(grant).collect()))
+}
+
+fn add_claim<'call>(call: &'call mut Pipeline, operation: &str, claim: &Claim) -> &'call mut Pipeline {
+    let epoch = claim.epoch.map(|epoch| epoch.to_string()).unwrap_or_default();
+    call.arg(operation).arg(epoch).arg(claim.amount).arg(claim.give).arg(claim.want).arg(claim.spent)
 }
 
 async fn within<T>(time: Duration, work: impl Future<Output = Result<T, RedisError>>) -> Result<T, String> {

@@ -4,28 +4,42 @@
 //! has an embedded store or a file, and [`SharedSums`] stands before it: everything but the sums goes
 //! on to that store.
 //!
-//! Each claim is one call of a script, so that no other comes in between. After the server has
-//! lost its data, each gateway sends the last sums that it knows, and the highest count. Lost is what
-//! gateways took after their last answer: about a second's worth, since they report that often.
+//! Each claim is one call of a script, so that no other comes in between. After the server has lost
+//! its data, or has come back with older data, each gateway sends the last sums that it knows, and the
+//! highest count. Lost is what gateways took after their last answer: about a second's worth, since
+//! they report that often.
+//!
+//! A server that is slow may carry out a call after the gateway has given it up. Each reset and
+//! top-up therefore has an id, and has an effect once. Claims have numbers: those that were not
+//! answered are cancelled before another is made, so that a gateway has one round of them on its
+//! way.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
-use super::redis::{Heard, Operation, Remote, SumsRequest};
+use super::redis::{Heard, Operation, Record, Remote, SumsRequest};
 use crate::config::boot::{Boot, Environment};
 use crate::config::rows::Rows;
 use crate::config::snapshot::Problem;
 use crate::control_plane::store::{
-    self, Answer, AuditRow, Change, Changes, Error, Fault, Store, SumsKey, Write, Written, logs, now,
+    self, Answer, AuditRow, Change, Changes, Error, Fault, IdempotencyKey, Store, SumsKey, Write, Written, logs, now,
 };
 use crate::limit::budget::{Claim, Grant};
 
 /// Sums of which it is known what was heard last. Those of the oldest windows are forgotten first.
 const MAX_KNOWN: usize = 20_000;
+/// How long the server knows a reset or top-up, in milliseconds: as long as the store knows its
+/// key.
+const WRITE_KEPT_MS: u64 = IdempotencyKey::KEPT_SECS as u64 * 1000;
+/// How long the server knows the last claim of a gateway, in milliseconds. One that it carries out
+/// later than this after another one counts as spent.
+const CLAIM_KEPT_MS: u64 = 3_600_000;
+/// How often a reset or top-up is sent that was not answered.
+const WRITE_TRIES: usize = 2;
 
 /// Opens the store that `boot` names, with the sums of budgets where gateways share them.
 pub fn open_store(boot: &Boot, environment: &Environment) -> Result<Arc<dyn Store>, Error> {
@@ -40,12 +54,42 @@ pub fn open_store(boot: &Boot, environment: &Environment) -> Result<Arc<dyn Stor
 /// A store whose sums of budgets are at the server of `LIMITS_URL`.
 struct SharedSums {
     inner: Arc<dyn Store>,
-    remote: Mutex<Remote>,
-    known: SyncMutex<HashMap<SumsKey, Heard>>,
+    link: Mutex<Link>,
     /// Distinguishes this process.
     id: String,
+    /// Counts resets and top-ups.
+    writes: AtomicU64,
+}
+
+/// The server, and what was heard of it.
+struct Link {
+    remote: Remote,
+    known: HashMap<SumsKey, Heard>,
+    /// Claims that were sent and not answered, as cancellations. They are those of one round, since
+    /// they are sent before anything else is.
+    unanswered: Vec<Request>,
     /// Counts calls, so that no two hashes that this process makes have one id.
-    calls: AtomicU64,
+    calls: u64,
+}
+
+/// A change of the sums of a budget.
+#[derive(Clone)]
+struct Request {
+    key: SumsKey,
+    operation: Operation,
+    record: Option<Record>,
+}
+
+impl Request {
+    /// Makes the request that takes this one back. `None` if it need not be.
+    fn cancellation(&self) -> Option<Request> {
+        match self.operation {
+            Operation::Claim(claim) if self.record.is_some() => {
+                Some(Request { operation: Operation::Cancel(claim), ..self.clone() })
+            }
+            _ => None,
+        }
+    }
 }
 
 impl SharedSums {
@@ -53,37 +97,82 @@ impl SharedSums {
         let refused = |why| Error::new(Fault::Unavailable, format!("LIMITS_URL can't be used: {why}"));
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(|why| refused(why.to_string()))?;
-        let remote = Mutex::new(Remote::new(url).map_err(refused)?);
-        Ok(SharedSums { inner, remote, known: SyncMutex::default(), id: hex::encode(random), calls: AtomicU64::new(0) })
+        let remote = Remote::new(url).map_err(refused)?;
+        let link = Mutex::new(Link { remote, known: HashMap::new(), unanswered: Vec::new(), calls: 0 });
+        Ok(SharedSums { inner, link, id: hex::encode(random), writes: AtomicU64::new(0) })
     }
 
-    async fn ask(&self, asked: Vec<(SumsKey, Operation)>) -> Result<Vec<Grant>, Error> {
-        let new_id = format!("{}-{}", self.id, self.calls.fetch_add(1, Ordering::Relaxed));
-        let requests: Vec<_> = {
-            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            let request = |(key, operation): &(SumsKey, Operation)| SumsRequest {
-                key: name_of(key),
-                keep_ms: kept_ms(key),
-                new_id: new_id.clone(),
-                heard: known.get(key).cloned(),
-                operation: *operation,
-            };
-            asked.iter().map(request).collect()
+    async fn ask(&self, mut requests: Vec<Request>) -> Result<Vec<Grant>, Error> {
+        let mut link = self.link.lock().await;
+        if !link.unanswered.is_empty() {
+            let cancellations = link.unanswered.clone();
+            link.call(&self.id, &cancellations).await?;
+            link.unanswered.clear();
+        }
+        // Numbers are in the order in which claims are sent.
+        let number = link.calls + 1;
+        requests.iter_mut().filter_map(|request| request.record.as_mut()).for_each(|record| record.number = number);
+        // The future may be dropped while it waits for the answer.
+        link.unanswered = requests.iter().filter_map(Request::cancellation).collect();
+        let grants = link.call(&self.id, &requests).await?;
+        link.unanswered.clear();
+        Ok(grants)
+    }
+
+    /// Makes the requests of claims. Those of one budget in one round have a record each.
+    fn requests(&self, claims: Vec<(SumsKey, Claim)>) -> Vec<Request> {
+        let mut of_key: HashMap<SumsKey, usize> = HashMap::new();
+        let request = |(key, claim): (SumsKey, Claim)| {
+            let is_read = claim.want == 0 && claim.give == 0 && claim.spent == 0;
+            let record = (!is_read).then(|| {
+                let at = of_key.entry(key.clone()).or_default();
+                let name = format!("{}:node:{}:{at}", name_of(&key), self.id);
+                *at += 1;
+                Record { key: name, keep_ms: CLAIM_KEPT_MS, number: 0 }
+            });
+            Request { key, operation: Operation::Claim(claim), record }
         };
-        let answered = self.remote.lock().await.change_sums(&requests).await;
-        let answers = answered.map_err(|why| {
+        claims.into_iter().map(request).collect()
+    }
+
+    /// Makes the request of a reset or top-up. `None` for other changes. Its record has the name of
+    /// the budget and not of the window, since a repetition may come in the next one.
+    fn request(&self, write: &Write) -> Option<Request> {
+        let (key, operation) = operation(&write.change)?;
+        let id = match &write.idempotency_key {
+            Some(known) => hex::encode(Sha256::digest(format!("{} {}", known.key, known.fingerprint))),
+            None => format!("{}-{}", self.id, self.writes.fetch_add(1, Ordering::Relaxed)),
+        };
+        let name = format!("llm-proxy:budget:{}:{}:write:{id}", hash_of(&key), key.kind);
+        Some(Request { key, operation, record: Some(Record { key: name, keep_ms: WRITE_KEPT_MS, number: 0 }) })
+    }
+}
+
+impl Link {
+    async fn call(&mut self, node: &str, requests: &[Request]) -> Result<Vec<Grant>, Error> {
+        self.calls += 1;
+        let new_id = format!("{node}-{}", self.calls);
+        let sums_request = |request: &Request| SumsRequest {
+            key: name_of(&request.key),
+            keep_ms: kept_ms(&request.key),
+            new_id: new_id.clone(),
+            heard: self.known.get(&request.key).cloned(),
+            record: request.record.clone(),
+            operation: request.operation,
+        };
+        let sums_requests: Vec<_> = requests.iter().map(sums_request).collect();
+        let answers = self.remote.change_sums(&sums_requests).await.map_err(|why| {
             let message = format!("the server of LIMITS_URL, which keeps the sums of budgets, did not respond: {why}; check that it runs and that LIMITS_URL is right");
             Error::new(Fault::Unavailable, message)
         })?;
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let mut grants = Vec::with_capacity(answers.len());
-        for ((key, _), (grant, id)) in asked.into_iter().zip(answers) {
-            known.insert(key, Heard { id, sums: grant.sums });
+        for (request, (grant, heard)) in requests.iter().zip(answers) {
+            self.known.insert(request.key.clone(), heard);
             grants.push(grant);
         }
-        if known.len() > MAX_KNOWN {
+        if self.known.len() > MAX_KNOWN {
             let before = now() - store::SUMS_KEPT_SECS;
-            known.retain(|key, _| key.starts_at == 0 || key.starts_at > before);
+            self.known.retain(|key, _| key.starts_at == 0 || key.starts_at > before);
         }
         Ok(grants)
     }
@@ -91,8 +180,11 @@ impl SharedSums {
 
 /// The name of the sums at the server. A hash of the budget's name, which may have any character.
 fn name_of(key: &SumsKey) -> String {
-    let hash = Sha256::digest(key.name.as_bytes());
-    format!("llm-proxy:budget:{}:{}:{}", hex::encode(&hash[..16]), key.kind, key.starts_at)
+    format!("llm-proxy:budget:{}:{}:{}", hash_of(key), key.kind, key.starts_at)
+}
+
+fn hash_of(key: &SumsKey) -> String {
+    hex::encode(&Sha256::digest(key.name.as_bytes())[..16])
 }
 
 /// How long the sums of a window are kept after the last change, in milliseconds: two windows and
@@ -129,16 +221,20 @@ impl Store for SharedSums {
         self.inner.changed(since)
     }
 
-    /// A change of sums is written to the audit log of the inner store first, which also knows whether
-    /// it is a repetition.
+    /// A change of sums is written to the audit log of the inner store first. A repetition goes to
+    /// the server as well, which the first one may not have reached; if it has, it changes nothing.
     fn write_all(&self, writes: Vec<Write>) -> Answer<'_, Vec<Written>> {
         Box::pin(async move {
-            let operations: Vec<_> = writes.iter().map(|write| operation(&write.change)).collect();
+            let requests: Vec<_> = writes.iter().filter_map(|write| self.request(write)).collect();
             let written = self.inner.write_all(writes).await?;
-            let new = operations.into_iter().zip(&written).filter(|(_, written)| !written.repeated);
-            let asked: Vec<_> = new.filter_map(|(operation, _)| operation).collect();
-            if !asked.is_empty() {
-                self.ask(asked).await?;
+            let mut tries = if requests.is_empty() { 0 } else { WRITE_TRIES };
+            while tries > 0 {
+                tries -= 1;
+                match self.ask(requests.clone()).await {
+                    Ok(_) => break,
+                    Err(_) if tries > 0 => {}
+                    Err(error) => return Err(unknown_change(&error)),
+                }
             }
             Ok(written)
         })
@@ -161,13 +257,20 @@ impl Store for SharedSums {
     }
 
     fn claim(&self, claims: Vec<(SumsKey, Claim)>) -> Answer<'_, Vec<Grant>> {
-        let asked = claims.into_iter().map(|(key, claim)| (key, Operation::Claim(claim))).collect();
-        Box::pin(self.ask(asked))
+        Box::pin(self.ask(self.requests(claims)))
     }
 
     fn tables(&self) -> Option<&dyn logs::Tables> {
         self.inner.tables()
     }
+}
+
+fn unknown_change(error: &Error) -> Error {
+    let message = format!(
+        "{}; whether the budget was changed is not known: look at it before you change it again, or repeat the request with the same Idempotency-Key, which changes it once",
+        error.message
+    );
+    Error::new(Fault::Unavailable, message)
 }
 
 fn operation(change: &Change) -> Option<(SumsKey, Operation)> {

@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::eventually;
 
 pub struct Redis {
@@ -24,7 +26,7 @@ impl Redis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Starts it again on the same port, empty.
+    /// Starts it again on the same port, with the data of the last `SAVE` or none.
     pub fn resume(&mut self) {
         let port = self.port.to_string();
         let start = |program: &str| {
@@ -44,6 +46,21 @@ impl Redis {
             process.kill().unwrap();
             process.wait().unwrap();
         }
+    }
+
+    /// Halts it: it takes connections and calls, and answers when it goes on.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Ends [`Redis::pause`].
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let process = self.process.as_ref().expect("Redis runs");
+        kill_process(Pid::from_child(process), signal).unwrap();
     }
 
     /// One command of words, and what the server said to it.
