@@ -1,3 +1,8 @@
+DROP TRIGGER trg_spend_days_update ON spend_days;
+DROP TRIGGER trg_spend_days_insert ON spend_days;
+DROP TRIGGER trg_spend_days_a_turn ON spend_days;
+DROP FUNCTION add_to_spend_sums();
+DROP FUNCTION take_turn_at_spend_days();
 DROP INDEX IF EXISTS idx_request_logs_tag;
 DROP INDEX IF EXISTS idx_request_logs_tags;
 CREATE INDEX idx_request_logs_tags ON request_logs (timestamp, tags) WHERE tags IS NOT NULL;

@@ -124,13 +124,6 @@ class Postgres:
         self._call("pg_ctl", "-D", self._data, "-m", "immediate", "stop")
 
 
-def sums_of_names(store):
-    """The statements of the schema's step that make the sums of names out of the rows that are there."""
-    step = (ROOT / "migrations" / store / "0011_reports.up.sql").read_text()
-    statements = [statement.strip() for statement in re.sub(r"(?m)^--.*$", "", step).split(";")]
-    return [statement for statement in statements if "INSERT INTO spend_sums" in statement]
-
-
 def fill(store, keys, rows):
     now = int(time.time())
     row = ROW.replace("{keys}", str(keys))
@@ -149,10 +142,9 @@ def fill(store, keys, rows):
         f"{MODEL_OF}, 'provider-' || (i % 10), {MODEL_OF}, '', 16, 8000, 4000, 50000000 FROM {series(60_000)}",
         f"INSERT INTO request_logs (timestamp, {COLUMNS}) SELECT {moment}, {row} FROM {series(rows)}",
     )
-    # The sums by the hour and by name, as steps of the schema make them of rows that are there.
+    # The sums by the hour, as a step of the schema makes them of rows that are there.
     step = (ROOT / "migrations" / store.name / "0008_traces.up.sql").read_text()
     store.run("DELETE FROM log_hours", step[step.index("INSERT INTO log_hours") :])
-    store.run("DELETE FROM spend_sums", *sums_of_names(store.name))
     store.run("ANALYZE")
 
 

@@ -1,8 +1,8 @@
 //! The statements for the tables `spend_days` and `spend_sums`, in the dialect of either store.
+//! Triggers keep `spend_sums`: whatever is added to a row of `spend_days` is added to its names there.
 
 use crate::control_plane::store::log_sql::{Dialect, Statement};
 use crate::control_plane::store::logs::spend::LEDGER_PAGE;
-use crate::control_plane::store::logs::spend_names::NameKey;
 use crate::control_plane::store::logs::{Kind, Recost, SpendBy, SpendKey, SpendQuery, SpendSums, Value};
 
 /// The columns of [`SpendKey::texts`].
@@ -34,29 +34,6 @@ pub(crate) fn add(dialect: Dialect, rows: &[(SpendKey, SpendSums)]) -> Statement
     let more = SpendSums::COLUMNS.iter().map(|name| format!("{name} = spend_days.{name} + excluded.{name}"));
     let more: Vec<_> = more.collect();
     statement.push(&format!(" ON CONFLICT (day, key) DO UPDATE SET {}", more.join(", ")));
-    statement
-}
-
-/// What rows add to `spend_sums`, in one statement. Not more than 500.
-pub(crate) fn add_sums(dialect: Dialect, rows: &[(NameKey, SpendSums)]) -> Statement {
-    let names: Vec<&str> = ["dimension", "day", "name"].iter().chain(SpendSums::COLUMNS).copied().collect();
-    let mut statement = Statement::new(format!("INSERT INTO spend_sums ({}) VALUES ", names.join(", ")));
-    for (at, ((day, by, name), sums)) in rows.iter().enumerate() {
-        statement.push(if at == 0 { "(" } else { ", (" });
-        statement.value(dialect, Kind::Text, Value::Text(by.name().to_owned()));
-        statement.push(", ");
-        statement.value(dialect, Kind::Number, Value::Number(*day));
-        statement.push(", ");
-        statement.value(dialect, Kind::Text, Value::Text(name.clone()));
-        for number in sums.values() {
-            statement.push(", ");
-            statement.value(dialect, Kind::Number, Value::Number(number));
-        }
-        statement.push(")");
-    }
-    let more: Vec<_> =
-        SpendSums::COLUMNS.iter().map(|name| format!("{name} = spend_sums.{name} + excluded.{name}")).collect();
-    statement.push(&format!(" ON CONFLICT (dimension, day, name) DO UPDATE SET {}", more.join(", ")));
     statement
 }
 

@@ -184,6 +184,13 @@ fn sums_of_names_are_made_of_rows_that_are_there() {
                 select.query_map([], |row| row.get(0)).unwrap().collect::<Result<Vec<String>, _>>().unwrap()
             }
         };
+        let run = |statement: &str| match &place.0 {
+            Some(db) => drop(db.sql(statement)),
+            None => {
+                let file = rusqlite::Connection::open(gateway.data_dir().join("llm-proxy.db")).unwrap();
+                file.execute_batch(statement).unwrap();
+            }
+        };
         let before = sums();
         for row in ["group org 2 4000000", "group team 2 4000000", "group  1 2000000", "tag batch 2 4000000"] {
             assert!(before.iter().any(|sum| sum == row), "{row}: {before:?}");
@@ -191,5 +198,27 @@ fn sums_of_names_are_made_of_rows_that_are_there() {
         cli(&["migrate", "down", "--to", "10", "--yes"]);
         cli(&["migrate", "up"]);
         assert_eq!(sums(), before);
+        // A process of an older version writes the days alone, as here: the sums follow.
+        let old = "INSERT INTO spend_days (day, key, credential, group_path, tags, model, provider, upstream_model, \
+                   tier, requests, cost) SELECT day, key || '-', credential, group_path, tags, model, provider, \
+                   upstream_model, tier, requests, cost FROM spend_days";
+        let again = "INSERT INTO spend_days (day, key, credential, group_path, tags, model, provider, upstream_model, \
+                     tier, requests, cost) SELECT day, key, credential, group_path, tags, model, provider, \
+                     upstream_model, tier, requests, cost FROM spend_days WHERE true ON CONFLICT (day, key) \
+                     DO UPDATE SET requests = spend_days.requests + excluded.requests, \
+                     cost = spend_days.cost + excluded.cost";
+        run(old);
+        run(again);
+        let times = |sum: &String, factor: i64| {
+            let mut words: Vec<_> = sum.rsplitn(3, ' ').map(str::to_owned).collect();
+            words[..2].iter_mut().for_each(|number| *number = (number.parse::<i64>().unwrap() * factor).to_string());
+            words.reverse();
+            words.join(" ")
+        };
+        let mut expected: Vec<_> = before.iter().map(|sum| times(sum, 4)).collect();
+        let mut found = sums();
+        expected.sort();
+        found.sort();
+        assert_eq!(found, expected);
     });
 }

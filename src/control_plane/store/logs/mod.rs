@@ -5,7 +5,6 @@
 pub mod hours;
 mod rows;
 pub mod spend;
-pub mod spend_names;
 mod table;
 
 use crate::control_plane::store::error::Answer;

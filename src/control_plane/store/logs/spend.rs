@@ -41,17 +41,6 @@ impl SpendKey {
         [credential, group_path, tags, model, provider, upstream_model, tier].map(String::as_str)
     }
 
-    pub(super) fn text(&self, by: SpendBy) -> &str {
-        match by {
-            SpendBy::Credential => &self.credential,
-            SpendBy::Group => &self.group_path,
-            SpendBy::Tag => &self.tags,
-            SpendBy::Model => &self.model,
-            SpendBy::Provider => &self.provider,
-            SpendBy::Day => "",
-        }
-    }
-
     /// A short text that tells the rows of a day apart.
     pub(crate) fn digest(&self) -> String {
         let mut hash = Sha256::new();
@@ -212,10 +201,6 @@ pub enum SpendBy {
 }
 
 impl SpendBy {
-    /// Those that the table `spend_sums` has sums of.
-    pub(crate) const SUMMED: [SpendBy; 5] =
-        [SpendBy::Credential, SpendBy::Group, SpendBy::Tag, SpendBy::Model, SpendBy::Provider];
-
     /// Returns the name of the dimension in the table `spend_sums`.
     pub(crate) fn name(self) -> &'static str {
         match self {

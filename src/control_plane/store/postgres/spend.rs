@@ -1,12 +1,9 @@
 //! The sums of days.
 
-use std::collections::BTreeMap;
-
-use tokio_postgres::{Client, Row, Transaction};
+use tokio_postgres::{Client, Row};
 
 use crate::control_plane::store::log_sql::Dialect;
 use crate::control_plane::store::logs::spend;
-use crate::control_plane::store::logs::spend_names::{NameKey, recosts_by_name, sums_by_name};
 use crate::control_plane::store::logs::{LedgerRow, Recost, Spend, SpendKey, SpendQuery, SpendSums};
 use crate::control_plane::store::postgres::explain::QueryError;
 use crate::control_plane::store::postgres::statement::{AT_ONCE, values};
@@ -20,18 +17,7 @@ pub(super) async fn add(client: &mut Client, mut rows: Vec<(SpendKey, SpendSums)
         let statement = spend_sql::add(Dialect::Postgres, rows);
         transaction.execute_typed(&statement.sql, &values(&statement)).await?;
     }
-    add_sums(&transaction, sums_by_name(rows.iter().map(|(key, sums)| (key, *sums)))).await?;
     Ok(transaction.commit().await?)
-}
-
-/// Locks rows in one order too, and always behind those of `spend_days`.
-async fn add_sums(transaction: &Transaction<'_>, rows: BTreeMap<NameKey, SpendSums>) -> Result<(), QueryError> {
-    let rows: Vec<_> = rows.into_iter().collect();
-    for rows in rows.chunks(AT_ONCE) {
-        let statement = spend_sql::add_sums(Dialect::Postgres, rows);
-        transaction.execute_typed(&statement.sql, &values(&statement)).await?;
-    }
-    Ok(())
 }
 
 pub(super) async fn read(client: &Client, query: &SpendQuery) -> Result<Vec<Spend>, QueryError> {
@@ -70,7 +56,6 @@ pub(super) async fn recost(client: &mut Client, changes: &[Recost]) -> Result<()
         let statement = spend_sql::recost(Dialect::Postgres, change);
         transaction.execute_typed(&statement.sql, &values(&statement)).await?;
     }
-    add_sums(&transaction, recosts_by_name(changes)).await?;
     Ok(transaction.commit().await?)
 }
 

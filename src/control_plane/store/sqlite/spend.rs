@@ -1,12 +1,9 @@
 //! The sums of days.
 
-use std::collections::BTreeMap;
-
 use rusqlite::{Connection, Row, TransactionBehavior};
 
 use crate::control_plane::store::log_sql::Dialect;
 use crate::control_plane::store::logs::spend;
-use crate::control_plane::store::logs::spend_names::{NameKey, recosts_by_name, sums_by_name};
 use crate::control_plane::store::logs::{LedgerRow, Recost, Spend, SpendKey, SpendQuery, SpendSums};
 use crate::control_plane::store::spend_sql;
 use crate::control_plane::store::sqlite::statement::values;
@@ -21,22 +18,7 @@ pub(super) fn add(connection: &mut Connection, rows: &[(SpendKey, SpendSums)]) -
             prepared.execute(values(&spend_sql::add(Dialect::Sqlite, std::slice::from_ref(row))))?;
         }
     }
-    add_sums(&transaction, sums_by_name(rows.iter().map(|(key, sums)| (key, *sums))))?;
     transaction.commit()
-}
-
-fn add_sums(connection: &Connection, rows: BTreeMap<NameKey, SpendSums>) -> rusqlite::Result<()> {
-    let statements = rows.into_iter().map(|row| spend_sql::add_sums(Dialect::Sqlite, &[row]));
-    let mut prepared = None;
-    for statement in statements {
-        // The same statement for each row.
-        let prepared = match &mut prepared {
-            Some(prepared) => prepared,
-            None => prepared.insert(connection.prepare(&statement.sql)?),
-        };
-        prepared.execute(values(&statement))?;
-    }
-    Ok(())
 }
 
 pub(super) fn read(connection: &Connection, query: &SpendQuery) -> rusqlite::Result<Vec<Spend>> {
@@ -76,7 +58,6 @@ pub(super) fn recost(connection: &mut Connection, changes: &[Recost]) -> rusqlit
         let statement = spend_sql::recost(Dialect::Sqlite, change);
         transaction.execute(&statement.sql, values(&statement))?;
     }
-    add_sums(&transaction, recosts_by_name(changes))?;
     transaction.commit()
 }
 
