@@ -17,8 +17,8 @@ use crate::control_plane::admin::logs::{answer, tables};
 use crate::control_plane::admin::paging::Page;
 use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal, empty, json, tagged};
 use crate::control_plane::admin::view::shown;
-use crate::control_plane::store::Change;
 use crate::control_plane::store::logs::{Filter, PriceRow, Query, Row, Start};
+use crate::control_plane::store::{Change, PriceChange};
 
 /// The most that are read.
 const MAX_ROWS: i64 = 100_000;
@@ -150,20 +150,17 @@ pub(super) async fn list(context: Arc<Context>, req: AdminRequest) -> Outcome {
 pub(super) async fn set(context: Arc<Context>, req: AdminRequest) -> Outcome {
     let row = priced(req.body()?)?;
     let mut known = rows(&context).await?;
-    let is_first = known.is_empty();
-    if is_first {
-        known = of_program();
-    }
+    let defaults = if known.is_empty() { of_program() } else { Vec::new() };
+    known.extend(defaults.iter().cloned());
     let old = known.iter().find(|known| known.model == row.model);
     check_version(&req, &row.model, old)?;
-    if is_first {
-        let all = known.iter().cloned().map(PriceRow::values).collect();
-        answer(&context, tables(&context)?.insert(PriceRow::TABLE, all)).await?;
-    }
+    // The store checks again as it writes, since others may have written meanwhile.
+    let expected = old.filter(|_| names_version(&req)).cloned();
     let old = old.map(|row| shown(&Price::of(row.clone()))).unwrap_or_default();
     let new = shown(&Price::of(row.clone()));
     let entry = AuditEntry { action: "price.set", object: &row.model, old, new };
-    let written = context.change(&req, Change::SetPrice(row.clone()), entry).await?;
+    let change = PriceChange { row: row.clone(), expected, defaults };
+    let written = context.change(&req, Change::SetPrice(change.into()), entry).await?;
     let price = Price::of(PriceRow { id: written.id, ..row });
     let version = price.row_version;
     Ok(tagged(json(200, &price)?, version))
@@ -178,8 +175,14 @@ pub(super) async fn remove(context: Arc<Context>, req: AdminRequest) -> Outcome 
     check_version(&req, &row.model, Some(&row))?;
     let old = shown(&Price::of(row.clone()));
     let entry = AuditEntry { action: "price.delete", object: &row.model, old, new: None };
-    context.change(&req, Change::RemovePrice { id: req.id }, entry).await?;
+    let expected = names_version(&req).then(|| row.clone().into());
+    context.change(&req, Change::RemovePrice { id: req.id, expected }, entry).await?;
     empty()
+}
+
+/// Returns whether the change is for one version of the row alone.
+fn names_version(req: &AdminRequest) -> bool {
+    req.if_match().is_ok_and(|allowed| allowed.is_some())
 }
 
 fn check_version(req: &AdminRequest, model: &str, row: Option<&PriceRow>) -> Result<(), Refusal> {

@@ -98,11 +98,25 @@ pub enum Change {
         units: i64,
     },
     /// Sets the whole price of a model. The version of the configuration stays.
-    SetPrice(PriceRow),
-    /// Removes the price with this id, which must be there.
+    SetPrice(Box<PriceChange>),
+    /// Removes the price with this id ([`Fault::NotFound`] without one), if it is still the
+    /// `expected` one ([`Fault::Stale`] if not).
     RemovePrice {
         id: i64,
+        /// `None` allows any. Its id does not matter.
+        expected: Option<Box<PriceRow>>,
     },
+}
+
+/// A price that is set.
+#[derive(Debug, Clone, Default)]
+pub struct PriceChange {
+    pub row: PriceRow,
+    /// The price that the model must have until then ([`Fault::Stale`] if not). `None` allows any. Its
+    /// id does not matter.
+    pub expected: Option<PriceRow>,
+    /// What is written before, if the table is empty.
+    pub defaults: Vec<PriceRow>,
 }
 
 /// The kinds of rows.

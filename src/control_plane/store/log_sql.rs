@@ -122,7 +122,7 @@ fn pattern(text: &str) -> String {
 const FAILED: &str = "(status_code >= 400 OR error_category IS NOT NULL)";
 
 /// A column as it is read. `NULL` for what lists leave out.
-fn read(dialect: Dialect, column: &Column, whole: bool) -> String {
+pub(crate) fn read(dialect: Dialect, column: &Column, whole: bool) -> String {
     let name = column.name;
     if !whole && column.kind.is_long() {
         return "NULL".to_owned();
@@ -144,6 +144,23 @@ fn select(dialect: Dialect, table: &Table, whole: bool) -> Statement {
 
 /// Rows of any number at once. Not more than 500: a statement has at most 65,535 parameters.
 pub(crate) fn insert(dialect: Dialect, table: &Table, rows: &[Vec<Value>]) -> Statement {
+    let mut statement = insert_all(dialect, table, rows);
+    if let Some(key) = table.key {
+        let names = table.columns.iter().map(|column| column.name).filter(|name| *name != key);
+        let set: Vec<_> = names.map(|name| format!("{name} = excluded.{name}")).collect();
+        statement.push(&format!(" ON CONFLICT ({key}) DO UPDATE SET {}", set.join(", ")));
+    }
+    statement
+}
+
+/// As [`insert`]; a row whose key is there stays as it is.
+pub(crate) fn insert_new(dialect: Dialect, table: &Table, rows: &[Vec<Value>]) -> Statement {
+    let mut statement = insert_all(dialect, table, rows);
+    statement.push(" ON CONFLICT DO NOTHING");
+    statement
+}
+
+fn insert_all(dialect: Dialect, table: &Table, rows: &[Vec<Value>]) -> Statement {
     let names: Vec<_> = table.columns.iter().map(|column| column.name).collect();
     let mut statement = Statement::new(format!("INSERT INTO {} ({}) VALUES ", table.name, names.join(", ")));
     for (at, row) in rows.iter().enumerate() {
@@ -153,11 +170,6 @@ pub(crate) fn insert(dialect: Dialect, table: &Table, rows: &[Vec<Value>]) -> St
             statement.value(dialect, column.kind, value.clone());
         }
         statement.push(")");
-    }
-    if let Some(key) = table.key {
-        let set: Vec<_> =
-            names.iter().filter(|name| **name != key).map(|name| format!("{name} = excluded.{name}")).collect();
-        statement.push(&format!(" ON CONFLICT ({key}) DO UPDATE SET {}", set.join(", ")));
     }
     statement
 }

@@ -40,6 +40,16 @@ pub(super) fn check(expected: ExpectedRow, found: Option<i64>) -> Result<(), Err
     }
 }
 
+/// Refuses a change of a price that is not there.
+pub(super) fn no_price() -> Error {
+    Error::new(Fault::NotFound, "there is no price with this id")
+}
+
+/// Refuses a change of a price that is another one by now.
+pub(super) fn other_price() -> Error {
+    Error::new(Fault::Stale, "the price was changed meanwhile; read it again and repeat the change")
+}
+
 /// Refuses an idempotency key that was seen with another change.
 pub(super) fn reused() -> Error {
     Error::new(Fault::Reused, "this Idempotency-Key was used for another request; take a new key for each change")

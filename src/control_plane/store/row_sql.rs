@@ -53,12 +53,12 @@ pub(crate) fn step(dialect: Dialect, change: &Change) -> Step<'_> {
         Change::RemoveGroup { id, .. } => remove(dialect, RowKind::Group, *id),
         Change::RemoveModel { id, .. } => remove(dialect, RowKind::Model, *id),
         Change::RemoveBudget { id, .. } => remove(dialect, RowKind::Budget, *id),
-        Change::SetPrice(row) => {
-            let mut statement = log_sql::insert(dialect, PriceRow::TABLE, &[row.clone().values()]);
+        Change::SetPrice(change) => {
+            let mut statement = log_sql::insert(dialect, PriceRow::TABLE, &[change.row.clone().values()]);
             statement.push(RETURNING);
             statement
         }
-        Change::RemovePrice { id } => {
+        Change::RemovePrice { id, .. } => {
             let mut statement = Statement::new(format!("DELETE FROM {} WHERE id = ", PriceRow::TABLE.name));
             statement.value(dialect, Kind::Number, Value::Number(*id));
             statement.push(RETURNING);
@@ -76,6 +76,44 @@ pub(crate) fn row_version(dialect: Dialect, kind: RowKind, id: i64) -> Statement
     let mut statement = Statement::new(format!("SELECT row_version FROM {} WHERE id = ", kind.table()));
     statement.value(dialect, Kind::Number, Value::Number(id));
     statement
+}
+
+/// Returns the statements that write the default prices if the table is empty, each of some rows.
+/// PostgreSQL may have a price of another writer by then, which stays.
+pub(crate) fn default_prices(dialect: Dialect, change: &Change) -> Vec<Statement> {
+    let Change::SetPrice(change) = change else { return Vec::new() };
+    let rows: Vec<_> = change.defaults.iter().cloned().map(PriceRow::values).collect();
+    rows.chunks(500).map(|rows| log_sql::insert_new(dialect, PriceRow::TABLE, rows)).collect()
+}
+
+/// Returns whether there is any price, as a statement that gives a row if so.
+pub(crate) fn any_price() -> Statement {
+    Statement::new(format!("SELECT 1 FROM {} LIMIT 1", PriceRow::TABLE.name))
+}
+
+/// The statements that give a row each if the price is there that a change needs: any price, and the
+/// one that is expected. `None` where the change does not need it.
+pub(crate) fn needed_price(dialect: Dialect, change: &Change) -> [Option<Statement>; 2] {
+    let by_id = |id: i64| {
+        let mut statement = Statement::new(format!("SELECT 1 FROM {} WHERE id = ", PriceRow::TABLE.name));
+        statement.value(dialect, Kind::Number, Value::Number(id));
+        statement
+    };
+    let same = |mut statement: Statement, row: &PriceRow| {
+        for (column, value) in PriceRow::TABLE.columns.iter().zip(row.clone().values()) {
+            statement.push(&format!(" AND {} IS NOT DISTINCT FROM ", log_sql::read(dialect, column, true)));
+            statement.value(dialect, column.kind, value);
+        }
+        statement
+    };
+    match change {
+        Change::SetPrice(change) => {
+            let all = Statement::new(format!("SELECT 1 FROM {} WHERE true", PriceRow::TABLE.name));
+            [None, change.expected.as_ref().map(|row| same(all, row))]
+        }
+        Change::RemovePrice { id, expected } => [Some(by_id(*id)), expected.as_ref().map(|row| same(by_id(*id), row))],
+        _ => [None, None],
+    }
 }
 
 /// Returns the statement that removes the sums of a budget.

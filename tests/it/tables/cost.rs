@@ -80,6 +80,18 @@ fn prices_are_set_one_by_one() {
         let gateway = place.with(vec![chat(&upstream)]).start();
         let program = read(&gateway, "/prices");
         assert_eq!(program["source"], "program");
+        let change_of = |model: &str, version: i64| {
+            let body = json!({ "model": model, "output": 3 }).to_string();
+            let mut client = gateway.client();
+            let request =
+                get("/admin/v1/prices").method("POST").key(ADMIN_KEY).header("if-match", &format!("\"{version}\""));
+            client.ask(&request.body(body));
+            client.response()
+        };
+        // The price of the program is compared too, once it is in the table.
+        let first = &program["prices"][0];
+        let changed = change_of(first["model"].as_str().unwrap(), first["row_version"].as_i64().unwrap());
+        assert_eq!(changed.status, 200, "{}", changed.text());
         let body = json!({ "model": "m", "input": 1.5, "output": 2, "more": { "input_cost_per_token_flex": 5e-7 } });
         let set = admin(&gateway, "POST", "/prices", body.clone());
         assert_eq!(set.status, 200, "{}", set.text());
@@ -94,16 +106,8 @@ fn prices_are_set_one_by_one() {
             ask(&gateway, &chat_request("m"));
             charged(&gateway, "m").is_some()
         });
-        let change = |version: i64| {
-            let body = json!({ "model": "m", "output": 3 }).to_string();
-            let mut client = gateway.client();
-            let request =
-                get("/admin/v1/prices").method("POST").key(ADMIN_KEY).header("if-match", &format!("\"{version}\""));
-            client.ask(&request.body(body));
-            client.response()
-        };
-        assert_eq!(change(version).status, 200);
-        let refused = change(version);
+        assert_eq!(change_of("m", version).status, 200);
+        let refused = change_of("m", version);
         assert!(refused.status == 412 && refused.text().contains("the price of `m` is not the one of If-Match"));
         for (body, param) in [
             (json!({ "model": "m", "input": -1 }), "input"),

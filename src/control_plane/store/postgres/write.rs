@@ -7,7 +7,7 @@ use tokio_postgres::{Client, Transaction};
 use crate::control_plane::store::change::{Audit, AuditRow, Change, IdempotencyKey, Write, Written};
 use crate::control_plane::store::clock::now;
 use crate::control_plane::store::error::{Error, Fault};
-use crate::control_plane::store::log_sql::Dialect;
+use crate::control_plane::store::log_sql::{Dialect, Statement};
 use crate::control_plane::store::postgres::explain::QueryError;
 use crate::control_plane::store::postgres::rows::Value;
 use crate::control_plane::store::postgres::statement::values;
@@ -64,6 +64,7 @@ async fn apply(transaction: &Transaction<'_>, change: &Change) -> Result<i64, Qu
         let found = row.map(|row| row.try_get(0)).transpose()?;
         refusals::check(expected, found).map_err(QueryError::Row)?;
     }
+    check_price(transaction, change).await?;
     let statement = match row_sql::step(Dialect::Postgres, change) {
         Step::Write(statement) => statement,
         Step::ChangeSums { budget, key, top_up } => {
@@ -82,6 +83,24 @@ async fn apply(transaction: &Transaction<'_>, change: &Change) -> Result<i64, Qu
         Ok(row) => Ok(row.try_get(0)?),
         Err(error) if error.code().is_some_and(|code| code.code() == "23505") => Err(QueryError::Row(taken(change))),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Writes the default prices where there are none, and checks the price that a change needs.
+async fn check_price(transaction: &Transaction<'_>, change: &Change) -> Result<(), QueryError> {
+    let finds = async |statement: &Statement| -> Result<bool, QueryError> {
+        Ok(transaction.query_typed_opt(&statement.sql, &values(statement)).await?.is_some())
+    };
+    let defaults = row_sql::default_prices(Dialect::Postgres, change);
+    if !defaults.is_empty() && !finds(&row_sql::any_price()).await? {
+        for statement in defaults {
+            transaction.execute_typed(&statement.sql, &values(&statement)).await?;
+        }
+    }
+    match row_sql::needed_price(Dialect::Postgres, change) {
+        [Some(any), _] if !finds(&any).await? => Err(QueryError::Row(refusals::no_price())),
+        [_, Some(same)] if !finds(&same).await? => Err(QueryError::Row(refusals::other_price())),
+        _ => Ok(()),
     }
 }
 

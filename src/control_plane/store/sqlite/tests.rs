@@ -1,7 +1,8 @@
 use rusqlite::Connection;
 
 use crate::config::rows::{CredentialRow, ProviderRow};
-use crate::control_plane::store::change::{Audit, Change, IdempotencyKey};
+use crate::control_plane::store::change::{Audit, Change, IdempotencyKey, PriceChange};
+use crate::control_plane::store::logs::PriceRow;
 use crate::control_plane::store::migrations;
 use crate::control_plane::store::migrations::Migration;
 use crate::control_plane::store::sqlite::*;
@@ -176,6 +177,31 @@ fn an_update_requires_the_version_it_read() {
     assert!(make(&mut connection, gone(Some(now.stamp.version))).is_ok());
     assert_eq!(make(&mut connection, gone(None)), Err(Fault::NotFound));
     assert_eq!(make(&mut connection, change(4, &now)), Err(Fault::NotFound));
+}
+
+#[test]
+fn a_price_is_set_where_it_is_the_expected_one() {
+    let (_dir, mut connection) = open();
+    let price = |model: &str, input: f64| PriceRow { model: model.into(), input: Some(input), ..PriceRow::default() };
+    let defaults = || vec![price("a", 1.0), price("b", 2.0)];
+    let set = |row, expected, defaults| Change::SetPrice(PriceChange { row, expected, defaults }.into());
+    // Two change an empty table at once: the second does not write over what the first has set.
+    make(&mut connection, set(price("a", 5.0), Some(price("a", 1.0)), defaults())).unwrap();
+    make(&mut connection, set(price("b", 6.0), None, defaults())).unwrap();
+    let read = |connection: &Connection| -> Vec<(String, f64)> {
+        let mut select = connection.prepare("SELECT model, input FROM prices ORDER BY model").unwrap();
+        select.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().collect::<Result<_, _>>().unwrap()
+    };
+    assert_eq!(read(&connection), [("a".into(), 5.0), ("b".into(), 6.0)]);
+    // Two have read the same price.
+    let id = make(&mut connection, set(price("a", 7.0), Some(price("a", 5.0)), Vec::new())).unwrap().id;
+    let late = set(price("a", 8.0), Some(price("a", 5.0)), Vec::new());
+    assert_eq!(make(&mut connection, late), Err(Fault::Stale));
+    let remove = |expected: Option<PriceRow>| Change::RemovePrice { id, expected: expected.map(Box::new) };
+    assert_eq!(make(&mut connection, remove(Some(price("a", 5.0)))), Err(Fault::Stale));
+    assert_eq!(read(&connection)[0].1, 7.0);
+    assert!(make(&mut connection, remove(Some(price("a", 7.0)))).is_ok());
+    assert_eq!(make(&mut connection, remove(None)), Err(Fault::NotFound));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehav
 use crate::control_plane::store::change::{Audit, Change, IdempotencyKey, Write, Written};
 use crate::control_plane::store::clock::now;
 use crate::control_plane::store::error::Error;
-use crate::control_plane::store::log_sql::Dialect;
+use crate::control_plane::store::log_sql::{Dialect, Statement};
 use crate::control_plane::store::refusals::{self, reused, taken};
 use crate::control_plane::store::row_sql::{self, Step};
 use crate::control_plane::store::sqlite::file::{QueryError, is_unique_violation};
@@ -87,6 +87,7 @@ fn change(transaction: &Transaction<'_>, change: &Change) -> Result<i64, Refused
         let found = transaction.query_row(&select.sql, values(&select), |row| row.get(0)).optional()?;
         refusals::check(expected, found)?;
     }
+    check_price(transaction, change)?;
     let statement = match row_sql::step(Dialect::Sqlite, change) {
         Step::Write(statement) => statement,
         Step::ChangeSums { budget, key, top_up } => {
@@ -106,6 +107,23 @@ fn change(transaction: &Transaction<'_>, change: &Change) -> Result<i64, Refused
         true => Refused::Reported(taken(change)),
         false => Refused::Failed(error),
     })
+}
+
+/// Writes the default prices where there are none, and checks the price that a change needs.
+fn check_price(transaction: &Transaction<'_>, change: &Change) -> Result<(), Refused> {
+    let finds = |statement: &Statement| transaction.prepare(&statement.sql)?.exists(values(statement));
+    let defaults = row_sql::default_prices(Dialect::Sqlite, change);
+    if !defaults.is_empty() && !finds(&row_sql::any_price())? {
+        for statement in defaults {
+            transaction.execute(&statement.sql, values(&statement))?;
+        }
+    }
+    let [any, same] = row_sql::needed_price(Dialect::Sqlite, change);
+    match (any, same) {
+        (Some(any), _) if !finds(&any)? => Err(refusals::no_price().into()),
+        (_, Some(same)) if !finds(&same)? => Err(refusals::other_price().into()),
+        _ => Ok(()),
+    }
 }
 
 fn audit(transaction: &Transaction<'_>, audit: &Audit, id: i64) -> rusqlite::Result<()> {
