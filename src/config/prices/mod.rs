@@ -17,7 +17,7 @@ pub mod table;
 
 pub use cost::Rates;
 pub use list::{Published, common, published};
-pub use price::{Part, Price, Special, Tier};
+pub use price::{Part, Price, Special, Tier, TierReader};
 pub use table::PriceTable;
 
 #[cfg(test)]

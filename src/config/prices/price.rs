@@ -83,15 +83,59 @@ impl Tier {
         Tier::OTHERS.into_iter().find(|tier| tier.name().as_bytes() == name).unwrap_or_default()
     }
 
-    /// Returns the tier that a piece of an answer names. `None` if it has no such text. A member of
+    /// Returns the tier that a piece of an answer names last: the first events of a stream may repeat
+    /// what was asked for. `None` if it has no such text. What is null or cut is skipped. A member of
     /// another object is not told apart, since nothing but the price depends on it.
     pub fn named(body: &[u8]) -> Option<Tier> {
         const NAME: &[u8] = br#""service_tier""#;
-        let at = memchr::memmem::find(body, NAME)?;
-        let rest = body[at + NAME.len()..].trim_ascii_start().strip_prefix(b":")?;
+        memchr::memmem::rfind_iter(body, NAME).find_map(|at| Tier::value(&body[at + NAME.len()..]))
+    }
+
+    /// Reads what follows the name of the member.
+    fn value(rest: &[u8]) -> Option<Tier> {
+        let rest = rest.trim_ascii_start().strip_prefix(b":")?;
         let rest = rest.trim_ascii_start().strip_prefix(b"\"")?;
+        let rest = rest.get(..LONGEST).unwrap_or(rest);
         let end = memchr::memchr(b'"', rest)?;
         Some(Tier::of(&rest[..end]))
+    }
+}
+
+/// The most bytes of a value that is read.
+const LONGEST: usize = 32;
+
+/// Reads the tier out of an answer that comes in pieces, which may be cut anywhere.
+#[derive(Debug, Clone)]
+pub struct TierReader {
+    /// The last bytes that have come, at its beginning.
+    kept: [u8; TierReader::KEPT],
+    len: usize,
+}
+
+impl Default for TierReader {
+    fn default() -> TierReader {
+        TierReader { kept: [0; TierReader::KEPT], len: 0 }
+    }
+}
+
+impl TierReader {
+    /// Enough for a member with such a value and some blanks.
+    const KEPT: usize = 64;
+
+    /// Takes a piece in, and returns the tier that is named last up to its end. `None` if the piece does
+    /// not end or have such a member.
+    pub fn read(&mut self, piece: &[u8]) -> Option<Tier> {
+        let head = piece.get(..TierReader::KEPT).unwrap_or(piece);
+        let mut joined = [0; 2 * TierReader::KEPT];
+        let end = self.len + head.len();
+        joined[..self.len].copy_from_slice(&self.kept[..self.len]);
+        joined[self.len..end].copy_from_slice(head);
+        let joined = &joined[..end];
+        let whole = if head.len() == piece.len() { joined } else { piece };
+        let last = &whole[whole.len().saturating_sub(TierReader::KEPT)..];
+        self.kept[..last.len()].copy_from_slice(last);
+        self.len = last.len();
+        Tier::named(piece).or_else(|| Tier::named(joined))
     }
 }
 

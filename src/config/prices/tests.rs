@@ -190,12 +190,33 @@ fn tiers_that_answers_name() {
         (r#"{"service_tier":"auto"}"#, Some(Tier::Standard)),
         (r#"{"usage":{"service_tier":"batch"}}"#, Some(Tier::Batch)),
         (r#"{"service_tier":null}"#, None),
+        (r#"{"service_tier":"auto"} {"service_tier":"priority"}"#, Some(Tier::Priority)),
+        (r#"{"service_tier":null} {"service_tier":"flex"} {"service_tier":null} {"service_t"#, Some(Tier::Flex)),
+        (r#"{"service_tier":"flex"} {"service_tier":"prio"#, Some(Tier::Flex)),
         (r#"{"service_tier":"#, None),
         (r#"{"service_tier":"fle"#, None),
         (r#"{"model":"m"}"#, None),
     ];
     for (body, tier) in rows {
         assert_eq!(Tier::named(body.as_bytes()), tier, "{body}");
+    }
+}
+
+#[test]
+fn tiers_of_answers_that_are_cut_anywhere() {
+    let answer = r#"{"service_tier":"auto","text":"some words that take more room than what is kept of a piece"}
+                    {"service_tier" : "priority","text":"some words that take more room than what is kept of it"}"#;
+    let last = |pieces: &[&str]| {
+        let mut reader = TierReader::default();
+        pieces.iter().filter_map(|piece| reader.read(piece.as_bytes())).last()
+    };
+    for at in 0..answer.len() {
+        let (begin, end) = answer.split_at(at);
+        assert_eq!(last(&[begin, end]), Some(Tier::Priority), "{begin}|{end}");
+    }
+    for size in [1, 7, 63, 64, 65] {
+        let pieces: Vec<_> = answer.as_bytes().chunks(size).map(|piece| std::str::from_utf8(piece).unwrap()).collect();
+        assert_eq!(last(&pieces), Some(Tier::Priority), "{size}");
     }
 }
 

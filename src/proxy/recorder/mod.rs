@@ -12,7 +12,7 @@ mod usage;
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use crate::config::prices::Tier;
+use crate::config::prices::{Tier, TierReader};
 use crate::limit::Hold;
 use crate::metrics::names::Counter;
 use crate::proxy::core::Core;
@@ -49,6 +49,7 @@ pub struct RequestRecorder {
     generates: bool,
     /// Whether the request names a tier of service.
     names_tier: bool,
+    tier_reader: TierReader,
     clock: StageClock,
     attempt: AttemptLog,
     pub capture: PayloadCapture,
@@ -73,6 +74,7 @@ impl RequestRecorder {
             spending: None,
             generates: false,
             names_tier: false,
+            tier_reader: TierReader::default(),
             clock: StageClock::start(core.boot().observe.stage_clock, head_began, started),
             attempt: AttemptLog::default(),
             capture: PayloadCapture::start(config, head, is_sampled),
@@ -144,7 +146,7 @@ impl RequestRecorder {
     /// Takes the tier of service out of a piece of the answer, if the request has named one.
     pub fn answer_arrived(&mut self, piece: &[u8]) {
         if self.names_tier
-            && let Some(tier) = Tier::named(piece)
+            && let Some(tier) = self.tier_reader.read(piece)
         {
             self.record.tier = tier.name();
         }
