@@ -146,6 +146,8 @@ async fn rescue(
         Rescue::By(manner) => req.continue_stream(rest, manner),
         Rescue::Off => false,
     };
+    // What the first provider has reported is not of the whole answer.
+    let reported = req.recorder.record_mut().tokens;
     while is_possible && req.rest.is_some() && left > 0 && !core.stopping() && !req.is_past_client_limit() {
         let Some(this) = attempts.next_in_service() else { break };
         let provider = this.ranked.candidate.provider;
@@ -158,6 +160,7 @@ async fn rescue(
         core.metrics.inc(Counter::Rescues);
         let (candidate, provider) = (this.ranked.candidate, &**view.provider(provider));
         let attempt = Attempt { view, candidate, provider, is_last: false, is_only: false, has_failure: true };
+        req.recorder.record_mut().tokens = None;
         match attempt::run(req, &attempt, RetryWithout::Nothing).await {
             Err(Interrupt::Failed(mut failure)) => {
                 core.metrics.inc(Counter::AttemptsFailed);
@@ -168,6 +171,7 @@ async fn rescue(
         }
     }
     core.metrics.inc(Counter::RescuesFailed);
+    req.recorder.record_mut().tokens = reported;
     Err(Interrupt::Failed(broken))
 }
 

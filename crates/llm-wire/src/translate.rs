@@ -387,6 +387,7 @@ impl Translator {
     /// Goes on with the stream of another provider. `plan` is that of the request for the rest.
     pub fn resume(&mut self, plan: Plan, out: &mut Vec<u8>) {
         self.phase = Phase::Committed;
+        self.shape.forget_usage();
         self.decoder = AnyDecoder::new(plan.provider, plan.quirks);
         self.template = DeltaTemplate::new(plan.provider, plan.quirks);
         self.reply.plan = plan;

@@ -108,6 +108,47 @@ fn whatever_the_formats_are() {
     }
 }
 
+/// What the first provider has reported is not the usage of the whole answer: if the second reports
+/// none, it is estimated.
+#[test]
+fn the_usage_of_the_first_provider_does_not_count() {
+    for client in [&sample::CHAT, &sample::MESSAGES] {
+        let pair = Pair::of([&sample::MESSAGES, &sample::MESSAGES], "prompt");
+        let first: Vec<_> = opening(&sample::MESSAGES)
+            .iter()
+            .map(|event| event.replace("\"input_tokens\":3", "\"input_tokens\":30000"))
+            .collect();
+        let first: Vec<&str> = first.iter().map(String::as_str).collect();
+        let mut asking = pair.broken_off(client.path, client.ask_stream, &first);
+        let mut conn = pair.second.accept();
+        conn.request();
+        let usage = [",\"usage\":{\"input_tokens\":3,\"output_tokens\":1}", ",\"usage\":{\"output_tokens\":2}"];
+        let second: Vec<_> = sample::MESSAGES
+            .events()
+            .iter()
+            .map(|event| usage.iter().fold((*event).to_owned(), |event, usage| event.replace(usage, "")))
+            .collect();
+        assert!(!second.concat().contains("usage"));
+        conn.send(answer::sse(&second));
+        assert_eq!(read(client, asking.response().text()), "HelHello");
+        let mut prompt = 0.0;
+        eventually("the tokens are counted", || {
+            let metrics = scrape(&pair.gateway);
+            let lines = metrics.lines().filter(|line| line.starts_with("llm_proxy_tokens_total{"));
+            let lines = lines.filter(|line| line.contains("token_type=\"prompt\""));
+            prompt = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum();
+            prompt > 0.0
+        });
+        assert!(prompt < 1000.0, "{}: {prompt}", client.kind);
+    }
+}
+
+fn scrape(gateway: &Gateway) -> String {
+    let mut client = gateway.client();
+    client.ask(&get("/metrics"));
+    client.response().text().to_owned()
+}
+
 /// A call of a tool that has begun, in each format of a provider.
 fn call(of: &sample::Sample) -> Value {
     match of.kind {

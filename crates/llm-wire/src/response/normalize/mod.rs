@@ -48,6 +48,11 @@ impl Normalizer {
         self.usage
     }
 
+    /// Forgets the usage that has come: another provider goes on with the answer.
+    pub(crate) fn forget_usage(&mut self) {
+        self.usage = None;
+    }
+
     /// Returns why the answer ended, once it has.
     pub(crate) fn ended_by(&self) -> Option<Reason> {
         self.reason
