@@ -168,16 +168,22 @@ fn a_refusal_of_the_rest_leaves_an_honest_error() {
     assert_eq!(pair.gateway.metric("llm_proxy_rescues_failed_total"), Some(1.0));
 }
 
-/// A call of a tool is never continued, nor a stream without the setting, nor one that breaks again.
+/// A call of a tool is never continued, nor an answer in JSON, nor a stream without the setting, nor one that breaks again.
 #[test]
 fn what_is_not_continued() {
     let call = "data: {\"id\":\"c1\",\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"t\",\
                 \"function\":{\"name\":\"f\",\"arguments\":\"{\"}}]}}]}\n\n";
     let (opening, content) = (sample::CHAT.opening, sample::CHAT.content);
-    let rows: [(&str, &[&str]); 2] = [("prompt", &[opening[0], content[0], call]), ("off", &[opening[0], content[0]])];
-    for (rescue, events) in rows {
+    let text = sample::CHAT.ask_stream;
+    let json = text.replacen('{', r#"{"response_format":{"type":"json_object"},"#, 1);
+    let rows: [(&str, &str, &[&str]); 3] = [
+        ("prompt", text, &[opening[0], content[0], call]),
+        ("prompt", &json, &[opening[0], content[0]]),
+        ("off", text, &[opening[0], content[0]]),
+    ];
+    for (rescue, ask, events) in rows {
         let pair = Pair::new(&sample::CHAT, rescue);
-        let mut client = pair.broken_off(sample::CHAT.path, sample::CHAT.ask_stream, events);
+        let mut client = pair.broken_off(sample::CHAT.path, ask, events);
         client.head();
         let (text, end) = client.rest_text();
         assert!(text.contains("upstream_stream_truncated") && end == End::Truncated, "{text}");

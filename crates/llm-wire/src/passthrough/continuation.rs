@@ -191,12 +191,16 @@ const PROMPT: &str = "The connection broke in the middle of your last message. C
                       write only what follows, repeat nothing, and add no introduction.";
 
 /// Returns the body of the request for the rest: `body`, of `format`, and behind its conversation the
-/// escaped `text` so far. `None` if `body` has no conversation.
+/// escaped `text` so far. `None` if `body` has no conversation, or asks for JSON, which a model would
+/// begin anew.
 pub fn request(format: Format, body: &[u8], text: &[u8], method: ContinuationMethod) -> Option<Vec<u8>> {
     let (member, may_be_text) = match format {
         Format::Chat | Format::Messages => ("messages", false),
         Format::Responses => ("input", true),
     };
+    if asks_for_json(format, body) {
+        return None;
+    }
     let (_, conversation, at) = walk::members(body).find(|(key, ..)| key.eq_str(member))?;
     let mut splice = Splice::new();
     match conversation.kind() {
@@ -227,6 +231,17 @@ pub fn request(format: Format, body: &[u8], text: &[u8], method: ContinuationMet
     let mut continued = Vec::with_capacity(splice.len_after(body.len()));
     splice.apply(body, &mut continued);
     Some(continued)
+}
+
+/// Returns whether a request asks for an answer in a form that is not text.
+fn asks_for_json(format: Format, body: &[u8]) -> bool {
+    let paths: &[&[&str]] = match format {
+        Format::Chat => &[&["response_format"]],
+        Format::Messages => &[&["output_format"], &["output_config", "format"]],
+        Format::Responses => &[&["text", "format"]],
+    };
+    let form = |path: &&[&str]| RawValue::new(body).path(path).filter(|form| form.kind() == RawKind::Object);
+    paths.iter().filter_map(form).any(|form| !form.find("type").is_some_and(|kind| kind.eq_str("text")))
 }
 
 /// How an event of the second stream reaches the client.
@@ -483,6 +498,27 @@ mod tests {
         assert_eq!((&parsed["messages"][1], &parsed["messages"][2]["role"]), (&said, &serde_json::json!("user")));
         for body in [&br#"{"messages":[]}"#[..], br#"{"messages":"x"}"#, br#"{"prompt":"x"}"#] {
             assert_eq!(request(body, ContinuationMethod::Prompt), None);
+        }
+    }
+
+    #[test]
+    fn an_answer_in_json_is_not_continued() {
+        let hi = r#"[{"role":"user","content":"hi"}]"#;
+        let rows = [
+            (Format::Chat, "messages", r#""response_format":{"type":"json_object"}"#, false),
+            (Format::Chat, "messages", r#""response_format":{"json_schema":{},"type":"json_schema"}"#, false),
+            (Format::Chat, "messages", r#""response_format":{"type":"text"}"#, true),
+            (Format::Chat, "messages", r#""response_format":null"#, true),
+            (Format::Messages, "messages", r#""output_format":{"type":"json_schema","schema":{}}"#, false),
+            (Format::Messages, "messages", r#""output_config":{"format":{"type":"json_schema"}}"#, false),
+            (Format::Messages, "messages", r#""output_config":{"effort":"low"}"#, true),
+            (Format::Responses, "input", r#""text":{"format":{"type":"json_schema"}}"#, false),
+            (Format::Responses, "input", r#""text":{"format":{"type":"text"},"verbosity":"low"}"#, true),
+        ];
+        for (format, member, form, expected) in rows {
+            let body = format!(r#"{{"{member}":{hi},{form}}}"#);
+            let rest = request(format, body.as_bytes(), b"Hel", ContinuationMethod::Prompt);
+            assert_eq!(rest.is_some(), expected, "{body}");
         }
     }
 
