@@ -122,8 +122,8 @@ impl TierReader {
     /// Enough for a member with such a value and some blanks.
     const KEPT: usize = 64;
 
-    /// Takes a piece in, and returns the tier that is named last up to its end. `None` if the piece does
-    /// not end or have such a member.
+    /// Takes a piece in, and returns the tier that is named last up to its end. `None` if the piece
+    /// neither ends nor has such a member.
     pub fn read(&mut self, piece: &[u8]) -> Option<Tier> {
         let head = piece.get(..TierReader::KEPT).unwrap_or(piece);
         let mut joined = [0; 2 * TierReader::KEPT];

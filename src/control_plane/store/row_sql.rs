@@ -91,8 +91,8 @@ pub(crate) fn any_price() -> Statement {
     Statement::new(format!("SELECT 1 FROM {} LIMIT 1", PriceRow::TABLE.name))
 }
 
-/// The statements that give a row each if the price is there that a change needs: any price, and the
-/// one that is expected. `None` where the change does not need it.
+/// Returns the statements that give a row each if the price is there that a change needs: any with
+/// its id, and the one that is expected. `None` where the change does not need it.
 pub(crate) fn needed_price(dialect: Dialect, change: &Change) -> [Option<Statement>; 2] {
     let by_id = |id: i64| {
         let mut statement = Statement::new(format!("SELECT 1 FROM {} WHERE id = ", PriceRow::TABLE.name));

@@ -1,5 +1,5 @@
 //! The statements for the tables `spend_days` and `spend_sums`, in the dialect of either store.
-//! Triggers keep `spend_sums`: whatever is added to a row of `spend_days` is added to its names there.
+//! Triggers keep `spend_sums`: what is added to a row of `spend_days` is added to its names there.
 
 use crate::control_plane::store::log_sql::{Dialect, Statement};
 use crate::control_plane::store::logs::spend::LEDGER_PAGE;

@@ -168,7 +168,8 @@ fn a_refusal_of_the_rest_leaves_an_honest_error() {
     assert_eq!(pair.gateway.metric("llm_proxy_rescues_failed_total"), Some(1.0));
 }
 
-/// A call of a tool is never continued, nor an answer in JSON, nor a stream without the setting, nor one that breaks again.
+/// A call of a tool is never continued, nor an answer in JSON, nor a stream without the setting, nor
+/// one that breaks again.
 #[test]
 fn what_is_not_continued() {
     let call = "data: {\"id\":\"c1\",\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"t\",\
