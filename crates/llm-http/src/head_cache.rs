@@ -1,8 +1,8 @@
 //! The last head of a connection, since most clients send the same head with each request.
 //!
-//! A parsed head is a function of its bytes alone, so a head of the same bytes is the same head. The
-//! number in `content-length` differs with the body: a head that differs in its digits alone is the
-//! same head with another length. Any other is parsed.
+//! A parsed head is a function of its bytes alone, so a head of the same bytes is the same head.
+//! The number in `content-length` differs with the body: a head that differs in its digits alone is
+//! the same head with another length. Any other is parsed.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -102,7 +102,8 @@ fn request_length(head: &RequestHead, bytes: &[u8]) -> Option<Range<usize>> {
     length_digits(&head.fields, head.framing, bytes).filter(|_| head.framing != Framing::Length(0))
 }
 
-/// Returns where the digits of the one `content-length` stand, if it is what the framing says.
+/// Returns the range of the digits of `content-length`, if the head has exactly one such field and
+/// the framing is of that length.
 pub(super) fn length_digits(fields: &Fields, framing: Framing, bytes: &[u8]) -> Option<Range<usize>> {
     let mut values = fields.get_all(bytes, "content-length");
     let value = values.next()?;

@@ -37,8 +37,8 @@ enum Value {
 }
 
 impl KeptResponse {
-    /// Returns `None` for a head that is not worth keeping, or whose bytes say too little of where
-    /// its values are.
+    /// Makes the kept form of a head. Returns `None` for a head that is longer than [`MAX_KEPT`],
+    /// that does not begin its buffer, or that has an empty value, whose place is not known.
     fn new(head: &ResponseHead, bytes: &[u8], request: Method) -> Option<KeptResponse> {
         let is_empty = |field: &Field| field.value.len() == 0;
         if bytes.len() > MAX_KEPT || !bytes.starts_with(b"HTTP/") || head.fields.as_slice().iter().any(is_empty) {

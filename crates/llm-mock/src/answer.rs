@@ -116,7 +116,7 @@ pub(crate) struct Call {
     pub custom: bool,
 }
 
-/// What the answer says or calls.
+/// The content of an answer: a text, or calls of tools.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Content {
     Text(Text),

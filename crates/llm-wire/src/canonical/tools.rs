@@ -39,7 +39,7 @@ pub enum Tool<'a> {
     },
 }
 
-/// A function whose input is JSON.
+/// A function that the client runs. Its input is a JSON object.
 #[derive(Debug, Clone, Default)]
 pub struct FunctionTool<'a> {
     /// R `namespace`: the name of the group.

@@ -313,7 +313,7 @@ const SECRETS: &[&str] = &[
 const SECRET_MIN: usize = 12;
 
 /// Returns the message without keys and ids of accounts: they are those of the provider's row, and
-/// none of the client's business. Their first characters stay, so that whoever runs the gateway
+/// none of the client's business. Their first characters stay, so that the operator
 /// knows what is meant.
 fn redacted(message: &str) -> Cow<'_, str> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '*');
