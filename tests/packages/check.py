@@ -20,6 +20,7 @@ import sys
 import tarfile
 import tempfile
 import threading
+import zlib
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -267,6 +268,11 @@ def check_debug(packages, binary, scratch):
     assert re.search(r"src/main\.rs:\d+", lines), lines
     if is_static(binary):
         assert str(Path.home()) not in lines and str(ROOT) not in lines, lines
+    # By this name and checksum a panic's backtrace finds the file, as debuggers do.
+    link = scratch / "link"
+    run(["objcopy", "--dump-section", f".gnu_debuglink={link}", binary, "/dev/null"])
+    name, checksum = link.read_bytes().split(b"\0", 1)[0], link.read_bytes()[-4:]
+    assert (name, checksum) == (b"llm-proxy.debug", struct.pack("<I", zlib.crc32(debug.read_bytes()))), name
 
 
 # --- a root with nothing but the binary
