@@ -25,7 +25,7 @@ impl StreamRest {
     /// without a translation.
     pub fn fitting(&self) -> Option<&Continuation> {
         match self {
-            StreamRest::Passed(continuation) if continuation.fits_events() => Some(continuation),
+            StreamRest::Passed(continuation) if continuation.can_fit_events() => Some(continuation),
             StreamRest::Passed(_) | StreamRest::Translated(_) => None,
         }
     }

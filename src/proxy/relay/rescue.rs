@@ -115,7 +115,7 @@ pub(super) fn translator(
     let plan = reply.plan.clone();
     let translator = match rest {
         StreamRest::Translated(translator) => Some(*translator),
-        StreamRest::Passed(passed) => Translator::behind(reply, &passed),
+        StreamRest::Passed(passed) => Translator::continuing(reply, &passed),
     };
     let note = "what the client has of the stream can't be continued in a translation";
     let mut translator = translator.ok_or_else(|| Error::gateway(Kind::UpstreamTruncated, note))?;
