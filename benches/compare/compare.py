@@ -13,9 +13,11 @@ import pathlib
 import platform
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -23,32 +25,51 @@ import urllib.request
 HERE = pathlib.Path(__file__).resolve().parent
 DOCS = HERE.parent.parent / "docs" / "internals"
 KEY = "sk-bench-0123456789abcdef0123456789abcdef"
-MOCK = 9100
+ADMIN_KEY = "admin-bench-0123456789abcdef0123456789"
+MOCK, TLS_MOCK = 9100, 9101
 EVENTS = "mock-stamp-interval-10-tokens-50"
 
 
 class Peer:
     """A server in front of the mock. `models` says which names its targets have, and what they request."""
 
-    def __init__(self, port: int, models: dict[str, str] | None = None):
-        self.port, self.models = port, models
+    def __init__(self, port: int, models: dict[str, str] | None = None, scheme: str = "http"):
+        self.port, self.models, self.scheme = port, models, scheme
         self.process: subprocess.Popen | None = None
 
 
-def filled(run: pathlib.Path, name: str, port: int) -> pathlib.Path:
+def filled(run: pathlib.Path, name: str, port: int, tls: bool = False) -> pathlib.Path:
+    """The configuration of a peer, with TLS to its clients and to the mock, or without."""
+    certificate = run / "certificate.pem"
+    holes = {
+        "@PORT@": port, "@RUN@": run, "@KEY@": KEY, "@CERTIFICATE@": certificate,
+        "@MOCK@": TLS_MOCK if tls else MOCK, "@SCHEME@": "https" if tls else "http",
+        "@NGINX_TLS@": " ssl" if tls else "", "@HAPROXY_TLS@": f" ssl crt {certificate}" if tls else "",
+        "@HAPROXY_TLS_SERVER@": " ssl verify none" if tls else "",
+    }
     text = (HERE / name).read_text()
-    for hole, value in {"@PORT@": port, "@MOCK@": MOCK, "@RUN@": run, "@KEY@": KEY}.items():
+    for hole, value in holes.items():
         text = text.replace(hole, str(value))
-    path = run / name
+    path = run / f"{port}-{name}"
     path.write_text(text)
     return path
 
 
-def gateway(binary: str, run: pathlib.Path, port: int) -> list[str]:
+def certificate(run: pathlib.Path) -> None:
+    """Makes the certificate of all TLS listeners, with its key in the same file, as haproxy wants it."""
+    key, chain = run / "key.pem", run / "chain.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "30"]
+    subprocess.run([*command, "-keyout", str(key), "-out", str(chain)], check=True, capture_output=True)
+    (run / "certificate.pem").write_text(chain.read_text() + key.read_text())
+
+
+def gateway(binary: str, run: pathlib.Path, port: int, tls: bool = False) -> list[str]:
     store = run / f"store-{port}"
     store.mkdir()
     env = {**os.environ, "DATA_DIR": str(store), "PORT": "1"}
-    subprocess.run([binary, "import", str(filled(run, "gateway.yaml", port))], env=env, check=True, capture_output=True)
+    config = filled(run, "gateway.yaml", port, tls)
+    subprocess.run([binary, "import", str(config)], env=env, check=True, capture_output=True)
     return [binary, "serve", "--workers", "1", "--host", "127.0.0.1", "--port", str(port), "--data-dir", str(store)]
 
 
@@ -94,16 +115,17 @@ def pinned(cpu: int, command: list[str], log: pathlib.Path, env: dict[str, str] 
     return process
 
 
-def answers(port: int) -> bool:
+def answers(port: int, scheme: str = "http") -> bool:
     body = json.dumps({"model": "mock", "messages": [{"role": "user", "content": "Hello"}]}).encode()
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/chat/completions", body, HEADERS)
+    request = urllib.request.Request(f"{scheme}://127.0.0.1:{port}/v1/chat/completions", body, HEADERS)
     try:
-        with urllib.request.urlopen(request, timeout=5) as response:
+        with urllib.request.urlopen(request, timeout=5, context=ANY_CERTIFICATE) as response:
             return response.status == 200
     except (OSError, urllib.error.URLError):
         return False
 
 
+ANY_CERTIFICATE = ssl._create_unverified_context()
 HEADERS = {
     "Content-Type": "application/json",
     "Authorization": f"Bearer {KEY}",
@@ -112,9 +134,9 @@ HEADERS = {
 }
 
 
-def wait(peer: str, port: int, process: subprocess.Popen, log: pathlib.Path) -> None:
+def wait(peer: str, port: int, process: subprocess.Popen, log: pathlib.Path, scheme: str = "http") -> None:
     deadline = time.monotonic() + 90
-    while not answers(port):
+    while not answers(port, scheme):
         if process.poll() is not None or time.monotonic() > deadline:
             sys.exit(f"{peer} does not answer on port {port}: {log.read_text()[-1000:]}")
         time.sleep(0.2)
@@ -123,33 +145,73 @@ def wait(peer: str, port: int, process: subprocess.Popen, log: pathlib.Path) -> 
 def cases(options: argparse.Namespace) -> list[tuple[str, str, list[str], str]]:
     """Name, title, arguments of the generator and model of each case."""
     length = ["--duration", str(options.seconds), "--rounds", str(options.rounds)]
-    busy = [*length, "--connections", "64"]
+    busy, rate = [*length, "--connections", "64"], [*length, "--rate", str(options.rate)]
     return [
         ("json", "JSON, 64 connections", busy, "mock"),
         ("stream", "Streams of 62 tokens, 64 connections", [*busy, "--stream"], "mock-tokens-62"),
         ("json-single", "JSON, one connection", [*length, "--connections", "1"], "mock"),
         ("stream-single", "Streams of 62 tokens, one connection", [*length, "--connections", "1", "--stream"], "mock-tokens-62"),
-        ("rate", f"JSON, {options.rate} requests a second", [*length, "--rate", str(options.rate)], "mock"),
+        ("rate", f"JSON, {options.rate} requests a second", rate, "mock"),
+        ("changes", "The same while the gateway's configuration changes each second", rate, "mock"),
         ("large", "Prompts of 1 MB, 8 connections", [*length, "--connections", "8", "--prompt-bytes", "1000000"], "mock"),
+        ("tls", "JSON, 64 connections, TLS to the clients and to the provider", [*busy, "--insecure"], "mock"),
+        ("tls-stream", "Streams of 62 tokens, the same", [*busy, "--insecure", "--stream"], "mock-tokens-62"),
         ("events", "Each event of 100 streams a second, one event in 10 ms", [*length, "--rate", "100", "--stream"], EVENTS),
     ]
 
 
+class Changes:
+    """Changes the configuration of a gateway each second, over its admin interface, until it is closed."""
+
+    def __init__(self, port: int):
+        self.base, self.done = f"http://127.0.0.1:{port}/admin/v1/providers", 0
+        self.stop = threading.Event()
+        made = self.call("POST", "", {
+            "provider_key": "changed", "provider_type": "openai", "api_base": f"http://127.0.0.1:{MOCK}/v1",
+            "api_key": "upstream-key", "model_mapping": {"unused": "unused"}, "weight": 1,
+        })
+        self.id = made["provider"]["id"]
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def call(self, method: str, path: str, body: dict | None = None) -> dict:
+        headers = {"Authorization": f"Bearer {ADMIN_KEY}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        with urllib.request.urlopen(urllib.request.Request(self.base + path, data, headers, method=method)) as response:
+            return json.load(response)
+
+    def run(self) -> None:
+        while not self.stop.wait(1):
+            self.done += 1
+            self.call("PATCH", f"/{self.id}", {"weight": 1 + self.done % 2})
+
+    def close(self) -> None:
+        self.stop.set()
+        self.thread.join()
+
+
 def measure(binary: str, cpu: int, peers: dict[str, Peer], case: tuple, run: pathlib.Path) -> dict:
     name, _, arguments, model = case
-    targets, processes = [f"direct=http://127.0.0.1:{MOCK}#{model}"], []
+    tls = name.startswith("tls")
+    targets = [f"direct={'https' if tls else 'http'}://127.0.0.1:{TLS_MOCK if tls else MOCK}#{model}"]
+    processes = []
     for peer, it in peers.items():
-        for target, prefix in (it.models or {peer: "mock"}).items():
-            targets.append(f"{target}=http://127.0.0.1:{it.port}#{model.replace('mock', prefix, 1)}")
+        if (it.scheme == "https") != tls:
+            continue
+        for target, prefix in (it.models or {peer.removesuffix(" tls"): "mock"}).items():
+            targets.append(f"{target}={it.scheme}://127.0.0.1:{it.port}#{model.replace('mock', prefix, 1)}")
             processes += ["--process", f"{target}={it.process.pid}"]
     # Ratios are to the first of the peers: the mock itself comes last.
     targets = targets[1:] + targets[:1]
     headers = [f"{name}: {value}" for name, value in HEADERS.items() if name.startswith("x-")]
     command = placed(cpu, [binary, "bench", *targets, *processes, *arguments, "--key", KEY, "--json"])
     command += [word for header in headers for word in ("--header", header)] + ["--plot", str(run / f"{name}.svg")]
+    changes = Changes(peers["llm-proxy"].port) if name == "changes" else None
     bench = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     prefer(bench.pid)
     out, errors = bench.communicate()
+    if changes:
+        changes.close()
     if bench.returncode != 0:
         sys.exit(f"{name}: {errors}")
     return json.loads(out)
@@ -195,6 +257,47 @@ def machine(options: argparse.Namespace, cpus: list[int], command: str) -> str:
     )
 
 
+TLS_PEERS = ("nginx", "haproxy", "llm-proxy")
+
+
+def peer_command(
+    parser: argparse.ArgumentParser, options: argparse.Namespace, name: str, run: pathlib.Path, port: int, tls: bool = False,
+) -> tuple[list[str], dict[str, str], dict[str, str] | None]:
+    """The command of a peer, its environment, and its models by the names of their targets."""
+    gateway_env = {"LOG_LEVEL": "warn", "ADMIN_KEY": ADMIN_KEY}
+    match name:
+        case "nginx":
+            return ["/usr/sbin/nginx", "-c", str(filled(run, "nginx.conf", port, tls))], {}, None
+        case "haproxy":
+            return ["/usr/sbin/haproxy", "-db", "-f", str(filled(run, "haproxy.cfg", port, tls))], {}, None
+        case "litellm":
+            return litellm(run, port), {}, None
+        case "portkey":
+            return portkey(run, port), {}, None
+        case "jsonl":
+            log = {"JSONL_LOG_ENABLED": "true", "JSONL_LOG_PATH": str(run / "requests.jsonl")}
+            return gateway(options.binary, run, port), {**gateway_env, **log}, None
+        case "llm-proxy":
+            env = {**gateway_env, **dict(pair.split("=", 1) for pair in options.env)}
+            if tls:
+                file = str(run / "certificate.pem")
+                env |= {"TLS_CERT": file, "TLS_KEY": file, "VERIFY_SSL": "false"}
+            models = {"llm-proxy": "mock", "llm-proxy translated": "translated"}
+            return gateway(options.binary, run, port, tls), env, models
+    parser.error(f"there is no peer `{name}`")
+
+
+def start(
+    started: list[subprocess.Popen], cpu: int, name: str, peer: Peer, command: list[str], env: dict[str, str], run: pathlib.Path,
+) -> Peer:
+    """Starts a peer on its CPU, and returns when it answers."""
+    log = run / f"{name}-{peer.port}.log"
+    peer.process = pinned(cpu, command, log, env)
+    started.append(peer.process)
+    wait(name, peer.port, peer.process, log, peer.scheme)
+    return peer
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--binary", required=True)
@@ -212,6 +315,8 @@ def main() -> None:
     run = pathlib.Path(tempfile.mkdtemp(prefix="compare-"))
     # What nginx writes as another user.
     run.chmod(0o755)
+    wanted = [case for case in cases(options) if not options.cases or case[0] in options.cases.split(",")]
+    certificate(run)
     started: list[subprocess.Popen] = []
     try:
         mock = pinned(cpus[1], [options.binary, "mock", "--port", str(MOCK)], run / "mock.log")
@@ -220,31 +325,16 @@ def main() -> None:
         peers: dict[str, Peer] = {}
         chosen = [name for name in options.peers.split(",") if name]
         for at, name in enumerate([*chosen, "llm-proxy"]):
-            port, env = 9110 + at, {}
-            peer = Peer(port)
-            match name:
-                case "nginx":
-                    command = ["/usr/sbin/nginx", "-c", str(filled(run, "nginx.conf", port))]
-                case "haproxy":
-                    command = ["/usr/sbin/haproxy", "-db", "-f", str(filled(run, "haproxy.cfg", port))]
-                case "litellm":
-                    command = litellm(run, port)
-                case "portkey":
-                    command = portkey(run, port)
-                case "jsonl":
-                    command = gateway(options.binary, run, port)
-                    env = {"LOG_LEVEL": "warn", "JSONL_LOG_ENABLED": "true", "JSONL_LOG_PATH": str(run / "requests.jsonl")}
-                case "llm-proxy":
-                    command = gateway(options.binary, run, port)
-                    env = {"LOG_LEVEL": "warn", **dict(pair.split("=", 1) for pair in options.env)}
-                    peer.models = {"llm-proxy": "mock", "llm-proxy translated": "translated"}
-                case _:
-                    parser.error(f"there is no peer `{name}`")
-            peer.process = pinned(cpus[0], command, run / f"{name}.log", env)
-            started.append(peer.process)
-            wait(name, port, peer.process, run / f"{name}.log")
-            peers[name] = peer
-        wanted = [case for case in cases(options) if not options.cases or case[0] in options.cases.split(",")]
+            command, env, models = peer_command(parser, options, name, run, 9110 + at)
+            peers[name] = start(started, cpus[0], name, Peer(9110 + at, models), command, env, run)
+        if any(case[0].startswith("tls") for case in wanted):
+            # The mock speaks TLS by a haproxy on its own CPU, which is no target.
+            command = ["/usr/sbin/haproxy", "-db", "-f", str(filled(run, "haproxy-mock.cfg", TLS_MOCK))]
+            start(started, cpus[1], "tls-mock", Peer(TLS_MOCK, scheme="https"), command, {}, run)
+            for at, name in enumerate(name for name in [*chosen, "llm-proxy"] if name in TLS_PEERS):
+                command, env, models = peer_command(parser, options, name, run, 9130 + at, tls=True)
+                peer = Peer(9130 + at, models, "https")
+                peers[f"{name} tls"] = start(started, cpus[0], name, peer, command, env, run)
         sections = []
         for case in wanted:
             report = measure(options.binary, cpus[2], peers, case, run)
