@@ -45,6 +45,7 @@ pub mod upgrade;
 
 use std::process::ExitCode;
 
+use clap::error::ContextKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub use failure::Failure;
@@ -139,6 +140,9 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Help and version arrive here too. A closed pipe is no error.
             let _ = error.print();
+            if let Some(hint) = option_before_command(&error) {
+                print::note("tip", &hint);
+            }
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
@@ -146,6 +150,13 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(failure) => report(&failure),
     }
+}
+
+/// Says where an option belongs that stands before a command. Those of `serve` are accepted without
+/// a command, so `llm-proxy --data-dir DIR key list` reads as an option of `serve` and a command.
+fn option_before_command(error: &clap::Error) -> Option<String> {
+    let command = error.get(ContextKind::InvalidSubcommand)?;
+    error.get(ContextKind::PriorArg).map(|_| format!("options follow the command: `llm-proxy {command} ... OPTION`"))
 }
 
 /// Prints why a command failed, and returns its exit code.
@@ -215,5 +226,14 @@ mod tests {
             assert!(matches!(cli.command.unwrap_or(Command::Serve(cli.serve)), Command::Serve(_)), "{line:?}");
         }
         assert!(Cli::try_parse_from(["llm-proxy", "--port", "1", "version"]).is_err());
+    }
+
+    #[test]
+    fn an_option_before_a_command_is_explained() {
+        let hint = |line: &[&str]| option_before_command(&Cli::try_parse_from(line).unwrap_err());
+        let expected = "options follow the command: `llm-proxy key ... OPTION`";
+        assert_eq!(hint(&["llm-proxy", "--data-dir", "x", "key", "list"]).as_deref(), Some(expected));
+        assert_eq!(hint(&["llm-proxy", "kez", "list"]), None);
+        assert_eq!(hint(&["llm-proxy", "key", "list", "--nonsense"]), None);
     }
 }
