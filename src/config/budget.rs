@@ -20,16 +20,30 @@ pub fn parse(unit: Unit, text: &str) -> Option<i64> {
     whole.checked_mul(DOLLAR)?.checked_add(nanos)
 }
 
-/// Writes an amount: dollars with at least two decimals, or whole tokens.
+/// Returns an amount as text: dollars with at least two decimals, or whole tokens.
 pub fn show(unit: Unit, amount: i64) -> String {
+    let mut text = Vec::new();
+    write(&mut text, unit, amount);
+    String::from_utf8(text).unwrap_or_default()
+}
+
+/// Appends an amount to `out`, as [`show`] returns it.
+pub fn write(out: &mut Vec<u8>, unit: Unit, amount: i64) {
+    let mut number = itoa::Buffer::new();
     if unit == Unit::Tokens {
-        return amount.to_string();
+        out.extend_from_slice(number.format(amount).as_bytes());
+        return;
     }
-    let sign = if amount < 0 { "-" } else { "" };
+    if amount < 0 {
+        out.push(b'-');
+    }
     let (whole, rest) = (amount.unsigned_abs() / DOLLAR.unsigned_abs(), amount.unsigned_abs() % DOLLAR.unsigned_abs());
-    let rest = format!("{rest:09}");
-    let end = rest.trim_end_matches('0').len().max(2);
-    format!("{sign}{whole}.{}", &rest[..end])
+    out.extend_from_slice(number.format(whole).as_bytes());
+    out.push(b'.');
+    // The digit of another dollar keeps the zeros behind it.
+    let decimals = &number.format(rest + DOLLAR.unsigned_abs()).as_bytes()[1..];
+    let zeros = decimals.iter().rev().take(decimals.len() - 2).take_while(|digit| **digit == b'0').count();
+    out.extend_from_slice(&decimals[..decimals.len() - zeros]);
 }
 
 /// Writes an amount with the name of its unit, for sentences.
@@ -61,6 +75,8 @@ mod tests {
             assert_eq!(parse(Unit::Dollars, text), amount, "{text}");
             assert_eq!(amount.map(|amount| show(Unit::Dollars, amount)).unwrap_or_default(), shown);
         }
+        assert_eq!(show(Unit::Dollars, -1_234_567_890_123), "-1234.567890123");
+        assert_eq!(show(Unit::Tokens, -1_500), "-1500");
         assert_eq!(parse(Unit::Tokens, "7"), Some(7));
         assert_eq!((parse(Unit::Tokens, "7.5"), parse(Unit::Tokens, "-7")), (None, None));
         assert_eq!(words(Unit::Dollars, -1_500_000_000), "-1.50 dollars");

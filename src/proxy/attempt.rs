@@ -56,7 +56,7 @@ pub async fn run(
     retry_without: RetryWithout,
 ) -> Result<Next, Interrupt> {
     let provider = attempt.provider;
-    if req.recorder.has_spending() {
+    if req.recorder.spending_depends_on(provider) {
         Box::pin(budget::reserve_at(req, attempt.view, attempt.candidate)).await?;
     }
     req.core.metrics.inc(Counter::Attempts);

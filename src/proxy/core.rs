@@ -9,7 +9,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::breaker::budget::Budget;
 use crate::config::boot::Boot;
-use crate::config::prices::{Price, PriceTable};
 use crate::config::snapshot::{Provider, Snapshot};
 use crate::metrics::names::Counter;
 use crate::metrics::shard::Shard;
@@ -23,7 +22,6 @@ use crate::proxy::throttle::AdminThrottle;
 use crate::proxy::wait_queue::WaitQueue;
 use crate::route::selector::Selector;
 use crate::shared::ProcessState;
-use crate::telemetry::record::Short;
 use crate::telemetry::ring::Ring;
 use crate::telemetry::sampling::Sampler;
 use llm_wire::Format;
@@ -100,17 +98,6 @@ impl WorkerSnapshot {
     }
 }
 
-/// Prices that a worker remembers. Clients choose the names, so there may be any number.
-const MAX_PRICES: usize = 1024;
-
-/// Prices that were found in one table and for one snapshot.
-#[derive(Default)]
-struct PriceCache {
-    table: Arc<PriceTable>,
-    generation: u64,
-    found: HashMap<(i64, Short<96>, Short<96>), Option<Arc<Price>>, ahash::RandomState>,
-}
-
 /// What one worker owns and shares among its connections.
 pub struct Core {
     pub index: usize,
@@ -129,8 +116,6 @@ pub struct Core {
     pub hedges: RefCell<Hedges>,
     /// By the ids of providers that were retried.
     retry_budgets: RefCell<HashMap<i64, Budget, ahash::RandomState>>,
-    /// Prices of models at providers, as they were last found.
-    prices: RefCell<PriceCache>,
     /// Addresses that sent a wrong admin key.
     pub admin_throttle: RefCell<AdminThrottle>,
     pub reasoning_cache: ReasoningCache,
@@ -195,7 +180,6 @@ impl Core {
             log_limits: LogLimits::default(),
             hedges: RefCell::default(),
             retry_budgets: RefCell::default(),
-            prices: RefCell::default(),
             admin_throttle: RefCell::default(),
             reasoning_cache,
             decoding: Cell::new(0),
@@ -228,18 +212,6 @@ impl Core {
             *self.view.borrow_mut() = Rc::new(WorkerSnapshot::new(snapshot, selector, lists_generation));
         }
         self.view.borrow().clone()
-    }
-
-    /// Returns the price of a model at a provider of the snapshot of this generation.
-    pub fn price(&self, provider: &Provider, generation: u64, requested: &str, sent: &str) -> Option<Arc<Price>> {
-        let mut cache = self.prices.borrow_mut();
-        let table = self.shared.prices.load();
-        if !Arc::ptr_eq(&table, &cache.table) || cache.generation != generation || cache.found.len() >= MAX_PRICES {
-            *cache = PriceCache { table: table.clone(), generation, found: HashMap::default() };
-        }
-        let key = (provider.id, Short::new(requested), Short::new(sent));
-        let find = || table.of(&provider.models, &provider.key, &provider.provider_type, requested, sent);
-        cache.found.entry(key).or_insert_with(find).clone()
     }
 
     /// Returns whether the worker ends what still runs.

@@ -6,9 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use super::auth::{Budget, Wait};
 use super::clock;
-use crate::config::budget::show;
-use crate::limit::budget::Unit;
-use crate::rfc3339;
+use crate::config::budget;
+use crate::limit::budget::{Fields, Unit};
 use llm_http::{Version, write};
 use llm_wire::Format;
 use llm_wire::error::{Error, Kind};
@@ -47,12 +46,10 @@ pub struct Upstream {
 /// What is left of the budget of which the least is, for the headers of the response.
 #[derive(Debug, Clone)]
 pub struct BudgetLeft {
-    pub name: Arc<str>,
+    /// What does not change with each request, as far as the name of the field for what is left.
+    pub fields: Arc<Fields>,
     pub unit: Unit,
-    pub amount: i64,
     pub left: i64,
-    /// When the amount is there again, in seconds since 1970. `None` for a total.
-    pub renews_at: Option<i64>,
     /// The limit of the response that was sent to the provider, because no more is affordable.
     pub cap: Option<u64>,
     /// The model that serves the request, because the one that was asked for is not affordable.
@@ -141,14 +138,9 @@ fn write_limits(out: &mut Vec<u8>, format: Format, budget: &Budget) {
 
 /// Writes what is left of the budget of which the least is.
 fn write_budget(out: &mut Vec<u8>, left: &BudgetLeft) {
-    // A name that is not allowed in a header is left out.
-    let _ = write::named_header(out, "x-llm-proxy-budget", left.name.as_bytes());
-    write::known_header(out, "x-llm-proxy-budget-unit", left.unit.name().as_bytes());
-    write::known_header(out, "x-llm-proxy-budget-limit", show(left.unit, left.amount).as_bytes());
-    write::known_header(out, "x-llm-proxy-budget-remaining", show(left.unit, left.left).as_bytes());
-    if let Some(renews_at) = left.renews_at {
-        write::known_header(out, "x-llm-proxy-budget-reset", rfc3339::format(renews_at).as_bytes());
-    }
+    out.extend_from_slice(&left.fields.text);
+    budget::write(out, left.unit, left.left);
+    out.extend_from_slice(b"\r\n");
     if let Some(model) = &left.downgraded_to {
         let _ = write::named_header(out, "x-llm-proxy-downgraded-to", model.as_bytes());
     }

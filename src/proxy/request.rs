@@ -190,7 +190,7 @@ async fn enter(
 }
 
 /// Reserves what the request may cost, if there are budgets. Returns those who may serve it: other ones
-/// if a budget downgrades it. The future is boxed since it is rare.
+/// if a budget downgrades it. The future is boxed since it is rare that anything is waited for.
 async fn reserve_budgets(
     req: &mut RequestContext<'_>,
     view: &WorkerSnapshot,
@@ -199,6 +199,9 @@ async fn reserve_budgets(
     output: peek::Output,
 ) -> Result<Rc<Candidates>, Interrupt> {
     if view.snapshot.budgets.is_empty() || req.route.operation == Operation::Count {
+        return Ok(candidates);
+    }
+    if budget::reserve_at_once(req, view, caller, &candidates, output) {
         return Ok(candidates);
     }
     let candidates = Box::pin(budget::reserve(req, view, caller, candidates, output)).await?;

@@ -1,12 +1,13 @@
 //! What a request holds of its budgets, and how much it may need.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
-use crate::config::prices::cost::May;
-use crate::config::prices::{Price, Tier};
+use crate::config::prices::cost::{May, Most};
+use crate::config::prices::{ModelPrices, Tier};
+use crate::config::snapshot::Provider;
 use crate::limit::Need;
 use crate::limit::budget::{Reservation, Unit};
-use crate::telemetry::record::{Record, Short, Tokens};
+use crate::telemetry::record::{Record, Tokens};
 use crate::tokens;
 
 /// What a request holds of its budgets.
@@ -33,6 +34,8 @@ pub struct Held {
 pub struct Plan {
     /// Tokens of the prompt, with a margin.
     pub prompt: u64,
+    /// The same without a margin: what is charged where no usage is reported.
+    pub likely_prompt: u64,
     /// Whether `prompt` is the most that so many bytes may be, which costs nothing to find.
     pub is_by_bytes: bool,
     /// The most tokens of one response.
@@ -41,30 +44,28 @@ pub struct Plan {
     /// Whether the client or the kind of request limits the response.
     pub is_limited: bool,
     pub may: May,
-    pub prices: Vec<PriceOf>,
+    pub prices: Rc<ModelPrices>,
     /// Whether a budget in dollars is among those of the request.
     pub needs_price: bool,
 }
 
-/// The price of one model at one provider.
-#[derive(Debug)]
-pub struct PriceOf {
-    pub provider: i64,
-    pub sent: Short<96>,
-    pub price: Option<Arc<Price>>,
-}
-
 impl Spending {
+    /// Returns whether something of it depends on the provider that is asked next.
+    pub fn depends_on(&self, provider: &Provider) -> bool {
+        let may_have_no_price = self.plan.needs_price && !self.plan.prices.are_complete();
+        may_have_no_price || !provider.budgets.is_empty() || !self.provider.is_empty()
+    }
+
     /// The request has ended. `tokens` is what it used.
     pub fn settle(self, record: &Record, tokens: impl FnOnce(Need) -> Tokens) {
         let tokens = tokens(self.need);
         let total = i64::try_from(tokens.total()).unwrap_or(i64::MAX);
+        let needs_cost = self.own.iter().chain(&self.provider).any(|held| held.unit == Unit::Dollars);
         let cost = || {
-            self.plan
-                .price(record.provider, &record.sent_model)
-                .map(|price| price.cost(Tier::of(record.tier.as_bytes()), &tokens))
+            let price = self.plan.prices.of(record.provider, &record.sent_model);
+            price.map(|price| price.cost(Tier::of(record.tier.as_bytes()), &tokens))
         };
-        let cost = if total == 0 { Some(0) } else { cost() };
+        let cost = if total == 0 || !needs_cost { Some(0) } else { cost() };
         for Held { unit, reservation } in self.own.into_iter().chain(self.provider) {
             let used = match unit {
                 Unit::Tokens => total,
@@ -88,14 +89,6 @@ impl Plan {
         was_by_bytes
     }
 
-    /// Returns the price of what was sent to a provider, or any price there that the request may
-    /// have.
-    pub fn price(&self, provider: i64, sent: &Short<96>) -> Option<&Price> {
-        let of_provider = || self.prices.iter().filter(|price| price.provider == provider);
-        let exact = of_provider().find(|price| price.sent == *sent);
-        exact.or_else(|| of_provider().next()).and_then(|found| found.price.as_deref())
-    }
-
     /// The most that the request may use with responses of `output` tokens, at any of its providers or
     /// at one.
     pub fn amount(&self, unit: Unit, output: u64, provider: Option<i64>) -> i64 {
@@ -103,12 +96,8 @@ impl Plan {
         if unit == Unit::Tokens {
             return i64::try_from(self.prompt.saturating_add(output)).unwrap_or(i64::MAX);
         }
-        let prices = self.prices.iter().filter(|of| provider.is_none_or(|provider| of.provider == provider));
-        let cost = |price: &Price| {
-            let (of_prompt, of_output, fees) = price.most(&self.may);
-            self.prompt as f64 * of_prompt + output as f64 * of_output + fees
-        };
-        prices.filter_map(|of| of.price.as_deref()).map(cost).fold(0.0, f64::max).ceil() as i64
+        let cost = |most: Most| self.prompt as f64 * most.input + output as f64 * most.output + most.fees;
+        self.prices.most(&self.may, provider).map(cost).fold(0.0, f64::max).ceil() as i64
     }
 
     /// The longest response, in tokens, for which `available` is enough.
@@ -116,10 +105,7 @@ impl Plan {
         let rest = available.saturating_sub(self.amount(unit, 0, None)).max(0);
         let of_output = match unit {
             Unit::Tokens => 1.0,
-            Unit::Dollars => {
-                let prices = self.prices.iter().filter_map(|of| of.price.as_deref());
-                prices.map(|price| price.most(&self.may).1).fold(0.0, f64::max)
-            }
+            Unit::Dollars => self.prices.most(&self.may, None).map(|most| most.output).fold(0.0, f64::max),
         };
         let each = of_output * self.answers as f64;
         if each <= 0.0 { u64::MAX } else { (rest as f64 / each).floor() as u64 }

@@ -11,7 +11,7 @@
 //! Providers of which failures are remembered get a share of their weight, or none for a while. The
 //! shares of the others among themselves stay exact.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use std::sync::atomic::Ordering;
 use crate::breaker::circuit::Admission;
 use crate::breaker::memory::{Memory, Slot};
 use crate::breaker::policy::{Policy, WHOLE};
+use crate::config::prices::{ModelPrices, PriceTable};
 use crate::config::snapshot::Provider;
 use crate::config::virtual_models::VirtualModel;
 use crate::route::affinity::{self, ConversationKey, Place};
@@ -75,6 +76,8 @@ pub struct Candidates {
     /// The groups in the order in which their members are tried, each once for its members with a
     /// weight and once for its standby.
     stages: Vec<Stage>,
+    /// What the model costs at the candidates, once a budget has needed it.
+    prices: RefCell<Option<Rc<ModelPrices>>>,
 }
 
 /// A part of a group.
@@ -142,7 +145,17 @@ impl Candidates {
             let Group { is_guess, priority, .. } = groups[*group];
             (is_guess, priority, *is_standby, *group)
         });
-        Candidates { list, other_formats, virtual_model: None, groups, stages }
+        Candidates { list, other_formats, virtual_model: None, groups, stages, prices: RefCell::default() }
+    }
+
+    /// Returns what the model costs at the candidates. `find` is called once for each price table.
+    pub fn prices(&self, table: &Arc<PriceTable>, find: impl FnOnce() -> ModelPrices) -> Rc<ModelPrices> {
+        if let Some(known) = self.prices.borrow().as_ref().filter(|known| known.are_of(table)) {
+            return known.clone();
+        }
+        let found = Rc::new(find());
+        *self.prices.borrow_mut() = Some(found.clone());
+        found
     }
 
     /// Returns the order of attempts for one request: the next in turn, then the others, standby

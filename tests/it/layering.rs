@@ -40,6 +40,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "config::models",
             "config::rows",
             "config::hedging",
+            "config::prices",
             "config::share",
             "config::snapshot",
             "config::virtual_models",

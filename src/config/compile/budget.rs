@@ -88,7 +88,7 @@ fn carried_over(row: &BudgetRow, terms: Terms, previous: Option<&Snapshot>) -> A
     // Other windows or another unit have other sums.
     let is_same = |known: &Terms| (known.unit, known.period, &known.zone) == (terms.unit, terms.period, &terms.zone);
     let state = known.filter(|known| is_same(&known.terms)).map(|known| known.state.clone());
-    Arc::new(Budget { id: row.id, name: row.name.as_str().into(), terms, state: state.unwrap_or_default() })
+    Arc::new(Budget::new(row.id, &row.name, terms, state.unwrap_or_default()))
 }
 
 fn terms(row: &BudgetRow, messages: &mut Vec<String>) -> Option<Terms> {

@@ -21,10 +21,13 @@ const PER_TOKEN: f64 = 1e3;
 const BILLIONTHS: f64 = 1e9;
 
 impl Price {
-    /// Returns the prices for a prompt of so many tokens. Tokens without a price of their own cost what
-    /// their kind does: cached tokens cost as input, reasoning tokens as output.
+    /// Returns the prices for a prompt of so many tokens. Tokens without a price of their own cost
+    /// what their kind does: cached tokens cost as input, reasoning tokens as output.
     pub fn rates(&self, tier: Tier, prompt: u64) -> Rates {
-        let find = |part: Part| self.of_part(part, tier, prompt);
+        let find = |part: Part| match self.special.is_empty() {
+            true => self.part(part),
+            false => self.of_part(part, tier, prompt),
+        };
         let (input, output) = (find(Part::Input).unwrap_or(0.0), find(Part::Output).unwrap_or(0.0));
         let write_5m = find(Part::CacheWrite5m).unwrap_or(input);
         Rates {
@@ -38,8 +41,8 @@ impl Price {
         }
     }
 
-    /// Returns the price of a part. A tier that has none of its own for long prompts costs so much more for
-    /// them as the standard one does.
+    /// Returns the price of a part. A tier that has none of its own for long prompts costs so much
+    /// more for them as the standard one does.
     fn of_part(&self, part: Part, tier: Tier, prompt: u64) -> Option<f64> {
         let at = |tier: Tier, long: bool| {
             let fits = |above: u64| if long { above > 0 && above < prompt } else { above == 0 };
@@ -115,9 +118,8 @@ impl Price {
         [self.audio_input, self.image_input, self.audio_output].iter().any(Option::is_some)
     }
 
-    /// Returns the most that a token of a prompt of this length may cost, and the most that one of a
-    /// response may, in billionths of a dollar; and what a request costs apart from its tokens.
-    pub fn most(&self, may: &May) -> (f64, f64, f64) {
+    /// Returns the most that a request may cost.
+    pub fn most(&self, may: &May) -> Most {
         let rates = self.rates(may.tier, may.prompt);
         let writes = [rates.cache_write_5m, rates.cache_write_1h].into_iter().filter(|_| may.writes_cache);
         let audio = [self.audio_input, self.image_input].into_iter().flatten().filter(|_| may.has_media);
@@ -126,8 +128,19 @@ impl Price {
         let output = [audio, self.image_output].into_iter().flatten().fold(rates.output.max(rates.reasoning), f64::max);
         let search = self.per_search.filter(|_| may.searches).unwrap_or(0.0);
         let fees = self.per_request.unwrap_or(0.0) + search;
-        (input * PER_TOKEN, output * PER_TOKEN, fees * BILLIONTHS)
+        Most { input: input * PER_TOKEN, output: output * PER_TOKEN, fees: fees * BILLIONTHS }
     }
+}
+
+/// The most that a request may cost, in billionths of a dollar.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Most {
+    /// For a token of the prompt.
+    pub input: f64,
+    /// For a token of the response.
+    pub output: f64,
+    /// For the request apart from its tokens.
+    pub fees: f64,
 }
 
 /// What a request may need, for [`Price::most`].

@@ -1,10 +1,12 @@
 //! Prices, as lists name them, and what they come to.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
-use super::cost::May;
+use super::cost::{May, Most};
 use super::*;
-use crate::telemetry::record::Tokens;
+use crate::telemetry::record::{Short, Tokens};
 
 #[test]
 fn prices_in_metadata() {
@@ -154,9 +156,40 @@ fn media_fees_and_searches() {
         assert_eq!(price.cost(Tier::Standard, &used), expected, "{used:?}");
     }
     let may = May { prompt: 1000, ..May::default() };
-    assert_eq!(price.most(&may), (2000.0, 30_000.0, 5_000_000.0));
+    assert_eq!(price.most(&may), Most { input: 2000.0, output: 30_000.0, fees: 5_000_000.0 });
     let all = May { prompt: 300_000, writes_cache: true, has_media: true, searches: true, tier: Tier::Priority };
-    assert_eq!(price.most(&all), (40_000.0, 80_000.0, 25_000_000.0));
+    assert_eq!(price.most(&all), Most { input: 40_000.0, output: 80_000.0, fees: 25_000_000.0 });
+}
+
+/// What is computed once is what the price says of each request.
+#[test]
+fn prices_of_a_model_at_its_providers() {
+    let plain = Price { special: Box::default(), ..rich() };
+    let known = [(1, "m", Some(Arc::new(rich()))), (2, "m", Some(Arc::new(plain.clone()))), (2, "n", None)];
+    let list = known.into_iter().map(|(provider, sent, price)| ProviderPrice::new(provider, sent, price));
+    let table = Arc::new(PriceTable::default());
+    let prices = ModelPrices::new(table.clone(), list);
+    assert!(prices.are_of(&table) && !prices.are_of(&Arc::default()));
+    assert_eq!((prices.are_complete(), prices.are_unknown()), (false, false));
+    for prompt in [1000, 300_000] {
+        for tier in [Tier::Standard, Tier::Flex, Tier::Priority] {
+            for extras in 0..8 {
+                let [writes_cache, has_media, searches] = [1, 2, 4].map(|bit| extras & bit > 0);
+                let may = May { tier, prompt, writes_cache, has_media, searches };
+                assert_eq!(
+                    prices.most(&may, None).collect::<Vec<_>>(),
+                    [rich().most(&may), plain.most(&may)],
+                    "{may:?}"
+                );
+                assert_eq!(prices.most(&may, Some(2)).collect::<Vec<_>>(), [plain.most(&may)], "{may:?}");
+            }
+        }
+    }
+    assert_eq!(prices.of(2, &Short::new("m")), Some(&plain));
+    assert_eq!(prices.of(2, &Short::new("n")), None);
+    // Another name at a provider costs what the first one there does.
+    assert_eq!(prices.of(2, &Short::new("o")), Some(&plain));
+    assert_eq!(prices.of(3, &Short::new("m")), None);
 }
 
 #[test]

@@ -10,7 +10,8 @@ use crate::limit::period::Window;
 const PART: i64 = 16;
 /// How long a node keeps what nobody uses, in milliseconds.
 pub(super) const IDLE_MS: u64 = 5000;
-/// How long what was granted is left alone, in milliseconds: who asked for it looks every few of them.
+/// How long what was granted is left alone, in milliseconds: who asked for it looks every few of
+/// them.
 const GRANTED_MS: u64 = 100;
 /// How long an answer that nothing is left counts, in milliseconds.
 pub(super) const EMPTY_MS: u64 = 250;
@@ -63,6 +64,11 @@ pub struct Reservation {
 }
 
 impl Reservation {
+    /// Returns the account that it is of.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
     /// The request has ended, and has used so much.
     pub fn settle(mut self, used: i64) {
         let units = std::mem::take(&mut self.units);
@@ -103,9 +109,9 @@ impl Account {
         (self.window.starts_at..self.window.ends_at).contains(&now)
     }
 
-    /// Reserves `units` at `now` milliseconds of the node's clock. `question` is the last one that was
-    /// answered with [`Short::Ask`] to the same request.
-    pub fn reserve(self: &Arc<Account>, units: i64, now: u64, question: Option<u64>) -> Result<Reservation, Short> {
+    /// Reserves `units` at `now` milliseconds of the node's clock out of what this node holds.
+    /// `None` if that is too little; then nothing is changed.
+    pub fn reserve_held(self: &Arc<Account>, units: i64, now: u64) -> Option<Reservation> {
         let units = units.max(0);
         self.used_at.store(now, Ordering::Relaxed);
         let mut seen = self.balance.load(Ordering::Relaxed);
@@ -115,10 +121,20 @@ impl Account {
                     if units > self.largest.load(Ordering::Relaxed) {
                         self.largest.store(units, Ordering::Relaxed);
                     }
-                    return Ok(Reservation { account: self.clone(), units });
+                    return Some(Reservation { account: self.clone(), units });
                 }
                 Err(other) => seen = other,
             }
+        }
+        None
+    }
+
+    /// Reserves `units` at `now` milliseconds of the node's clock. `question` is the last one that
+    /// was answered with [`Short::Ask`] to the same request.
+    pub fn reserve(self: &Arc<Account>, units: i64, now: u64, question: Option<u64>) -> Result<Reservation, Short> {
+        let units = units.max(0);
+        if let Some(reservation) = self.reserve_held(units, now) {
+            return Ok(reservation);
         }
         let is_answered = question.is_some_and(|question| self.answered.load(Ordering::Acquire) >= question);
         if is_answered || self.empty_until.load(Ordering::Relaxed) > now {
@@ -202,7 +218,8 @@ impl Account {
         }
     }
 
-    /// Takes out everything, for the end of the window or of the process. `None` if there is nothing.
+    /// Takes out everything, for the end of the window or of the process. `None` if there is
+    /// nothing.
     pub fn close(&self, amount: i64) -> Option<Claim> {
         let give = self.take_surplus(0);
         let spent = self.spent.swap(0, Ordering::Relaxed);
@@ -239,8 +256,8 @@ impl Account {
         is_same
     }
 
-    /// The store did not answer. What was owed is owed still; what was returned may have arrived, and
-    /// what was wanted may have been granted, so that neither is here.
+    /// The store did not answer. What was owed is owed still; what was returned may have arrived,
+    /// and what was wanted may have been granted, so that neither is here.
     pub fn fail(&self, claim: &Claim) {
         self.spent.fetch_add(claim.spent, Ordering::Relaxed);
         if claim.give < 0 {

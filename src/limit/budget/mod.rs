@@ -1,8 +1,8 @@
 //! Budgets: an amount of money or tokens for a window of the calendar, which all gateways share.
 //!
-//! The sums are in the store ([`Sums`]). A node takes what it may spend out of them in slices before
-//! anything is spent, and an [`Account`] holds what it has: one atomic word, from which requests
-//! reserve and to which they give back what they have not used. So
+//! The sums are in the store ([`Sums`]). A node takes what it may spend out of them in slices
+//! before anything is spent, and an [`Account`] holds what it has: one atomic word, from which
+//! requests reserve and to which they give back what they have not used. So
 //!
 //! - what all nodes spend is never more than the amount and what requests in flight use beyond their
 //!   own reserves, in any order of nodes and requests;
@@ -109,9 +109,36 @@ pub struct Budget {
     pub terms: Terms,
     /// Survives changes of everything but unit, period and zone.
     pub state: Arc<State>,
+    /// The fields that were last made for a response.
+    fields: ArcSwapOption<Fields>,
+}
+
+/// The fields of a response that describe a budget and are the same for many requests.
+#[derive(Debug)]
+pub struct Fields {
+    /// What they depend on beside the row: the end of the window, if that is known, and what was
+    /// added to the amount for it.
+    of: (Option<i64>, i64),
+    pub text: Box<[u8]>,
 }
 
 impl Budget {
+    /// Makes a budget without fields yet.
+    pub fn new(id: i64, name: &str, terms: Terms, state: Arc<State>) -> Budget {
+        Budget { id, name: name.into(), terms, state, fields: ArcSwapOption::empty() }
+    }
+
+    /// Returns the fields for a window that ends at `ends_at` and to whose amount `extra` was
+    /// added. They are made if those that were last made are others.
+    pub fn fields(&self, ends_at: Option<i64>, extra: i64, make: impl FnOnce() -> Vec<u8>) -> Arc<Fields> {
+        if let Some(known) = self.fields.load().as_ref().filter(|known| known.of == (ends_at, extra)) {
+            return known.clone();
+        }
+        let made = Arc::new(Fields { of: (ends_at, extra), text: make().into() });
+        self.fields.store(Some(made.clone()));
+        made
+    }
+
     /// Returns the first part of the key of its sums; the rest is its name and the begin of the
     /// window.
     pub fn kind(&self) -> String {

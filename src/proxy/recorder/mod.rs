@@ -13,6 +13,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::config::prices::{Tier, TierReader};
+use crate::config::snapshot::Provider;
 use crate::limit::Hold;
 use crate::metrics::names::Counter;
 use crate::proxy::core::Core;
@@ -125,6 +126,12 @@ impl RequestRecorder {
     /// Returns whether the request holds something of a budget.
     pub fn has_spending(&self) -> bool {
         self.spending.is_some()
+    }
+
+    /// Returns whether the request holds something of a budget that depends on the provider which is
+    /// asked next.
+    pub fn spending_depends_on(&self, provider: &Provider) -> bool {
+        self.spending.as_ref().is_some_and(|spending| spending.depends_on(provider))
     }
 
     /// Returns the record for changes.

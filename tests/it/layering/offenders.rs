@@ -16,7 +16,7 @@ fn are_found_on_their_line() {
         ("src/net/a.rs", "use crate::{\n    shared::names,\n    proxy::Pool as P,\n};", &[3]),
         ("src/net/a.rs", "fn f() { g!(crate::config::x()) }", &[1]),
         ("src/net/a.rs", "use crate::shared::{self, names};", none),
-        ("src/route/a.rs", "use crate::config::{models, prices};", &[1]),
+        ("src/route/a.rs", "use crate::config::{models, timeouts};", &[1]),
         ("src/route/a.rs", "use crate::config::models2;", &[1]),
         ("src/proxy/a/b.rs", "use crate::proxy::x; use super::super::y; use super::super::super::net::x;", none),
         ("src/proxy/a/b.rs", "use super::super::super::cli::x;", &[1]),
