@@ -36,6 +36,10 @@ PAGES = [
     "/logs?provider_name=provider-3&page=200", "/logs?credential_name=key-1&error_only=true", "/logs?status_code=500", "/logs?status_code=200",
     "/logs?error_only=true", "/logs?error_only=true&page=200", "/logs?session=session-5", "/logs?tag=tag-3", "/logs?tag=tag-3&page=200", "/logs?tag=none",
     "/logs?error=upstream+7", "/logs?error=none", "/logs?start_time={day}", "/logs?end_time={day}", "/logs?model=gpt-4o&start_time={day}", "/logs?request_id=req-500000",
+    "/logs?credential_name=key-1&model=gpt-4o", "/logs?model=gpt-4o&provider_name=provider-3", "/logs?credential_name=key-1&tag=tag-3",
+    "/logs?provider_name=provider-3&status_code=500", "/logs?model=gpt-4o&status_code=200", "/logs?credential_name=key-77777&status_code=200",
+    "/logs?session=session-5&model=gpt-4o", "/logs?tag=tag-3&error_only=true", "/logs?model=gpt-4o&error=upstream+7",
+    "/logs?model=gpt-4o&provider_name=provider-3&start_time={day}", "/logs?credential_name=key-1&model=gpt-4o&provider_name=provider-2&status_code=200",
     "/logs/500000", "/spend", "/spend?by=group", "/spend?by=tag", "/spend?by=model", "/spend?by=provider", "/spend?by=day", "/playground", "/connect", "/prices",
     "/settings", "/audit",
 ]  # fmt: skip

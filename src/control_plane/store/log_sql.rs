@@ -17,6 +17,19 @@ pub(crate) enum Dialect {
     Postgres,
 }
 
+/// How the rows of a filter are found.
+#[derive(Debug, Default)]
+pub(crate) enum Way {
+    /// By the index that the database chooses.
+    #[default]
+    Any,
+    /// By the index of this part of the filter, which few rows fit.
+    Narrow(Filter),
+    /// By the index of this part of the filter, which has the conditions without an index too. Of
+    /// its rows only those are read that the indexes of the other parts have as well.
+    Among(Filter, Vec<Filter>),
+}
+
 /// A statement with the values of its parameters.
 #[derive(Debug, Default)]
 pub(crate) struct Statement {
@@ -47,6 +60,31 @@ impl Statement {
 
     fn filter(&mut self, dialect: Dialect, filter: &Filter) {
         self.filter_of(dialect, filter, false);
+    }
+
+    /// The table with the rows of a filter.
+    fn rows(&mut self, dialect: Dialect, table: &Table, filter: &Filter, way: &Way) {
+        self.push(table.name);
+        match way {
+            Way::Any => self.filter(dialect, filter),
+            Way::Narrow(part) => {
+                // Ids lead to rows without an index too.
+                self.push(" NOT INDEXED");
+                self.filter(dialect, filter);
+                self.push(&format!(" AND id IN (SELECT id FROM {}", table.name));
+                self.filter(dialect, part);
+                self.push(")");
+            }
+            Way::Among(first, others) => {
+                self.filter(dialect, first);
+                for part in others {
+                    // The sign keeps SQLite from looking up each of these ids.
+                    self.push(&format!(" AND +id IN (SELECT id FROM {}", table.name));
+                    self.filter(dialect, part);
+                    self.push(")");
+                }
+            }
+        }
     }
 
     /// `is_dense`: many rows fit, so that they are read in their order and not looked up.
@@ -180,7 +218,7 @@ fn insert_all(dialect: Dialect, table: &Table, rows: &[Vec<Value>]) -> Statement
 /// Few rows are found first and sorted then: for a filter that hardly any row fits, a walk along
 /// the index by time would read the whole table. Of many, such a walk soon has enough. Either way
 /// only the rows of the answer are read as a whole.
-pub(crate) fn list(dialect: Dialect, query: &Query, total: i64) -> Statement {
+pub(crate) fn list(dialect: Dialect, query: &Query, total: i64, found_by: &Way) -> Statement {
     let Query { table, filter, sort, .. } = query;
     let way = if query.descending { "DESC" } else { "ASC" };
     // What is never null is read from its index in either direction; with the condition, PostgreSQL
@@ -190,8 +228,8 @@ pub(crate) fn list(dialect: Dialect, query: &Query, total: i64) -> Statement {
     let mut statement = Statement::default();
     let is_few = total <= COUNTED;
     if is_few {
-        statement.push(&format!("WITH found AS MATERIALIZED (SELECT id, {} FROM {}", sort.name, table.name));
-        statement.filter(dialect, filter);
+        statement.push(&format!("WITH found AS MATERIALIZED (SELECT id, {} FROM ", sort.name));
+        statement.rows(dialect, table, filter, found_by);
         statement.push(") ");
     }
     statement.push(&select(dialect, table, false).sql);
@@ -218,10 +256,18 @@ pub(crate) fn list(dialect: Dialect, query: &Query, total: i64) -> Statement {
 }
 
 /// Returns the statement that counts the rows of a query up to [`COUNTED`] and one more.
-pub(crate) fn count(dialect: Dialect, query: &Query) -> Statement {
-    let mut statement = Statement::new(format!("SELECT count(*) FROM (SELECT 1 FROM {}", query.table.name));
-    statement.filter(dialect, &query.filter);
+pub(crate) fn count(dialect: Dialect, query: &Query, way: &Way) -> Statement {
+    let mut statement = Statement::new("SELECT count(*) FROM (SELECT 1 FROM ");
+    statement.rows(dialect, query.table, &query.filter, way);
     statement.push(&format!(" LIMIT {}) AS counted", COUNTED + 1));
+    statement
+}
+
+/// Returns the statement that counts the rows of a part of a filter up to `most`.
+pub(crate) fn count_part(dialect: Dialect, table: &Table, part: &Filter, most: i64) -> Statement {
+    let mut statement = Statement::new(format!("SELECT count(*) FROM (SELECT 1 FROM {}", table.name));
+    statement.filter(dialect, part);
+    statement.push(&format!(" LIMIT {most}) AS counted"));
     statement
 }
 
@@ -328,7 +374,7 @@ mod tests {
             start: Start::Skip(50),
             take: 25,
         };
-        let sqlite = list(Dialect::Sqlite, &query, COUNTED + 1).sql;
+        let sqlite = list(Dialect::Sqlite, &query, COUNTED + 1, &Way::Any).sql;
         let end = "FROM request_logs WHERE id IN (SELECT id FROM request_logs WHERE true AND status_code = $1 AND timestamp >= $2 \
                    AND (status_code >= 400 OR error_category IS NOT NULL) \
                    ORDER BY total_tokens DESC NULLS LAST, id DESC LIMIT $3 OFFSET $4) \
@@ -338,19 +384,19 @@ mod tests {
             sqlite.contains("error_message, NULL, NULL, request_headers, cost, session, tags, NULL FROM"),
             "{sqlite}"
         );
-        let few = list(Dialect::Sqlite, &query, COUNTED).sql;
+        let few = list(Dialect::Sqlite, &query, COUNTED, &Way::Any).sql;
         let begin =
             "WITH found AS MATERIALIZED (SELECT id, total_tokens FROM request_logs WHERE true AND status_code = $1 ";
         let end = "WHERE id IN (SELECT id FROM found WHERE true ORDER BY total_tokens DESC NULLS LAST, id DESC LIMIT $3 OFFSET $4) \
                    ORDER BY total_tokens DESC NULLS LAST, id DESC";
         assert!(few.starts_with(begin) && few.ends_with(end), "{few}");
-        let postgres = list(Dialect::Postgres, &query, COUNTED + 1);
+        let postgres = list(Dialect::Postgres, &query, COUNTED + 1, &Way::Any);
         assert!(postgres.sql.contains("AND timestamp >= to_timestamp($2::float8 / 1e6) AND"), "{}", postgres.sql);
         assert_eq!(postgres.values.len(), 4);
 
         let containing = vec![(RequestRow::column("error_message").unwrap(), "5%_!".to_owned())];
         let query = Query { filter: Filter { containing, ..Filter::default() }, ..query };
-        let sqlite = count(Dialect::Sqlite, &query);
+        let sqlite = count(Dialect::Sqlite, &query, &Way::Any);
         let end =
             "WHERE true AND error_message IS NOT NULL AND error_message LIKE $1 ESCAPE '!' LIMIT 10001) AS counted";
         assert!(sqlite.sql.ends_with(end), "{}", sqlite.sql);
@@ -363,11 +409,11 @@ mod tests {
             ..query
         };
         let query = Query { sort: RequestRow::column("timestamp").unwrap(), ..query };
-        let sqlite = list(Dialect::Sqlite, &query, COUNTED + 1).sql;
+        let sqlite = list(Dialect::Sqlite, &query, COUNTED + 1, &Way::Any).sql;
         let end = "WHERE true AND tags IS NOT NULL AND instr(tags, $1) > 0 AND timestamp <= $2 AND (timestamp, id) < ($3, $4) \
                    ORDER BY timestamp DESC, id DESC LIMIT $5 OFFSET $6) ORDER BY timestamp DESC, id DESC";
         assert!(sqlite.ends_with(end), "{sqlite}");
-        let postgres = count(Dialect::Postgres, &query).sql;
+        let postgres = count(Dialect::Postgres, &query, &Way::Any).sql;
         assert!(postgres.contains("AND string_to_array(tags, ',') @> ARRAY[$1] LIMIT"), "{postgres}");
 
         let rows = [PriceRow::default().values(), PriceRow::default().values()];

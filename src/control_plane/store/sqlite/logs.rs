@@ -6,10 +6,10 @@ use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params_f
 use crate::control_plane::store::error::{Answer, Error};
 use crate::control_plane::store::hours_sql;
 use crate::control_plane::store::log_sql as sql;
-use crate::control_plane::store::log_sql::Dialect;
+use crate::control_plane::store::log_sql::{Dialect, Way};
 use crate::control_plane::store::logs::{
-    Column, Filter, Hour, Kind, LedgerRow, Line, Listing, Query, Recost, Spend, SpendKey, SpendQuery, SpendSums, Stats,
-    Sum, Summary, Table, Tables, Value, Which,
+    COUNTED, Column, Filter, Hour, Kind, LedgerRow, Line, Listing, Query, Recost, RequestRow, Row as _, Spend,
+    SpendKey, SpendQuery, SpendSums, Stats, Sum, Summary, Table, Tables, Value, Which,
 };
 use crate::control_plane::store::sqlite::changes::FileWatch;
 use crate::control_plane::store::sqlite::statement::values;
@@ -45,13 +45,58 @@ fn insert(connection: &mut Connection, table: &'static Table, rows: &[Vec<Value>
     transaction.commit()
 }
 
+/// Columns of requests that have an index by their value and the time.
+const INDEXED: [&str; 5] = ["provider_name", "model_requested", "credential_name", "status_code", "session"];
+
+/// The rows of a part of a filter are counted up to this number, which takes some milliseconds.
+const COMPARED: i64 = 100_000;
+
+/// Returns how the rows of a query are found. SQLite takes one index of several, and reads each row
+/// that it leads to: of two conditions that many rows fit, and hardly any both, that would be many
+/// for little.
+fn way(connection: &Connection, query: &Query) -> rusqlite::Result<Way> {
+    let (parts, rest) = parts(&query.filter);
+    if parts.len() < 2 || query.table.name != RequestRow::TABLE.name {
+        return Ok(Way::Any);
+    }
+    let mut counted = Vec::new();
+    for part in parts {
+        let count = sql::count_part(Dialect::Sqlite, query.table, &part, COMPARED);
+        let count: i64 = connection.query_row(&count.sql, values(&count), |row| row.get(0))?;
+        if count <= COUNTED {
+            return Ok(Way::Narrow(part));
+        }
+        counted.push((count, part));
+    }
+    // An index is walked through faster than its ids are collected.
+    counted.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
+    let mut parts = counted.into_iter().map(|(_, part)| part);
+    let Some(mut first) = parts.next() else { return Ok(Way::Any) };
+    first.equal.extend(rest.equal);
+    first.containing = rest.containing;
+    Ok(Way::Among(first, parts.collect()))
+}
+
+/// Splits a filter into a part for each condition that has an index, all with its times, and the
+/// rest.
+fn parts(filter: &Filter) -> (Vec<Filter>, Filter) {
+    let times = Filter { from: filter.from, to: filter.to, ..Filter::default() };
+    let is_indexed = |(column, _): &(&'static Column, Value)| INDEXED.contains(&column.name);
+    let (indexed, equal): (Vec<_>, Vec<_>) = filter.equal.iter().cloned().partition(is_indexed);
+    let mut parts: Vec<_> = indexed.into_iter().map(|equal| Filter { equal: vec![equal], ..times.clone() }).collect();
+    parts.extend(filter.tag.iter().map(|tag| Filter { tag: Some(tag.clone()), ..times.clone() }));
+    parts.extend(filter.failed.then(|| Filter { failed: true, ..times.clone() }));
+    (parts, Filter { equal, containing: filter.containing.clone(), ..times })
+}
+
 fn list(connection: &Connection, query: &Query) -> rusqlite::Result<Listing> {
-    let count = sql::count(Dialect::Sqlite, query);
+    let way = way(connection, query)?;
+    let count = sql::count(Dialect::Sqlite, query, &way);
     let total = connection.query_row(&count.sql, values(&count), |row| row.get(0))?;
     if query.is_behind(total) {
         return Ok(Listing { total, lines: Vec::new() });
     }
-    let list = sql::list(Dialect::Sqlite, query, total);
+    let list = sql::list(Dialect::Sqlite, query, total, &way);
     let mut prepared = connection.prepare(&list.sql)?;
     let lines = prepared.query_map(values(&list), |row| line(row, query.table))?.collect::<rusqlite::Result<_>>()?;
     Ok(Listing { total, lines })
@@ -212,5 +257,104 @@ impl Tables for Sqlite {
 
     fn forget_spend(&self, day: i64) -> Answer<'_, u64> {
         self.on_side(move |connection| spend::forget(connection, day))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control_plane::store::logs::Start;
+
+    /// 60,000 requests: every second of key `a`, every third of model `m`, every fourth at provider
+    /// `p`, and none of key `a` at provider `q`.
+    fn filled() -> (tempfile::TempDir, Connection) {
+        let dir = tempfile::tempdir().unwrap();
+        let (connection, _) = file::open(dir.path()).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO request_logs (timestamp, request_id, endpoint, credential_name, model_requested,
+                     model_mapped, provider_name, provider_type, client_protocol, provider_protocol, status_code,
+                     error_message, session, tags, is_streaming)
+                 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60000)
+                 SELECT i * 1000, 'r' || i, '/v1/chat/completions', iif(i % 2 = 0, 'a', 'b' || i),
+                     iif(i % 3 = 0, 'm', 'other'), 'm', iif(i % 4 = 0, 'p', iif(i % 4 = 1, 'q', 'r')), 'openai', 'openai',
+                     'openai', iif(i % 5 = 0, 500, 200), iif(i % 5 = 0, 'failure ' || (i % 100), NULL),
+                     iif(i % 1000 = 0, 's', NULL), iif(i % 4 = 0, ',t,', NULL), i % 2
+                 FROM n",
+            )
+            .unwrap();
+        (dir, connection)
+    }
+
+    fn equal(pairs: &[(&str, &str)]) -> Filter {
+        let value = |(name, value): &(&str, &str)| {
+            let value = value.parse().map_or_else(|_| Value::Text((*value).to_owned()), Value::Number);
+            (RequestRow::column(name).unwrap(), value)
+        };
+        Filter { equal: pairs.iter().map(value).collect(), ..Filter::default() }
+    }
+
+    /// Whatever is found by several indexes is what a walk through all rows finds.
+    #[test]
+    fn conditions_together_find_what_fits_them_all() {
+        let (_dir, connection) = filled();
+        let tag = Some("t".to_owned());
+        let containing = vec![(RequestRow::column("error_message").unwrap(), "FAILURE 4".to_owned())];
+        let (from, to) = (Some(20_000_000), Some(40_000_000));
+        let rows = [
+            (equal(&[("credential_name", "a")]), "i % 2 = 0", "any"),
+            (equal(&[("credential_name", "a"), ("provider_name", "q")]), "false", "among"),
+            (equal(&[("credential_name", "a"), ("model_requested", "m")]), "i % 6 = 0", "among"),
+            (
+                equal(&[("credential_name", "a"), ("model_requested", "m"), ("status_code", "500")]),
+                "i % 30 = 0",
+                "among",
+            ),
+            (equal(&[("credential_name", "a"), ("session", "s")]), "i % 1000 = 0", "narrow"),
+            (equal(&[("credential_name", "b7"), ("status_code", "200")]), "i = 7", "narrow"),
+            (Filter { tag: tag.clone(), failed: true, ..Filter::default() }, "i % 20 = 0", "among"),
+            (Filter { tag, ..equal(&[("model_requested", "m")]) }, "i % 12 = 0", "among"),
+            (
+                Filter { containing, ..equal(&[("model_requested", "m"), ("credential_name", "a")]) },
+                "i % 30 = 0 AND i % 100 IN (40, 4)",
+                "among",
+            ),
+            (
+                Filter { from, to, ..equal(&[("model_requested", "m"), ("status_code", "200")]) },
+                "i % 3 = 0 AND i % 5 <> 0 AND i BETWEEN 20000 AND 40000",
+                "narrow",
+            ),
+        ];
+        for (filter, expected, found_by) in rows {
+            let sql = format!("SELECT i FROM (SELECT id AS i FROM request_logs) WHERE {expected} ORDER BY i DESC");
+            let ids: Vec<i64> = connection
+                .prepare(&sql)
+                .unwrap()
+                .query_map([], |row| row.get(0))
+                .unwrap()
+                .map(Result::unwrap)
+                .collect();
+            for (sort, start) in [("timestamp", 0), ("total_tokens", 30)] {
+                let query = Query {
+                    table: RequestRow::TABLE,
+                    filter: filter.clone(),
+                    sort: RequestRow::column(sort).unwrap(),
+                    descending: true,
+                    start: Start::Skip(start),
+                    take: 20,
+                };
+                let way = match way(&connection, &query).unwrap() {
+                    Way::Any => "any",
+                    Way::Narrow(_) => "narrow",
+                    Way::Among(..) => "among",
+                };
+                assert_eq!(way, found_by, "{expected}");
+                let found = list(&connection, &query).unwrap();
+                assert_eq!(found.total, (ids.len() as i64).min(COUNTED + 1), "{expected}");
+                let found: Vec<i64> = found.lines.iter().map(|(id, _)| *id).collect();
+                let page: Vec<i64> = ids.iter().skip(start as usize).take(21).copied().collect();
+                assert_eq!(found, page, "{expected} by {sort}");
+            }
+        }
     }
 }
