@@ -64,6 +64,11 @@ pub(super) fn framed(visit: &Visit<'_>, current: &str, title: &str, body: Markup
             }
             main #content {
                 p #connection .notice.bad role="alert" hidden { "The gateway does not answer. This page tries again." }
+                p #session .notice.bad role="alert" hidden {
+                    "Your session has ended. "
+                    a href="/ui/sign-in" target="_blank" { "Sign in in another tab" }
+                    ", then go on here: what you have entered is kept."
+                }
                 @if let Some(reason) = visit.read_only() {
                     p.notice { strong { "Read-only: " } (reason) "." }
                 }

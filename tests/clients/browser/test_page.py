@@ -4,6 +4,7 @@ import re
 
 from browsing import MARKUP, PAGES, add_provider, create_key, picture, sign_in
 from playwright.sync_api import expect
+from stack import ADMIN_KEY
 
 
 def test_first_run_to_first_answer(page, gateway):
@@ -79,3 +80,31 @@ def test_a_lost_connection_is_shown_and_recovers(page, gateway):
     expect(banner).to_be_visible(timeout=20000)
     page.context.set_offline(False)
     expect(banner).to_be_hidden(timeout=20000)
+
+
+def test_a_session_that_ends_keeps_what_was_entered(page, gateway):
+    sign_in(page, gateway, "keys/new")
+    page.get_by_label("Name, which logs").fill("late")
+    page.context.clear_cookies()
+    page.get_by_role("button", name="Create the key").click()
+    notice = page.locator("#session")
+    expect(notice).to_be_visible()
+    expect(page.locator("form .outcome.bad").first).to_contain_text("session has ended")
+    with page.context.expect_page() as opened:
+        notice.get_by_role("link").click()
+    other = opened.value
+    other.get_by_label("Admin key").fill(ADMIN_KEY)
+    other.get_by_role("button", name="Sign in").click()
+    other.wait_for_selector("nav[aria-label=Pages]")
+    expect(page.get_by_label("Name, which logs")).to_have_value("late")
+    page.get_by_role("button", name="Create the key").click()
+    expect(page.locator("#new-key code")).to_have_text(re.compile("^sk-"))
+    expect(notice).to_be_hidden()
+
+
+def test_a_list_that_follows_says_when_the_session_has_ended(page, gateway):
+    sign_in(page, gateway, "logs")
+    page.get_by_label("Follow").check()
+    page.context.clear_cookies()
+    expect(page.locator("#session")).to_be_visible(timeout=15000)
+    expect(page.locator("#live")).to_be_visible()

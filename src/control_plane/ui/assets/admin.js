@@ -20,6 +20,18 @@ export function messageOf(response, text) {
 }
 
 /**
+ * Shows or hides the notice that the session has ended, which leads to the sign-in page.
+ * @param {boolean} isOpen
+ */
+export function showSession(isOpen) {
+  const notice = document.getElementById("session");
+  if (!notice) return;
+  const appears = !isOpen && notice.hidden;
+  notice.hidden = isOpen;
+  if (appears) notice.scrollIntoView({ block: "nearest" });
+}
+
+/**
  * Sends a change to the admin interface.
  * @param {string} method
  * @param {string} path
@@ -40,7 +52,9 @@ export async function send(method, path, body, version) {
     throw new Error("The gateway does not answer; nothing is known of this change. Try again.");
   }
   const text = await response.text();
+  showSession(response.status !== 401);
   if (!response.ok) {
+    if (response.status === 401) throw new Error("Your session has ended, and nothing was changed. Sign in again and repeat this.");
     const message = messageOf(response, text);
     throw new Error(response.status === 412 ? `${message}. Reload this page to see the other change.` : message);
   }

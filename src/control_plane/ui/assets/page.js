@@ -1,7 +1,7 @@
 // What is live on the operator's page. It talks to /admin/v1 alone, with the session's cookie.
 // @ts-check
 
-import { PAGE_FIELD, messageOf, send } from "./admin.js";
+import { PAGE_FIELD, messageOf, send, showSession } from "./admin.js";
 import { addRow, bodyOf } from "./form.js";
 
 /**
@@ -196,9 +196,11 @@ async function refresh() {
   const live = document.getElementById("live");
   if (!follow?.checked || !live || document.hidden) return;
   try {
-    const text = await (await fetch(location.href)).text();
-    const fresh = new DOMParser().parseFromString(text, "text/html").getElementById("live");
+    const response = await fetch(location.href);
+    const fresh = new DOMParser().parseFromString(await response.text(), "text/html").getElementById("live");
     if (fresh) live.replaceChildren(...fresh.childNodes);
+    // Without a session the sign-in page comes in its place.
+    if (response.ok) showSession(fresh !== null);
   } catch {
     // The banner tells of a lost connection.
   }
