@@ -162,6 +162,8 @@ struct Counts {
     total: u64,
     /// Cached tokens that are counted beside the details.
     cached: u64,
+    /// Tokens written to the cache that are counted beside the details.
+    written: u64,
     has_audio: bool,
 }
 
@@ -182,15 +184,21 @@ impl Counts {
             (Place::Top, b"prompt_tokens" | b"input_tokens") => usage.input_total = n,
             (Place::Top, b"completion_tokens" | b"output_tokens") => usage.output_total = n,
             (Place::Top, b"total_tokens") => self.total = n,
-            // DeepSeek; Kimi and others.
-            (Place::Top, b"prompt_cache_hit_tokens" | b"cached_tokens") => self.cached = n.max(self.cached),
+            // DeepSeek; Kimi and others; LiteLLM, which keeps Anthropic's names beside OpenAI's.
+            (Place::Top, b"prompt_cache_hit_tokens" | b"cached_tokens" | b"cache_read_input_tokens") => {
+                self.cached = n.max(self.cached);
+            }
+            (Place::Top, b"cache_creation_input_tokens") => self.written = n,
             // Mistral, beside a prompt that leaves audio out.
             (Place::Top, b"prompt_audio_seconds") => self.has_audio = n > 0,
             (Place::InputDetails, b"cached_tokens") => usage.cache_read = n,
             (Place::InputDetails, b"audio_tokens") => usage.audio_input = n,
             (Place::InputDetails, b"image_tokens") => usage.image_input = n,
-            // The second is DashScope's, which follows Anthropic's name.
-            (Place::InputDetails, b"cache_write_tokens" | b"cache_creation_input_tokens") => usage.cache_write_5m = n,
+            // The second is DashScope's, which follows Anthropic's name, the third LiteLLM's.
+            (
+                Place::InputDetails,
+                b"cache_write_tokens" | b"cache_creation_input_tokens" | b"cache_creation_tokens",
+            ) => usage.cache_write_5m = n,
             (Place::OutputDetails, b"reasoning_tokens") => usage.reasoning = n,
             (Place::OutputDetails, b"audio_tokens") => usage.audio_output = n,
             (Place::OutputDetails, b"image_tokens") => usage.image_output = n,
@@ -258,9 +266,12 @@ impl Counts {
     }
 
     fn settled(self) -> Usage {
-        let Counts { mut usage, total, cached, has_audio } = self;
+        let Counts { mut usage, total, cached, written, has_audio } = self;
         if usage.cache_read == 0 {
             usage.cache_read = cached;
+        }
+        if usage.cache_write_5m == 0 {
+            usage.cache_write_5m = written;
         }
         // Embeddings hosts may report the total alone, and all of it is input.
         if usage.is_zero() && usage.reasoning == 0 {

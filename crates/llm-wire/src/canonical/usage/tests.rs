@@ -159,3 +159,22 @@ fn fresh_input_is_what_no_cache_touched() {
     assert_eq!((usage.input_total, usage.input_fresh(), usage.cache_write(), usage.total()), (103, 20, 3, 112));
     assert_eq!(usage.settled(usage.total(), false), usage);
 }
+
+/// LiteLLM keeps the names of Anthropic's numbers, within a prompt that holds them all.
+#[test]
+fn cache_counts_under_other_names() {
+    let rows = [
+        r#"{"prompt_tokens":100,"completion_tokens":20,"total_tokens":120,"cache_read_input_tokens":80,"cache_creation_input_tokens":10}"#,
+        r#"{"prompt_tokens":100,"completion_tokens":20,"total_tokens":120,"prompt_tokens_details":{"cached_tokens":80,"cache_creation_tokens":10}}"#,
+        r#"{"prompt_tokens":100,"completion_tokens":20,"total_tokens":120,"cache_read_input_tokens":80,"cache_creation_input_tokens":10,"prompt_tokens_details":{"cached_tokens":80,"cache_creation_tokens":10}}"#,
+        r#"{"prompt_tokens":10,"completion_tokens":20,"total_tokens":120,"cache_read_input_tokens":80,"cache_creation_input_tokens":10}"#,
+    ];
+    for raw in rows {
+        let usage = Usage::from_openai(RawValue::new(raw.as_bytes()));
+        assert_eq!(
+            (usage.input_total, usage.cache_read, usage.cache_write(), usage.output_total),
+            (100, 80, 10, 20),
+            "{raw}"
+        );
+    }
+}
