@@ -121,6 +121,16 @@ pub(crate) fn required<'a>(object: RawValue<'a>, key: &str, path: &Path<'_>) -> 
     })
 }
 
+/// Makes the error for a request without a member at its top that its format needs. `others` are
+/// members of other formats and the paths that they belong to: who sends one has the wrong path.
+pub(crate) fn missing(key: &str, has: impl Fn(&str) -> bool, others: &[(&str, &str)]) -> Error {
+    let note = match others.iter().find(|(other, _)| has(other)) {
+        Some((other, path)) => format!("`{key}` is required; a request with `{other}` belongs to {path}"),
+        None => format!("`{key}` is required"),
+    };
+    Error::client(Kind::InvalidRequest, note).param(key)
+}
+
 /// Makes the error for a value of another type than `expected`.
 pub(crate) fn wrong_type(path: &Path<'_>, expected: &str, got: RawValue<'_>) -> Error {
     let note = format!("`{path}` must be {expected}, not {}", got.kind().name());

@@ -258,3 +258,34 @@ fn refusals_say_what_is_so() {
         assert!(error.note.contains(words) && error.note.contains(param), "{from} {to}: {}", error.note);
     }
 }
+
+/// Messages has text alone in its `system`; Responses takes a picture in an item of the developer.
+#[test]
+fn a_picture_in_a_system_prompt_is_not_lost() {
+    let picture = json!({"type": "image_url", "image_url": {"url": "https://x.test/y.png"}});
+    let body = json!({"model": "m", "messages": [
+        {"role": "system", "content": [{"type": "text", "text": "Be brief."}, picture]},
+        {"role": "user", "content": "hi"}]});
+    let error = try_request(Format::Chat, vendor(Format::Messages), &body).err().unwrap();
+    assert_eq!(error.param.as_deref(), Some("messages.0.content.1.image_url"));
+    assert!(error.note.contains("put it into a user message"), "{}", error.note);
+    let sent = request(Format::Chat, Format::Responses, &body);
+    let parts = &sent["input"][0]["content"];
+    assert_eq!((&parts[0]["text"], &parts[1]["type"]), (&json!("Be brief."), &json!("input_image")), "{sent}");
+    assert!(sent.get("instructions").is_none(), "{sent}");
+}
+
+/// Who takes one path for another is told so.
+#[test]
+fn a_request_for_another_path_is_told_which() {
+    let turns = json!([{"role": "user", "content": "hi"}]);
+    for (from, to, body, path) in [
+        (Format::Chat, Format::Messages, json!({"model": "m", "input": "hi"}), "/v1/responses"),
+        (Format::Chat, Format::Messages, json!({"model": "m", "prompt": "hi"}), "/v1/completions"),
+        (Format::Messages, Format::Chat, json!({"model": "m", "max_tokens": 5, "input": "hi"}), "/v1/responses"),
+        (Format::Responses, Format::Chat, json!({"model": "m", "messages": turns}), "/v1/chat/completions"),
+    ] {
+        let error = try_request(from, vendor(to), &body).err().unwrap();
+        assert!(error.note.ends_with(&format!(" belongs to {path}")), "{}", error.note);
+    }
+}

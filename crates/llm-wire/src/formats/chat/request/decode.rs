@@ -50,7 +50,10 @@ pub(super) fn decode<'a>(body: RawValue<'a>, ledger: &mut Ledger) -> Result<Requ
     }
     request.max_tokens = request.max_tokens.or(deferred.max_tokens);
     request.reasoning = deferred.controls.resolve();
-    let Some(list) = deferred.messages else { return Err(reader::invalid(&"messages", "is required")) };
+    let Some(list) = deferred.messages else {
+        let others = [("input", "/v1/responses"), ("prompt", "/v1/completions")];
+        return Err(reader::missing("messages", |other| body.find(other).is_some(), &others));
+    };
     messages::read(list, &mut request, ledger)?;
     if let Some(tools) = deferred.tools {
         decode_tools::tools(tools, &mut request, ledger)?;

@@ -33,7 +33,11 @@ pub(crate) fn decode<'a>(body: RawValue<'a>, ledger: &mut Ledger) -> Result<Requ
         request.system = content::system(system, ledger)?;
     }
     let messages = Path::root("messages");
-    for (n, message) in reader::array(fields.need("messages")?, &messages)?.enumerate() {
+    let list = fields.get("messages").ok_or_else(|| {
+        let others = [("input", "/v1/responses"), ("prompt", "/v1/completions")];
+        reader::missing("messages", |other| body.find(other).is_some(), &others)
+    })?;
+    for (n, message) in reader::array(list, &messages)?.enumerate() {
         content::message(message, n, &messages.index(n), &mut request.items, ledger)?;
     }
     request.tools = decode_tools::tools(fields.get("tools"), fields.get("mcp_servers"), ledger)?;

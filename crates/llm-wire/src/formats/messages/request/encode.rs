@@ -200,11 +200,21 @@ fn system(
     o.array("system", |a| {
         for part in parts {
             if result.is_ok() {
-                result = blocks.part(part, "system", a.element());
+                result = is_text(part).and_then(|()| blocks.part(part, "system", a.element()));
             }
         }
     });
     result
+}
+
+/// Refuses what `system` does not take: it has text alone.
+fn is_text(part: &Part<'_>) -> Result<(), Error> {
+    let (path, what) = match part {
+        Part::Image(image) => (&image.path, "an image in a system prompt"),
+        Part::File(file) => (&file.path, "a file in a system prompt"),
+        _ => return Ok(()),
+    };
+    Err(reader::unsupported_content(path, what, "put it into a user message"))
 }
 
 fn write_thinking(o: &mut write::Object<'_>, think: &ForMessages, cx: &Context<'_>, betas: &mut Vec<&'static str>) {

@@ -37,7 +37,8 @@ pub(crate) fn decode<'a>(body: RawValue<'a>, ledger: &mut Ledger) -> Result<Requ
     let stateful = request.state.previous.is_some() || request.state.conversation.is_some();
     let input = fields.get("input");
     if input.is_none() && !stateful && request.state.prompt.is_none() {
-        fields.need("input")?;
+        let others = [("messages", "/v1/chat/completions"), ("prompt", "/v1/completions")];
+        return Err(reader::missing("input", |other| body.find(other).is_some(), &others));
     }
     request.tools = decode_tools::tools(fields.get("tools"), &Path::root("tools"), ledger)?;
     if let Some(input) = input {

@@ -81,7 +81,9 @@ pub(crate) fn encode(
         let system = system(request, &form);
         let cached = parts.cache.takes() && request.system.iter().any(|part| part.cache().is_some());
         // `input` must not be empty, unless the provider's own state takes its place.
-        let as_item = cached || (items.is_empty() && request.from != Format::Responses);
+        // `instructions` has text alone.
+        let has_media = request.system.iter().any(|part| !matches!(part, Part::Text(_)));
+        let as_item = cached || has_media || (items.is_empty() && request.from != Format::Responses);
         if !system.is_empty() && !as_item {
             o.raw_str("instructions", system.raw());
         }
