@@ -105,6 +105,19 @@ impl Received {
         self._held.push(held);
     }
 
+    /// Removes a byte-order mark before the body, which editors and shells of Windows write into
+    /// files. RFC 8259 (section 8.1) lets readers ignore it, and not every provider does.
+    fn skip_byte_order_mark(&mut self) {
+        const MARK: &[u8] = b"\xef\xbb\xbf";
+        if !self.body().starts_with(MARK) {
+            return;
+        }
+        match &mut self.body {
+            BodyStorage::Inline(range) => range.start += MARK.len(),
+            BodyStorage::Separate(body) => drop(Rc::make_mut(body).drain(..MARK.len())),
+        }
+    }
+
     /// Returns whether the body came with the head, as it is: nothing was waited for.
     pub fn is_inline(&self) -> bool {
         matches!(self.body, BodyStorage::Inline(_))
@@ -172,6 +185,7 @@ pub async fn read_up_to(
         received.body = BodyStorage::Separate(Rc::new(decoded));
         received._held = held;
     }
+    received.skip_byte_order_mark();
     Ok(received)
 }
 

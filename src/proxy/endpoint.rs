@@ -264,26 +264,38 @@ fn strip_version(path: &str) -> (&str, bool) {
 }
 
 /// Longer paths are not taken for misspelled ones.
-const MAX_MISSPELLED: usize = 64;
+const MAX_MISSPELLED: usize = 128;
 
 /// Returns the path that was probably meant by one that is not served: one of almost the same
-/// letters, or an endpoint behind a base URL that was an endpoint already.
+/// letters, or an endpoint behind something else. That is what a base URL makes which is an endpoint
+/// already, which has the path of another service (`/openai/v1`, `/api/v1`), or which ends with a
+/// slash.
 pub fn near(path: &str) -> Option<&'static str> {
     const OTHERS: [&str; 3] = ["/v1/models", "/health", "/metrics"];
-    let (rest, _) = strip_version(path);
-    if rest.len() > MAX_MISSPELLED {
+    if path.len() > MAX_MISSPELLED {
         return None;
     }
+    let path = path.trim_end_matches("%20");
+    let segments = path.split('/').filter(|segment| !segment.is_empty());
+    let path: String = segments.flat_map(|segment| ["/", segment]).collect::<String>().to_ascii_lowercase();
+    let (rest, _) = strip_version(&path);
     let known = || API_ROUTES.iter().map(|route| (route.upstream, route.template));
-    let doubled = known().find(|(upstream, _)| {
+    let others = OTHERS.iter().map(|path| (path.strip_prefix("/v1").unwrap_or(path), *path));
+    if rest == "/chat" {
+        return Some("/v1/chat/completions");
+    }
+    // A message of a thread is no doubled path.
+    let has_state = matches!(find(&path), Endpoint::Stateful(_));
+    let is_meant = |upstream: &str| {
         let Some(base) = rest.strip_suffix(upstream) else { return false };
         let base = base.strip_suffix("/v1").or_else(|| base.strip_suffix("/v2")).unwrap_or(base);
-        API_ROUTES.iter().any(|route| base.ends_with(route.upstream))
-    });
-    if let Some((_, template)) = doubled {
+        !has_state || API_ROUTES.iter().any(|route| base.ends_with(route.upstream))
+    };
+    // Of `/completions` and `/chat/completions` the longer one is meant.
+    let behind = known().chain([("/models", "/v1/models")]).filter(|(upstream, _)| is_meant(upstream));
+    if let Some((_, template)) = behind.max_by_key(|(upstream, _)| upstream.len()) {
         return Some(template);
     }
-    let others = OTHERS.iter().map(|path| (path.strip_prefix("/v1").unwrap_or(path), *path));
     let best = known().chain(others).map(|(path, shown)| (distance(rest, path), path, shown)).min()?;
     // Short names are too near to one another.
     (best.0 <= 2.min(best.1.len() / 4)).then_some(best.2)

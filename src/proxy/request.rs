@@ -305,7 +305,23 @@ fn no_candidate(req: &RequestContext<'_>, view: &WorkerSnapshot, candidates: &Ca
     let note = if view.snapshot.providers.is_empty() {
         view.snapshot.why_no_provider().unwrap_or_else(|| req.core.shared.hints.no_providers.clone())
     } else {
-        format!("no provider serves model `{model}`; GET /v1/models lists what is served")
+        let meant = meant_model(req, view, caller).map_or(String::new(), |name| format!(" did you mean `{name}`?"));
+        format!("no provider serves model `{model}`;{meant} GET /v1/models lists what is served")
     };
     Error::client(Kind::ModelNotFound, note).param("model")
+}
+
+/// Returns the model that was probably meant by a name that nobody serves: the same without the
+/// vendor before it, as other gateways and SDKs write names, without capitals or without spaces.
+fn meant_model(req: &RequestContext<'_>, view: &WorkerSnapshot, caller: Caller<'_>) -> Option<String> {
+    let model = req.model.name();
+    let translates = req.route.translates();
+    let is_served = |name: &String| {
+        name != model
+            && auth::allow_model(caller, name).is_ok()
+            && !view.selector.candidates(&view.snapshot, req.route.format, translates, name, caller).list.is_empty()
+    };
+    let (whole, bare) = (model.trim(), model.rsplit('/').next().unwrap_or(model).trim());
+    let names = [whole.to_owned(), whole.to_ascii_lowercase(), bare.to_owned(), bare.to_ascii_lowercase()];
+    names.into_iter().find(is_served)
 }

@@ -261,6 +261,7 @@ fn write_fields(
         if headers::to_upstream(name, own_format)
             && !own(name)
             && !is_replaced_by_trace(name, trace.map(|(trace, _)| trace))
+            && !names_other_type(name, value)
         {
             forwarded.note(name);
             // Name and value passed the parser, which refuses what these writers would refuse.
@@ -287,6 +288,15 @@ fn write_fields(
     }
     write::static_header(out, "accept-encoding", "identity");
     Ok(())
+}
+
+/// Returns whether a header gives the body another type than JSON, which every body that comes here
+/// is: curl says `application/x-www-form-urlencoded` where it was not told otherwise, and OpenAI
+/// refuses that. The default takes its place.
+fn names_other_type(name: &[u8], value: &[u8]) -> bool {
+    const JSON: &[u8] = b"application/json";
+    name.eq_ignore_ascii_case(b"content-type")
+        && !value.get(..JSON.len()).is_some_and(|start| start.eq_ignore_ascii_case(JSON))
 }
 
 /// Returns whether a header is about the client's span where the provider gets the gateway's.

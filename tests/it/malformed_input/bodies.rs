@@ -1,11 +1,13 @@
 //! Bodies: what is no JSON, and JSON that is no request.
 
+use super::codings::gzip;
 use super::*;
 
 /// For every format the same, since no format is looked at before the model is known.
 #[test]
 fn malformed_bodies_are_refused_in_each_format() {
     let not = |fault: &str| bad_json(&format!("the request body is not valid JSON: {fault}"));
+    let is = |what: &str| bad_json(&format!("the request body is {what}"));
     let empty = bad_json("the request body is empty; send a JSON object");
     let other = |what: &str| bad_type(&format!("the request body must be a JSON object, but it is {what}"));
     let two_models = || {
@@ -19,10 +21,23 @@ fn malformed_bodies_are_refused_in_each_format() {
     let rows: Vec<(&str, Vec<u8>, ExpectedError)> = vec![
         ("empty", b"".into(), empty.clone()),
         ("blank", b" \t\r\n".into(), empty),
-        ("a form", b"model=m-asked&stream=1".into(), not("a value was expected at byte 0")),
+        ("a form", b"model=m-asked&stream=1".into(), is("a form; send a JSON object")),
+        ("a form with nested names", b"messages[0][role]=user".into(), is("a form; send a JSON object")),
+        (
+            "a form of several parts",
+            b"--x\r\ncontent-disposition: form-data; name=model\r\n\r\nm\r\n--x--\r\n".into(),
+            is("a form of several parts; send a JSON object"),
+        ),
+        (
+            "the name of a file",
+            b"@body.json".into(),
+            bad_json(
+                "the request body begins with `@`; send a JSON object (curl reads a file with `--data-binary @FILE`)",
+            ),
+        ),
         ("a page", b"<html>".into(), not("a value was expected at byte 0")),
-        ("a byte order mark", b"\xef\xbb\xbf{\"model\":\"m-asked\"}".into(), not("a value was expected at byte 0")),
-        ("UTF-16", b"\xff\xfe{\0}\0".into(), not("invalid UTF-8 at byte 0")),
+        ("UTF-16", b"\xff\xfe{\0}\0".into(), is("UTF-16; send a JSON object in UTF-8")),
+        ("UTF-16 without a mark", b"{\0\"\0".into(), is("UTF-16; send a JSON object in UTF-8")),
         ("Latin-1", b"{\"model\":\"m\xe9\"}".into(), not("invalid UTF-8 at byte 11")),
         ("overlong", b"{\"model\":\"\xc0\xae\"}".into(), not("invalid UTF-8 at byte 10")),
         ("a surrogate in UTF-8", b"{\"model\":\"\xed\xa0\x80\"}".into(), not("invalid UTF-8 at byte 10")),
@@ -123,5 +138,24 @@ fn valid_bodies_are_accepted() {
         let mut client = bench.gateway.client();
         assert_eq!(client.call(CHAT.path, body).status, 200, "{body}");
         assert_eq!(bench.provider.requests().pop().unwrap().text(), body);
+    }
+}
+
+/// What editors and shells of Windows write before a file's first byte, in a body that came with its
+/// head and in one that was decoded.
+#[test]
+fn a_byte_order_mark_is_left_out() {
+    let bench = Bench::new();
+    let body = r#"{"model":"m-asked"}"#;
+    let marked = format!("\u{feff}{body}");
+    for sample in FORMATS {
+        let plain = asking(sample, marked.as_bytes());
+        let coded = post(sample.path).header("content-encoding", "gzip").body(&gzip(marked.as_bytes())).bytes();
+        for request in [plain, coded] {
+            let mut client = bench.gateway.client();
+            client.send(&request);
+            assert_eq!(client.response().status, 200, "{}", sample.path);
+            assert_eq!(bench.provider.requests().pop().unwrap().text(), body, "{}", sample.path);
+        }
     }
 }

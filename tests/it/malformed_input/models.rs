@@ -12,6 +12,12 @@ fn unknown(name: &str) -> ExpectedError {
         .param("model")
 }
 
+fn near(name: &str) -> ExpectedError {
+    let note =
+        format!("no provider serves model `{name}`; did you mean `m-asked`? GET /v1/models lists what is served");
+    ExpectedError { message: note, ..unknown(name) }
+}
+
 fn long(bytes: usize) -> ExpectedError {
     expected_error(format!("`model` is {bytes} bytes long; names of models have at most 1024")).param("model")
 }
@@ -21,8 +27,10 @@ fn models_without_a_provider_are_refused() {
     let most = "m".repeat(1024);
     let rows: Vec<(String, ExpectedError)> = vec![
         ("m-other".into(), unknown("m-other")),
-        ("M-ASKED".into(), unknown("M-ASKED")),
-        (" m-asked".into(), unknown(" m-asked")),
+        ("M-ASKED".into(), near("M-ASKED")),
+        (" m-asked".into(), near(" m-asked")),
+        ("openai/m-asked".into(), near("openai/m-asked")),
+        ("openrouter/openai/M-asked".into(), near("openrouter/openai/M-asked")),
         ("m-asked\0".into(), unknown("m-asked\0")),
         ("m\"asked".into(), unknown("m\"asked")),
         ("m\\asked".into(), unknown("m\\asked")),
@@ -35,7 +43,7 @@ fn models_without_a_provider_are_refused() {
         ("{{7*7}}%s%n$(id)".into(), unknown("{{7*7}}%s%n$(id)")),
         ("../../etc/passwd".into(), unknown("../../etc/passwd")),
         ("*".into(), unknown("*")),
-        ("/m-asked".into(), unknown("/m-asked")),
+        ("/m-asked".into(), near("/m-asked")),
         (most.clone(), unknown(&most)),
         (format!("{most}m"), long(1025)),
         ("é".repeat(1 << 20), long(2 << 20)),

@@ -93,6 +93,9 @@ pub enum PeekError {
     Empty,
     /// The body is not JSON.
     Json(ScanError),
+    /// The body is of another type, as clients send it that were not told otherwise. The text says of
+    /// which, and what to do.
+    OtherType(&'static str),
     /// The body is JSON of another kind than an object.
     NotObject(RawKind),
     /// The body has no member `model`.
@@ -123,7 +126,7 @@ pub fn peek(body: &[u8]) -> Result<Peek<'_>, PeekError> {
         seen.member(key, value, at);
     }
     match walk.fault() {
-        Some(fault) => return Err(PeekError::Json(fault)),
+        Some(fault) => return Err(other_type(body).unwrap_or(PeekError::Json(fault))),
         None => check_end(body, walk.position())?,
     }
     seen.has_envelope = envelope::find(body).next().is_some();
@@ -150,7 +153,8 @@ fn check_start(body: &[u8]) -> Result<(), PeekError> {
     if !scan::is_ascii(body)
         && let Err(e) = std::str::from_utf8(body)
     {
-        return Err(PeekError::Json(ScanError { at: e.valid_up_to(), what: Fault::Utf8 }));
+        let fault = PeekError::Json(ScanError { at: e.valid_up_to(), what: Fault::Utf8 });
+        return Err(other_type(body).unwrap_or(fault));
     }
     // White space as JSON has it, which is less than that of ASCII.
     let start = &body[scan::skip_space(body, 0)..];
@@ -161,9 +165,23 @@ fn check_start(body: &[u8]) -> Result<(), PeekError> {
         // fault.
         Some(_) => match scan::validate(body) {
             Ok(()) => Err(PeekError::NotObject(RawValue::new(start).kind())),
-            Err(fault) => Err(PeekError::Json(fault)),
+            Err(fault) => Err(other_type(start).unwrap_or(PeekError::Json(fault))),
         },
     }
+}
+
+/// Recognises what the tools of beginners send in the place of JSON: PowerShell UTF-16, curl a form
+/// or the name of a file.
+fn other_type(body: &[u8]) -> Option<PeekError> {
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'%' | b'[' | b']');
+    let behind_name = || body.iter().find(|byte| !is_name(byte));
+    Some(PeekError::OtherType(match body {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [b'{', 0, ..] | [0, b'{', ..] => "is UTF-16; send a JSON object in UTF-8",
+        [b'-', b'-', ..] => "is a form of several parts; send a JSON object",
+        [b'@', ..] => "begins with `@`; send a JSON object (curl reads a file with `--data-binary @FILE`)",
+        [first, ..] if is_name(first) && behind_name() == Some(&b'=') => "is a form; send a JSON object",
+        _ => return None,
+    }))
 }
 
 fn check_end(body: &[u8], end: usize) -> Result<(), PeekError> {
@@ -342,6 +360,7 @@ impl From<PeekError> for Error {
             PeekError::Json(fault) => {
                 Error::client(Kind::InvalidJson, format!("the request body is not valid JSON: {fault}"))
             }
+            PeekError::OtherType(what) => Error::client(Kind::InvalidJson, format!("the request body {what}")),
             PeekError::NotObject(got) => Error::client(
                 Kind::InvalidType,
                 format!("the request body must be a JSON object, but it is {}", got.name()),

@@ -48,6 +48,7 @@ pub fn peek_is_validate(body: &[u8]) {
         Err(PeekError::Json(fault)) => {
             assert!(fault.what == Fault::Utf8 || valid == Err(fault), "{fault} but {valid:?}")
         }
+        Err(PeekError::OtherType(_)) => assert!(valid.is_err()),
         Err(PeekError::Empty) => assert_eq!(scan::skip_space(body, 0), body.len()),
         Err(PeekError::NotObject(kind)) => assert!(valid.is_ok() && kind != RawKind::Object),
         Err(
