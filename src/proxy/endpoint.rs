@@ -284,6 +284,11 @@ pub fn near(path: &str) -> Option<&'static str> {
     if rest == "/chat" {
         return Some("/v1/chat/completions");
     }
+    let best = known().chain(others).map(|(path, shown)| (distance(rest, path), path, shown)).min()?;
+    // Short names are too near to one another.
+    if best.0 <= 2.min(best.1.len() / 4) {
+        return Some(best.2);
+    }
     // A message of a thread is no doubled path.
     let has_state = matches!(find(&path), Endpoint::Stateful(_));
     let is_meant = |upstream: &str| {
@@ -293,12 +298,7 @@ pub fn near(path: &str) -> Option<&'static str> {
     };
     // Of `/completions` and `/chat/completions` the longer one is meant.
     let behind = known().chain([("/models", "/v1/models")]).filter(|(upstream, _)| is_meant(upstream));
-    if let Some((_, template)) = behind.max_by_key(|(upstream, _)| upstream.len()) {
-        return Some(template);
-    }
-    let best = known().chain(others).map(|(path, shown)| (distance(rest, path), path, shown)).min()?;
-    // Short names are too near to one another.
-    (best.0 <= 2.min(best.1.len() / 4)).then_some(best.2)
+    behind.max_by_key(|(upstream, _)| upstream.len()).map(|(_, template)| template)
 }
 
 /// Returns the format of an error on this path: that of the path, and for other paths that of the

@@ -20,6 +20,7 @@ use crate::canonical::codec::{Decode, Encode, Sink};
 use crate::canonical::event::{Event, Note, Reason};
 use crate::canonical::usage::Usage;
 use crate::error::classify;
+use crate::error::foreign;
 use crate::error::{Error, Kind};
 use crate::format::Format;
 use crate::formats::{chat, errors, messages, responses};
@@ -195,7 +196,10 @@ impl Translator {
                 .map_err(|e| Error::upstream(Kind::UpstreamFault, "the upstream's answer is not JSON").detail(e))
                 .and_then(|raw| match errors::recognize(provider, raw) {
                     Some(read) => Err(classify::error(None, &read)),
-                    None => decode_answer(provider, raw, quirks, sink),
+                    // What looked like something new, and is no answer, may hold an error all the same.
+                    None => decode_answer(provider, raw, quirks, sink).map_err(|no_answer| {
+                        foreign::any_shape(raw).map_or(no_answer, |read| classify::error(None, &read))
+                    }),
                 });
             if let Err(error) = result {
                 sink(Event::Fail(error));

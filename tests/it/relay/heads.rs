@@ -59,6 +59,23 @@ fn request_fields_that_a_provider_sees() {
     assert_eq!(seen, expected);
 }
 
+/// A body that is forwarded is JSON, whatever curl or a browser calls it.
+#[test]
+fn another_content_type_is_not_forwarded() {
+    let (provider, gateway) = serving(&sample::CHAT);
+    for (sent, seen) in [
+        ("application/x-www-form-urlencoded", "application/json"),
+        ("text/plain;charset=UTF-8", "application/json"),
+        ("application/octet-stream", "application/json"),
+        ("Application/JSON;charset=utf-8", "Application/JSON;charset=utf-8"),
+    ] {
+        let outgoing = ask(&sample::CHAT).header("content-type", sent);
+        let (request, _) = crossed(&provider, &gateway, &outgoing, &answer::json(200, "{}"));
+        let types: Vec<&str> = request.headers.all("content-type").collect();
+        assert_eq!(types, [seen], "{sent}");
+    }
+}
+
 #[test]
 fn what_a_client_leaves_out_is_filled_in() {
     let (provider, gateway) = serving(&sample::CHAT);

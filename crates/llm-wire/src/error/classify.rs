@@ -14,7 +14,7 @@ use crate::json::scan::{Fault, ScanError};
 
 /// An event of a provider's stream that is not JSON. One that ends inside a value was cut: the
 /// stream broke off there.
-pub fn not_json(fault: ScanError) -> Error {
+fn not_json(fault: ScanError) -> Error {
     let (kind, note) = match fault.what {
         Fault::Eof => (Kind::UpstreamTruncated, "the upstream closed the stream inside an event"),
         _ => (Kind::UpstreamFault, "the upstream's stream holds an event that is not JSON"),
@@ -230,10 +230,13 @@ pub fn error(status: Option<u16>, read: &ReadError<'_>) -> Error {
     let note = match kind {
         // Its text about the key is for the log.
         Kind::UpstreamAuth => "upstream authentication failed".to_owned(),
-        _ if message.is_empty() => match status {
-            Some(status) => format!("upstream returned {status}"),
-            None => "the upstream reported an error without a message".to_owned(),
-        },
+        _ if message.is_empty() => {
+            let named = read.code.or(read.r#type).map_or(String::new(), named);
+            match status {
+                Some(status) => format!("upstream returned {status}{named}"),
+                None => format!("the upstream reported an error without a message{named}"),
+            }
+        }
         _ => message,
     };
     let error = Error::upstream(kind, note).detail(detail).quoted();
@@ -242,6 +245,15 @@ pub fn error(status: Option<u16>, read: &ReadError<'_>) -> Error {
         _ => error,
     }
 }
+
+/// Returns a code in the place of a message, as the end of a sentence.
+fn named(code: RawStr<'_>) -> String {
+    let code: String = code.unescape().chars().filter(|c| !c.is_control()).take(CODE_MAX).collect();
+    if code.is_empty() { code } else { format!(" ({code})") }
+}
+
+/// Longest code that is shown in the place of a message, in characters.
+const CODE_MAX: usize = 100;
 
 /// Codes by which clients of OpenAI tell one invalid request from another, and which hold whatever
 /// the format was. Other codes are words of the provider.
@@ -366,13 +378,32 @@ pub fn no_visible_output() -> Error {
 
 /// Returns the error behind an `error` event whose data is plain text.
 pub fn plain(data: &[u8]) -> Error {
+    let note = text_of(data).unwrap_or_else(|| "the upstream reported an error without a message".to_owned());
+    Error::upstream(Kind::UpstreamFault, note).quoted()
+}
+
+/// Returns the error behind an event whose data is not JSON, in a format whose events are. Plain text
+/// is what gateways in front of a provider write when it is gone.
+pub fn unreadable_event(fault: ScanError, data: &[u8]) -> Error {
+    let error = not_json(fault);
+    match text_of(data) {
+        Some(text) if error.kind == Kind::UpstreamFault => {
+            Error { note: format!("{}: {text}", error.note).into(), ..error }.quoted()
+        }
+        _ => error,
+    }
+}
+
+/// Returns data that is plain text, as it may be shown. A page of HTML and a piece of JSON are none.
+fn text_of(data: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(data);
     let text: String = redacted(&text).trim().chars().filter(|c| !c.is_control()).take(MESSAGE_MAX).collect();
-    let note = match text.is_empty() || text.starts_with(['<', '{', '[']) {
-        true => "the upstream reported an error without a message".to_owned(),
-        false => text,
-    };
-    Error::upstream(Kind::UpstreamFault, note).quoted()
+    (!text.is_empty() && !text.starts_with(['<', '{', '[', '"'])).then_some(text)
+}
+
+/// The error of a response with the input of a tool that was never named.
+pub fn nameless_call() -> Error {
+    Error::upstream(Kind::UpstreamFault, "the upstream sent the input of a tool call without the name of a tool")
 }
 
 #[cfg(test)]

@@ -49,7 +49,10 @@ const CODES: &[&str] = &[
 ];
 
 /// The object around an error.
-const WRAPPERS: &[&str] = &["error", "errors", "Error", "fault", "base_resp", "detail", "err"];
+///
+/// `base_resp`: MiniMax. `ResponseMetadata`: Volcengine. `header`: Spark.
+const WRAPPERS: &[&str] =
+    &["error", "errors", "Error", "fault", "base_resp", "detail", "err", "ResponseMetadata", "header"];
 
 /// Chooses between the format's own reading of an object, and [`any_shape`]. Returns `None` for
 /// answers, which `is_answer` recognises, and for objects that say nothing.
@@ -80,6 +83,12 @@ pub(crate) fn names_error(kind: &[u8]) -> bool {
     has(b"error") || has(b"exception")
 }
 
+/// Reads the data of an event that is named an error: its text may stand anywhere.
+pub(crate) fn error_event(value: RawValue<'_>) -> Option<ReadError<'_>> {
+    let text = || value.as_str().map(|message| ReadError { message, ..ReadError::default() });
+    any_shape(value).or_else(text).or_else(|| first_text(value))
+}
+
 /// Reads an object that is known to be no answer. Returns `None` if it contains no error.
 pub fn any_shape(value: RawValue<'_>) -> Option<ReadError<'_>> {
     read(value, 0)
@@ -95,6 +104,20 @@ pub(crate) fn of_error(value: RawValue<'_>) -> Option<ReadError<'_>> {
         RawKind::Array => value.elements().find_map(|(element, _)| of_error(element)),
         _ => None,
     }
+}
+
+/// Reads an `error` that is a text, in the object around it. Of two texts the longer one says more,
+/// and of equals the message: the other is a title, or a code (NestJS and Spring:
+/// `{"error":"Bad Request","message":"..."}`; RFC 6749: `error_description`).
+pub(crate) fn beside<'a>(object: RawValue<'a>, error: RawValue<'a>) -> Option<ReadError<'a>> {
+    const BESIDE: [&str; 6] = ["message", "error_description", "error_message", "error_msg", "msg", "detail"];
+    let short = error.as_str()?;
+    let is_longer = |text: &RawStr<'_>| text.len() >= short.len() && *text != short;
+    let long = BESIDE.iter().find_map(|name| object.find(name)?.as_str().filter(is_longer));
+    Some(match long {
+        Some(message) => ReadError { message, r#type: Some(short), ..ReadError::default() },
+        None => ReadError { message: short, ..ReadError::default() },
+    })
 }
 
 /// Returns whether a value under `error` is one: hosts write `false`, `""` and `[]` beside answers.
@@ -126,7 +149,7 @@ fn read(value: RawValue<'_>, depth: usize) -> Option<ReadError<'_>> {
     for name in WRAPPERS {
         let Some(inner) = value.find(name).filter(|inner| is_error(*inner)) else { continue };
         let found = match inner.kind() {
-            RawKind::String => inner.as_str().map(|message| ReadError { message, ..ReadError::default() }),
+            RawKind::String => beside(value, inner),
             RawKind::Array => inner.elements().find_map(|(first, _)| match first.as_str() {
                 Some(message) => Some(ReadError { message, ..ReadError::default() }),
                 None => read(first, depth + 1),
@@ -150,9 +173,18 @@ fn read(value: RawValue<'_>, depth: usize) -> Option<ReadError<'_>> {
         None => value.find("Response").and_then(|inner| read(inner, depth + 1)).or_else(|| {
             let inner = ["response", "data", "result"].iter().filter_map(|name| value.find(name));
             let failed = |inner: &RawValue<'_>| inner.find("error").is_some_and(is_error);
-            inner.filter(|inner| failed(inner)).find_map(|inner| read(inner, depth + 1))
+            let found = inner.filter(|inner| failed(inner)).find_map(|inner| read(inner, depth + 1));
+            found.or_else(|| named_member(value, depth))
         }),
     }
+}
+
+/// Reads an object under the name of an error: events of Bedrock (`internalServerException`).
+fn named_member(value: RawValue<'_>, depth: usize) -> Option<ReadError<'_>> {
+    let mut members = value.members().filter(|(_, inner, _)| inner.is_object());
+    let (name, inner, _) = members.find(|(name, ..)| names_error(name.as_bytes()))?;
+    let found = read(inner, depth + 1)?;
+    Some(ReadError { r#type: found.r#type.or(Some(name)), ..found })
 }
 
 /// Returns the first text among the members of an object, or in their lists.
@@ -208,6 +240,13 @@ mod tests {
             (r#"{"error":"m"}"#, Some("m - -")),
             (r#"{"error":["m"]}"#, Some("m - -")),
             (r#"{"error":{"msg":"m"}}"#, Some("m - -")),
+            (r#"{"error":"t","message":"the message"}"#, Some("the message t -")),
+            (r#"{"statusCode":400,"error":"Bad Request","message":"the message"}"#, Some("the message Bad Request 400")),
+            (r#"{"error":"invalid_client","error_description":"the message"}"#, Some("the message invalid_client -")),
+            (r#"{"error":"the message","message":"t"}"#, Some("the message - -")),
+            (r#"{"ResponseMetadata":{"Error":{"Code":"C","Message":"m"}}}"#, Some("m - C")),
+            (r#"{"header":{"code":10013,"message":"m"}}"#, Some("m - 10013")),
+            (r#"{"internalServerException":{"message":"m"}}"#, Some("m internalServerException -")),
             (r#"{"error":{"error":{"message":"m"}}}"#, Some("m - -")),
             (r#"{"type":"error","message":"m"}"#, Some("m error -")),
             (r#"{"success":false,"message":"m"}"#, Some("m - -")),

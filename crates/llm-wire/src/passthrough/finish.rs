@@ -3,6 +3,7 @@
 
 use crate::canonical::event::Reason;
 use crate::format::Format;
+use crate::formats::chat::finish::FinishWord;
 use crate::json::{RawStr, RawValue};
 
 /// The top-level members of a whole answer that tell it, beside `usage`.
@@ -29,16 +30,14 @@ fn of_choices(choices: RawValue<'_>) -> Option<Reason> {
     choices.elements().find_map(|(choice, _)| word(choice))
 }
 
-/// Returns the reason that a `finish_reason` of Chat Completions gives. `None` for an empty one.
+/// Returns the reason that a `finish_reason` of Chat Completions gives. `None` for an empty one, and
+/// for one that says that the answer was given up.
 pub(crate) fn of_finish_reason(word: RawStr<'_>) -> Option<Reason> {
-    Some(match word.as_bytes() {
-        b"" => return None,
-        b"tool_calls" | b"function_call" => Reason::ToolCalls,
-        b"length" | b"model_length" => Reason::Length,
-        word if word.starts_with(b"content_filter") => Reason::Refusal,
-        // `stop`, and words of single hosts.
-        _ => Reason::End,
-    })
+    match FinishWord::read(word)? {
+        FinishWord::Reason(reason) => Some(reason),
+        FinishWord::Failed(..) => None,
+        FinishWord::Unknown => Some(Reason::End),
+    }
 }
 
 /// Returns the reason that a `stop_reason` of Messages gives. `None` for an empty one.

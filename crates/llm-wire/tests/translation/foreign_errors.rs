@@ -41,6 +41,11 @@ fn shapes() -> Vec<Value> {
         json!({"errors": {"model": ["it broke"]}}),
         json!({"data": {"error": "it broke"}}),
         json!({"base_resp": {"status_code": 1004, "status_msg": "it broke"}}),
+        json!({"statusCode": 500, "error": "Fault", "message": "it broke"}),
+        json!({"error": "fault", "error_description": "it broke"}),
+        json!({"ResponseMetadata": {"Error": {"Code": "Fault", "Message": "it broke"}}}),
+        json!({"header": {"code": 10013, "message": "it broke"}}),
+        json!({"internalServerException": {"message": "it broke"}}),
     ]
 }
 
@@ -77,10 +82,45 @@ fn an_error_in_plain_text_is_passed_on() {
     }
 }
 
+/// Gateways in front of a provider that is gone write what they have to say as it is.
+#[test]
+fn plain_text_in_a_stream_is_passed_on() {
+    for (client, provider) in PAIRS {
+        for end in ["", "data: [DONE]\n\n"] {
+            let bytes = format!("{}data: Error: it broke\n\n{end}", begin(provider).concat());
+            check(&stream(provider, client, &bytes), &format!("{provider} to {client}"));
+        }
+        let bytes = format!("{}data: <html>it broke</html>\n\n", begin(provider).concat());
+        let seen = stream(provider, client, &bytes);
+        assert!(!seen.clean && seen.error.is_some() && !seen.raw.contains("it broke"), "{client}: {}", seen.raw);
+    }
+}
+
+/// The text of an event that is named an error may stand anywhere.
+#[test]
+fn an_error_event_of_any_shape_is_passed_on() {
+    for (client, provider) in PAIRS {
+        for data in [json!("it broke"), json!({"data": "it broke"}), json!({"id": 7, "texts": ["it broke"]})] {
+            let bytes = format!("{}event: error\ndata: {data}\n\n", begin(provider).concat());
+            check(&stream(provider, client, &bytes), &format!("{provider} to {client}: {data}"));
+        }
+    }
+}
+
+/// Without a message the code is what there is.
+#[test]
+fn the_code_of_an_error_without_a_message_is_passed_on() {
+    for (client, provider) in PAIRS {
+        let bytes = format!("{}data: {}\n\n", begin(provider).concat(), json!({"error": {"code": "it broke"}}));
+        check(&stream(provider, client, &bytes), &format!("{provider} to {client}"));
+    }
+}
+
 #[test]
 fn an_error_under_200_is_no_answer() {
+    let problem = json!({"type": "about:blank", "title": "Fault", "status": 500, "detail": "it broke"});
     for (client, provider) in PAIRS {
-        for shape in shapes() {
+        for shape in shapes().into_iter().chain([problem.clone()]) {
             check(&whole(provider, client, &shape), &format!("{provider} to {client}: {shape}"));
         }
     }

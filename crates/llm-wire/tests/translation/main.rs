@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod call_ids;
+mod careless_answers;
 mod foreign_errors;
 mod held_finish;
 mod item_events;

@@ -177,3 +177,17 @@ fn a_last_message_of_the_assistant_is_passed_on() {
         assert!(error.note.contains(target.model) && error.note.contains("hint"), "{}", error.note);
     }
 }
+
+/// Clients that serve both APIs of OpenAI mix the names of parts up.
+#[test]
+fn parts_under_the_names_of_responses_are_read() {
+    let body = json!({"model": "m", "messages": [{"role": "user", "content": [
+        {"type": "input_text", "text": "What is it?"},
+        {"type": "input_image", "image_url": "https://x.test/y.png"}]}]});
+    let sent = request(Format::Chat, Format::Messages, &body);
+    let parts = &sent["messages"][0]["content"];
+    assert_eq!(
+        (&parts[0]["text"], &parts[1]["source"]["url"]),
+        (&json!("What is it?"), &json!("https://x.test/y.png"))
+    );
+}

@@ -42,7 +42,7 @@ pub(crate) fn of(mut value: RawValue<'_>) -> Option<ReadError<'_>> {
         value = only;
     }
     if let Some(error) = value.find("error").filter(|error| foreign::is_error(*error)) {
-        return foreign::of_error(error);
+        return foreign::beside(value, error).or_else(|| foreign::of_error(error));
     }
     value.find("object").filter(|object| object.eq_str("error")).and_then(|_| ReadError::from_value(value))
 }

@@ -15,6 +15,7 @@
 //! | `stream/` | `decode` with `message`, `calls`, `think`: a provider's chunks, and its whole answers too; `encode`: a client's |
 //! | `response` | whole answers, through the same readers |
 //! | `reasoning`, `words` | `reasoning_details`; what streams and whole answers say alike |
+//! | `finish` | what the words of `finish_reason` mean |
 //!
 //! Oddities that code in this folder must bear:
 //!
@@ -31,6 +32,7 @@
 //! | some | no `[DONE]`; no blank line at the end; no `data:` space |
 
 pub(crate) mod error;
+pub(crate) mod finish;
 mod profile;
 mod reasoning;
 pub(crate) mod request;

@@ -36,9 +36,11 @@ pub(crate) fn decode(body: RawValue<'_>, quirks: Quirks, sink: Sink<'_>) -> Resu
         sink(Event::Note(Note::DroppedChoice));
     }
     let mut reader = Reader::new(quirks);
-    if let Some(message) = choice.message(Source::Whole) {
-        reader.message(message, choice.logprobs, Source::Whole, sink)?;
+    match choice.message(Source::Whole) {
+        Some(message) => reader.message(message, choice.logprobs, Source::Whole, sink)?,
+        None => reader.bare_text(choice.text, sink),
     }
+    let has_message = choice.message(Source::Whole).is_some() || !choice.text.is_empty();
     let finish = match choice.finish() {
         Some(Finished::Failed(error)) => {
             sink(Event::Fail(error));
@@ -55,8 +57,17 @@ pub(crate) fn decode(body: RawValue<'_>, quirks: Quirks, sink: Sink<'_>) -> Resu
             Finish::of(Reason::End)
         }
     };
-    if reader.shows_nothing() {
-        sink(Event::Fail(classify::no_visible_output()));
+    // Azure leaves the message out of an answer that its filter has taken.
+    let failure = match () {
+        () if !has_message && finish.reason != Reason::Refusal => {
+            Some(Error::upstream(Kind::UpstreamFault, "the upstream's answer has no message"))
+        }
+        () if reader.shows_nothing() => Some(classify::no_visible_output()),
+        () if reader.has_nameless_call() => Some(classify::nameless_call()),
+        () => None,
+    };
+    if let Some(error) = failure {
+        sink(Event::Fail(error));
         return Ok(());
     }
     reader.close(status_of(finish.reason), sink);

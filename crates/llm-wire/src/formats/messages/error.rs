@@ -51,7 +51,7 @@ pub(crate) fn read(data: &[u8]) -> Option<ReadError<'_>> {
 /// [`read`] for a document that was checked.
 pub(crate) fn of(value: RawValue<'_>) -> Option<ReadError<'_>> {
     match value.find("error").filter(|error| foreign::is_error(*error)) {
-        Some(error) => foreign::of_error(error),
+        Some(error) => foreign::beside(value, error).or_else(|| foreign::of_error(error)),
         None if value.find("type")?.eq_str("error") => ReadError::from_value(value),
         None => None,
     }

@@ -48,7 +48,7 @@ pub(crate) fn read(data: &[u8]) -> Option<ReadError<'_>> {
 /// [`read`] for a document that was checked.
 pub(crate) fn of(value: RawValue<'_>) -> Option<ReadError<'_>> {
     if let Some(error) = value.find("error").filter(|error| foreign::is_error(*error)) {
-        return foreign::of_error(error);
+        return foreign::beside(value, error).or_else(|| foreign::of_error(error));
     }
     let kind = value.find("type")?;
     if kind.eq_str("response.failed") {

@@ -117,7 +117,8 @@ fn refusals_name_kind_and_field() {
             "the request body is not valid JSON: invalid UTF-8 at byte 10",
         ),
         (b" \x0c{}", Kind::InvalidJson, None, "the request body is not valid JSON: a value was expected at byte 1"),
-        (b"model=x", Kind::InvalidJson, None, "the request body is not valid JSON: a value was expected at byte 0"),
+        (b"model=x", Kind::InvalidJson, None, "the request body is a form; send a JSON object"),
+        (b"<p>", Kind::InvalidJson, None, "the request body is not valid JSON: a value was expected at byte 0"),
         (
             deep.as_bytes(),
             Kind::InvalidJson,

@@ -3,7 +3,7 @@
 
 use crate::canonical::event::{Block, Event, Note, Status};
 use crate::canonical::request::CallKind;
-use crate::canonical::text::Text;
+use crate::canonical::text::{Text, is_blank};
 use crate::error::{Error, Kind};
 use crate::json::RawStr;
 use crate::reasoning::envelope;
@@ -137,7 +137,7 @@ impl Normalizer {
         }
         match item {
             Some(Item::Function { any }) => {
-                *any = true;
+                *any = *any || !is_blank(raw);
                 out(Event::Args { ix, raw }, reply);
             }
             Some(Item::Custom) => out(Event::Args { ix, raw }, reply),

@@ -52,11 +52,12 @@ fn part<'a>(raw: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Result<O
     let kind = reader::string(kind, &kind_path)?;
     let cache = cache_point(breakpoint, control);
     let part = match (kind.as_bytes(), text, image, audio, file, refusal) {
-        (b"text", Some(text), ..) => {
+        // The names of Responses too, as its readers take those of Chat.
+        (b"text" | b"input_text" | b"output_text", Some(text), ..) => {
             let text = reader::string(text, &path.key("text"))?.into();
             Part::Text(TextPart { text, citations: None, cache })
         }
-        (b"image_url", _, Some(image), ..) => {
+        (b"image_url" | b"input_image", _, Some(image), ..) => {
             crate::formats::chat::request::parts::image(image, cache, &path.key("image_url"), ledger)?
         }
         (b"input_audio", _, _, Some(audio), ..) => {

@@ -16,6 +16,7 @@ use crate::canonical::event::{Event, Finish, Note, Reason, Status};
 use crate::error::classify;
 use crate::error::foreign;
 use crate::error::{Error, Kind};
+use crate::formats::chat::finish::FinishWord;
 use crate::formats::chat::stream::message::{Reader, Source};
 use crate::formats::chat::{error, tap};
 use crate::json::{RawStr, RawValue, Tape};
@@ -70,11 +71,11 @@ impl Decoder {
                 self.fail(classify::plain(data), sink);
                 return Ok(());
             }
-            document => document.map_err(classify::not_json)?,
+            document => document.map_err(|fault| classify::unreadable_event(fault, data))?,
         };
         let chunk = Chunk::of(document);
         if chunk.is_error || is_error {
-            let read = error::of(document).or_else(|| foreign::any_shape(document)).unwrap_or_default();
+            let read = error::of(document).or_else(|| foreign::error_event(document)).unwrap_or_default();
             self.fail(classify::error(None, &read), sink);
             return Ok(());
         }
@@ -150,14 +151,15 @@ impl Decoder {
     fn choice(&mut self, choice: &Choice<'_>, sink: Sink<'_>) -> Result<(), Error> {
         let finished = self.phase == Phase::Finished;
         let mut any = false;
-        if let Some(message) = choice.message(Source::Stream) {
-            let mut count = |event: Event<'_>| {
-                any |= !matches!(event, Event::Note(_));
-                if !finished {
-                    sink(event);
-                }
-            };
-            self.reader.message(message, choice.logprobs, Source::Stream, &mut count)?;
+        let mut count = |event: Event<'_>| {
+            any |= !matches!(event, Event::Note(_));
+            if !finished {
+                sink(event);
+            }
+        };
+        match choice.message(Source::Stream) {
+            Some(message) => self.reader.message(message, choice.logprobs, Source::Stream, &mut count)?,
+            None => self.reader.bare_text(choice.text, &mut count),
         }
         if any && finished {
             let note = "the upstream sent content after it had ended its answer; the content was dropped";
@@ -191,6 +193,9 @@ impl Decoder {
         let Some(held) = self.held.take() else { return };
         if self.reader.shows_nothing() {
             return self.fail(classify::no_visible_output(), sink);
+        }
+        if self.reader.has_nameless_call() {
+            return self.fail(classify::nameless_call(), sink);
         }
         self.phase = Phase::Finished;
         self.reader.close(status_of(held.reason), sink);
@@ -316,6 +321,8 @@ pub(crate) struct Choice<'a> {
     delta: Option<RawValue<'a>>,
     /// Of a whole answer.
     message: Option<RawValue<'a>>,
+    /// Of a legacy completion, which some hosts send in the place of either.
+    pub text: RawStr<'a>,
     /// `logprobs.content`.
     pub logprobs: Option<RawValue<'a>>,
     finish: RawStr<'a>,
@@ -343,6 +350,7 @@ impl<'a> Choice<'a> {
                 b"index" if value.as_u64().is_some_and(|index| index > 0) => return None,
                 b"delta" => choice.delta = Some(value).filter(|delta| delta.is_object()),
                 b"message" => choice.message = Some(value).filter(|message| message.is_object()),
+                b"text" => choice.text = value.as_str().unwrap_or_default(),
                 b"logprobs" => choice.logprobs = value.find("content"),
                 b"finish_reason" => choice.finish = value.as_str().unwrap_or_default(),
                 b"stop_reason" => choice.stop = value.as_str().filter(|stop| !stop.is_empty()),
@@ -367,25 +375,13 @@ impl<'a> Choice<'a> {
             let read = foreign::of_error(error).unwrap_or_default();
             return Some(Finished::Failed(classify::error(None, &read)));
         }
-        let (reason, known) = match self.finish.as_bytes() {
-            b"" => return None,
-            b"stop" if self.stop.is_some() => (Reason::StopSequence, true),
-            // The second is Together's.
-            b"stop" | b"eos" => (Reason::End, true),
-            b"tool_calls" | b"function_call" => (Reason::ToolCalls, true),
-            // The second is Mistral's.
-            b"length" | b"model_length" => (Reason::Length, true),
-            b"insufficient_system_resource" => {
-                let note = "the upstream stopped for want of resources";
-                return Some(Finished::Failed(Error::upstream(Kind::Overloaded, note)));
+        let (reason, known) = match FinishWord::read(self.finish)? {
+            FinishWord::Reason(Reason::End) if self.stop.is_some() => (Reason::StopSequence, true),
+            FinishWord::Reason(reason) => (reason, true),
+            FinishWord::Failed(kind, why) => {
+                return Some(Finished::Failed(Error::upstream(kind, format!("the upstream {why}"))));
             }
-            b"error" => {
-                let note = "the upstream ended its answer with the reason `error`";
-                return Some(Finished::Failed(Error::upstream(Kind::UpstreamFault, note)));
-            }
-            // Gemini adds its own reason behind the word.
-            reason if reason.starts_with(b"content_filter") => (Reason::Refusal, true),
-            _ => (Reason::End, false),
+            FinishWord::Unknown => (Reason::End, false),
         };
         let stop = self.stop.filter(|_| reason == Reason::StopSequence);
         Some(Finished::Reason { finish: Finish { stop, ..Finish::of(reason) }, known })

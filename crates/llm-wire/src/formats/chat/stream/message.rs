@@ -122,7 +122,9 @@ impl Reader {
             sink(Event::Note(Note::DroppedAudio));
         }
         if let Some(list) = fields.tool_calls {
-            for (n, (element, _)) in list.elements().enumerate() {
+            // Some hosts leave the list around a single call out.
+            let single = Some(list).filter(|list| list.is_object());
+            for (n, element) in single.into_iter().chain(list.elements().map(|(element, _)| element)).enumerate() {
                 let mut delta = CallDelta::read(element);
                 if source == Source::Whole {
                     // Each element is a call of its own, whatever ids and indexes say.
@@ -135,6 +137,17 @@ impl Reader {
             Some(call) => self.call(CallDelta::legacy(call), sink),
             None => Ok(()),
         }
+    }
+
+    /// Returns whether there is a call with input whose name never came: it cannot be made.
+    pub(crate) fn has_nameless_call(&self) -> bool {
+        let is_nameless = |call: &Call| matches!(&call.state, CallState::Waiting { input } if !input.is_empty());
+        self.calls.iter().any(is_nameless)
+    }
+
+    /// Takes text that stands in the place of a message.
+    pub(crate) fn bare_text(&mut self, text: RawStr<'_>, sink: Sink<'_>) {
+        self.tagged(text, sink);
     }
 
     /// Returns whether the answer has output, and none of it can be shown but thoughts.
@@ -230,9 +243,16 @@ impl Reader {
             return self.tagged(text, sink);
         }
         for (part, _) in content.elements() {
+            if let Some(text) = part.as_str() {
+                self.text(text, sink);
+                continue;
+            }
             let kind = part.find("type").and_then(RawValue::as_str).unwrap_or_default();
             match kind.as_bytes() {
-                b"text" => self.text(part.find("text").and_then(RawValue::as_str).unwrap_or_default(), sink),
+                // The second is of Responses; some hosts leave the type out.
+                b"text" | b"output_text" | b"" if part.find("text").is_some() => {
+                    self.text(part.find("text").and_then(RawValue::as_str).unwrap_or_default(), sink);
+                }
                 b"redacted_thinking" => self.seal(&Entry::read(part), sink),
                 b"thinking" => {
                     let Some(thinking) = part.find("thinking").or_else(|| part.find("text")) else { continue };

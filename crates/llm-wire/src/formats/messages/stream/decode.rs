@@ -47,6 +47,9 @@ pub struct Decoder {
     pub(super) foreign: bool,
     /// There was text, or a call.
     pub(super) has_text: bool,
+    /// The content of `message_start`, which has none at Anthropic. It counts where no block
+    /// follows.
+    early: Vec<u8>,
     counts: Counts,
     tape: Tape,
 }
@@ -186,9 +189,22 @@ impl Decoder {
         self.phase = Phase::Holding;
     }
 
+    /// Reads the content that `message_start` had, if no block has followed it.
+    fn early_content(&mut self, sink: Sink<'_>) {
+        let content = std::mem::take(&mut self.early);
+        if self.next > 0 {
+            return;
+        }
+        for (n, (block, _)) in (0u64..).zip(RawValue::new(&content).elements()) {
+            self.block_start(n, block, sink);
+            self.block_stop(n, sink);
+        }
+    }
+
     /// Pushes the stop reason that is held. What is open ends with it.
     fn release(&mut self, sink: Sink<'_>) {
         let Some(stop) = self.stop.take() else { return };
+        self.early_content(sink);
         if self.foreign && !self.has_text && stop.reason == Reason::End {
             return self.fail(classify::no_visible_output(), sink);
         }
@@ -218,6 +234,7 @@ impl Decoder {
         if self.phase == Phase::Over {
             return;
         }
+        self.early_content(sink);
         // Without a stop reason too: this event itself is the end.
         for (_, open) in std::mem::take(&mut self.open) {
             self.close(open, Status::Complete, sink);
@@ -254,8 +271,15 @@ impl Decoder {
         } else if !self.event(kind, &fields, sink) {
             // An event that names its kind may be one of tomorrow's.
             let shapeless = kind.is_empty() || foreign::names_error(kind) || name == Some(b"error");
-            let any_shape = || if shapeless { foreign::any_shape(event) } else { None };
-            let read = error::of(event).filter(|read| !read.message.is_empty()).or_else(any_shape);
+            let any_shape = || match (shapeless, name) {
+                (_, Some(b"error")) => foreign::error_event(event),
+                (true, _) => foreign::any_shape(event),
+                _ => None,
+            };
+            let own = error::of(event);
+            // Without a message its code or type is what there is.
+            let named = own.filter(|read| read.code.is_some() || read.r#type.is_some_and(|kind| !kind.eq_str("error")));
+            let read = own.filter(|read| !read.message.is_empty()).or_else(any_shape).or(named);
             match read {
                 Some(read) => self.fail(classify::error(None, &read), sink),
                 None if foreign::names_error(kind) || name == Some(b"error") => {
@@ -291,7 +315,12 @@ impl Decoder {
                     self.block_stop(index, sink);
                 }
             }
-            b"message_start" => self.start(fields.message.unwrap_or(null), sink),
+            b"message_start" => {
+                let message = fields.message.unwrap_or(null);
+                self.start(message, sink);
+                let content = message.find("content").filter(|content| content.elements().next().is_some());
+                self.early = content.map_or(Vec::new(), |content| content.bytes().to_vec());
+            }
             b"message_delta" => {
                 if let Some(usage) = fields.usage {
                     self.count(usage, sink);
@@ -328,7 +357,7 @@ impl Decode for Decoder {
             }
             Err(e) => {
                 self.phase = Phase::Over;
-                Err(classify::not_json(e))
+                Err(classify::unreadable_event(e, data))
             }
         };
         self.tape = tape;

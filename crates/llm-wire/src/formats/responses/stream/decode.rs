@@ -82,8 +82,13 @@ impl Decoder {
     pub fn response(&mut self, response: RawValue<'_>, sink: Sink<'_>) {
         self.start(response, sink);
         self.late_items(response, sink);
-        if self.lost {
-            let note = "the upstream sent a tool's input behind the end of the tool call; it was dropped";
+        self.late_text(response, sink);
+        let is_nameless = |slot: &Slot| match &slot.content {
+            SlotContent::Undeclared { name, input, .. } => name.is_empty() && !input.is_empty(),
+            _ => false,
+        };
+        if self.lost || self.open.iter().any(is_nameless) {
+            let note = "the upstream sent a tool's input that belongs to no call which can be made; it was dropped";
             self.fail(Error::upstream(ErrorKind::UpstreamFault, note), sink);
         }
         let is_whole = string(response, "status").is_none_or(|status| status.eq_str("completed"));
@@ -164,14 +169,18 @@ impl Decoder {
         // `message` is what readers of events call those without a name.
         let name = name.filter(|name| *name != b"message");
         match fields.kind.map(RawStr::as_bytes).or(name).unwrap_or_default() {
-            kind @ (b"error" | b"response.failed" | b"") => {
+            kind @ (b"error" | b"response.error" | b"response.failed" | b"") => {
                 if let Some(response) = fields.response {
                     self.count(response, sink);
                 }
                 // An event that names its kind may be one of tomorrow's.
                 let is_error = !kind.is_empty() || name == Some(b"error");
                 let is_response = event.find("object").is_some_and(|object| object.eq_str("response"));
-                let any_shape = || if is_response { None } else { foreign::any_shape(event) };
+                let any_shape = || match name {
+                    _ if is_response => None,
+                    Some(b"error") => foreign::error_event(event),
+                    _ => foreign::any_shape(event),
+                };
                 let own = error::of(event);
                 match own.filter(|read| !read.message.is_empty()).or_else(any_shape).or(own) {
                     Some(read) => self.fail(classify::error(None, &read), sink),
@@ -243,7 +252,7 @@ impl Decode for Decoder {
                 self.fail(classify::plain(data), sink);
                 Ok(())
             }
-            Err(fault) => Err(classify::not_json(fault)),
+            Err(fault) => Err(classify::unreadable_event(fault, data)),
         };
         self.tape = tape;
         result

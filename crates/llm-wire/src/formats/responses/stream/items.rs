@@ -131,7 +131,7 @@ impl Decoder {
                 }
                 Some(_) => {
                     if kind == Kind::Tool {
-                        self.again(index.unwrap_or(u64::MAX), item, sink);
+                        self.again(index.unwrap_or(u64::MAX), None, item, sink);
                     }
                     return;
                 }

@@ -5,7 +5,9 @@ use crate::canonical::codec::Sink;
 use crate::canonical::event::{Block, Event, Note, Status};
 use crate::formats::responses::stream::decode::Decoder;
 use crate::formats::responses::stream::slot::{Kind, Part, Sent, Slot, SlotContent, closed_at, open_at};
-use crate::formats::responses::stream::whole::{is_refusal, kind_of, parts_of, string, text_of, texts, whole_part};
+use crate::formats::responses::stream::whole::{
+    is_refusal, kind_of, part_of, parts_of, string, text_of, texts, whole_part,
+};
 use crate::json::RawValue;
 
 impl Decoder {
@@ -28,23 +30,42 @@ impl Decoder {
             let total = items().filter(|(_, (item, _))| kind_of(*item) == kind).count();
             total.saturating_sub(count(&self.open, kind) + count(&self.closed, kind))
         });
+        let mut call_ids = Vec::new();
         for (n, (item, _)) in items() {
             let kind = kind_of(item);
-            let known = self.is_closed(n, item);
+            // Of several calls with one id the n-th is the n-th that was seen.
+            let call_id = string(item, "call_id").unwrap_or_default();
+            let nth = call_ids.iter().filter(|id| **id == call_id).count();
+            call_ids.extend(Some(call_id).filter(|id| !id.is_empty()));
+            let known = self.is_closed(n, nth, item);
             match (kind, &mut text) {
-                // xAI gives one id to several items of reasoning.
-                (Kind::Reasoning, _) if nothing => self.item_missed(n, item, sink),
-                _ if nothing => self.item_done(Some(n), item, sink),
+                // Each is an item of its own: xAI gives one id to several items of reasoning, others
+                // to all calls.
+                _ if nothing => self.item_missed(n, item, sink),
                 (Kind::Message, Missed::From(skipped)) => self.late_texts(item, skipped, &sent, sink),
                 // Its parts are compared one by one.
                 (Kind::Message, _) if known => self.item_done(Some(n), item, sink),
-                (Kind::Tool, _) if known => self.again(n, item, sink),
+                (Kind::Tool, _) if known => self.again(n, Some(nth), item, sink),
                 _ if known || missing[kind as usize] == 0 => {}
                 _ => {
                     missing[kind as usize] -= 1;
                     self.item_missed(n, item, sink);
                 }
             }
+        }
+    }
+
+    /// The text at the top of a response whose items have none. OpenAI's SDKs make this member for
+    /// their users; of some hosts it is all that comes.
+    pub(super) fn late_text(&mut self, response: RawValue<'_>, sink: Sink<'_>) {
+        let text = string(response, "output_text").unwrap_or_default();
+        if text.is_empty() || !self.progress.text.is_empty() {
+            return;
+        }
+        let mut parts = Vec::new();
+        if let Some(part) = part_of(&mut parts, 0, false, &mut self.progress, sink) {
+            part.push(text, &mut self.progress, sink);
+            sink(Event::Close { ix: part.ix, status: Status::Complete });
         }
     }
 
@@ -98,8 +119,9 @@ impl Decoder {
         }
     }
 
-    /// Returns whether an item of the terminal list was seen, and has ended.
-    fn is_closed(&self, n: u64, item: RawValue<'_>) -> bool {
+    /// Returns whether an item of the terminal list was seen, and has ended. `nth` counts the calls
+    /// of its id.
+    fn is_closed(&self, n: u64, nth: usize, item: RawValue<'_>) -> bool {
         let call_id = string(item, "call_id").unwrap_or_default();
         let id = string(item, "id").unwrap_or_default();
         let kind = kind_of(item);
@@ -108,18 +130,25 @@ impl Decoder {
             _ => false,
         };
         match kind {
-            Kind::Tool if !call_id.is_empty() => self.closed.iter().any(same_call),
+            Kind::Tool if !call_id.is_empty() => self.closed.iter().filter(|slot| same_call(slot)).nth(nth).is_some(),
             kind => closed_at(&self.closed, Some(n), id, kind).is_some(),
         }
     }
 
-    /// A call that has ended, repeated: it must have been passed on whole.
-    pub(super) fn again(&mut self, n: u64, item: RawValue<'_>, sink: Sink<'_>) {
+    /// A call that has ended, repeated: it must have been passed on whole. `nth` counts the calls
+    /// of its id; `None` is the last of them.
+    pub(super) fn again(&mut self, n: u64, nth: Option<usize>, item: RawValue<'_>, sink: Sink<'_>) {
         let call_id = string(item, "call_id").unwrap_or_default();
         let id = string(item, "id").unwrap_or_default();
         let by_call =
             |slot: &Slot| matches!(&slot.content, SlotContent::Tool { call_id: own, .. } if own == call_id.as_bytes());
-        let at = self.closed.iter().rposition(by_call).or(closed_at(&self.closed, Some(n), id, Kind::Tool));
+        let same = self.closed.iter().enumerate().filter(|(_, slot)| by_call(slot)).map(|(at, _)| at);
+        let at = same.take(nth.map_or(usize::MAX, |nth| nth + 1)).last().or(closed_at(
+            &self.closed,
+            Some(n),
+            id,
+            Kind::Tool,
+        ));
         if let Some(Slot { content: SlotContent::Tool { sent, .. }, .. }) = at.and_then(|at| self.closed.get(at))
             && let Some(arguments) = item.find("arguments").or_else(|| item.find("input")).and_then(RawValue::as_str)
         {

@@ -84,8 +84,8 @@ fn oddities_of_calls() {
         (&[r#"{"tool_calls":[{"index":0,"id":"a","type":"custom","custom":{"name":"p","input":""}}]}"#, r#"{"tool_calls":[{"index":0,"custom":{"input":"x\ny"}}]}"#],
          "0:custom(a,p) 0=x\ny 0."),
         (&[r#"{"function_call":{"name":"f","arguments":""}}"#, r#"{"function_call":{"arguments":"{}"}}"#, r#"{"function_call":{"name":"","arguments":""}}"#], "0:call(,f) 0={} 0."),
-        // A call that never had a name.
-        (&[r#"{"tool_calls":[{"index":0,"id":"a","function":{"arguments":"{}"}}]}"#], "<dropped_output>"),
+        // A call that never had a name, nor any input.
+        (&[r#"{"tool_calls":[{"index":0,"id":"a","function":{}}]}"#], "<dropped_output>"),
         // Google: the signature seals the reasoning before the call, or stands alone.
         (&[r#"{"reasoning_content":"r"}"#, r#"{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"{}"},"extra_content":{"google":{"thought_signature":"S"}}}]}"#],
          "0:reasoning 0~Full=r 0!Signature=S 0. 1:call(a,f) 1={} 1."),

@@ -1,0 +1,175 @@
+//! Answers of hosts that are careless about the forms of their format: what they say arrives, or the
+//! answer fails; none of it ends cleanly without it.
+
+use llm_wire::Format;
+use serde_json::{Value, json};
+
+use crate::support::{ClientView, folded, stream, whole};
+
+/// A Chat answer with this choice, whole and as a stream of one chunk, for each client.
+fn chat(choice: &Value) -> Vec<(String, ClientView)> {
+    let answer = json!({"id": "c", "choices": [choice]});
+    let bytes = format!("data: {answer}\n\ndata: [DONE]\n\n");
+    let clients = [Format::Messages, Format::Responses].into_iter();
+    let all = clients.flat_map(|client| {
+        let seen = [
+            ("whole", whole(Format::Chat, client, &answer)),
+            ("stream", stream(Format::Chat, client, &bytes)),
+            ("folded", folded(Format::Chat, client, &bytes)),
+        ];
+        seen.map(|(form, seen)| (format!("{client} {form} {choice}"), seen))
+    });
+    all.collect()
+}
+
+#[test]
+fn text_in_other_places_arrives() {
+    for choice in [
+        json!({"index": 0, "text": "Hi", "finish_reason": "stop"}),
+        json!({"index": 0, "message": {"content": ["H", "i"]}, "finish_reason": "stop"}),
+        json!({"index": 0, "message": {"content": [{"text": "H"}, {"type": "output_text", "text": "i"}]}, "finish_reason": "stop"}),
+    ] {
+        for (what, seen) in chat(&choice) {
+            assert!(seen.clean && seen.text == "Hi", "{what}: {}", seen.raw);
+        }
+    }
+}
+
+#[test]
+fn a_call_without_a_list_arrives() {
+    let call = json!({"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}});
+    for (what, seen) in chat(&json!({"index": 0, "message": {"tool_calls": call}, "finish_reason": "tool_calls"})) {
+        assert!(seen.clean && seen.names() == ["f"], "{what}: {}", seen.raw);
+    }
+}
+
+/// Blank arguments are none: the client gets an object.
+#[test]
+fn blank_arguments_are_an_object() {
+    let call = json!({"id": "a", "type": "function", "function": {"name": "f", "arguments": " \n"}});
+    for (what, seen) in chat(&json!({"index": 0, "message": {"tool_calls": [call]}, "finish_reason": "tool_calls"})) {
+        let input = seen.calls.first().map(|(_, _, input)| input.trim().to_owned());
+        assert_eq!(input.as_deref(), Some("{}"), "{what}: {}", seen.raw);
+    }
+}
+
+#[test]
+fn an_end_before_the_end_is_no_stop() {
+    for word in ["max_tokens", "MAX_TOKENS", "model_length"] {
+        for (what, seen) in chat(&json!({"index": 0, "message": {"content": "Hi"}, "finish_reason": word})) {
+            let told = seen.raw.contains("\"max_tokens\"") || seen.raw.contains("\"max_output_tokens\"");
+            assert!(seen.clean && told, "{what}: {}", seen.raw);
+        }
+    }
+    for word in ["SAFETY", "sensitive", "content_filter: SPII"] {
+        for (what, seen) in chat(&json!({"index": 0, "message": {"content": "Hi"}, "finish_reason": word})) {
+            let told = seen.raw.contains("\"refusal\"") || seen.raw.contains("\"content_filter\"");
+            assert!(seen.clean && told, "{what}: {}", seen.raw);
+        }
+    }
+    for word in ["abort", "network_error", "error", "function_call_filter: MALFORMED_FUNCTION_CALL"] {
+        for (what, seen) in chat(&json!({"index": 0, "message": {"content": "Hi"}, "finish_reason": word})) {
+            assert!(!seen.clean && seen.error.is_some(), "{what}: {}", seen.raw);
+        }
+    }
+}
+
+#[test]
+fn an_answer_without_a_message_fails() {
+    for choice in [json!({"index": 0, "finish_reason": "stop"}), json!({"index": 0, "message": null})] {
+        let answer = json!({"id": "c", "choices": [choice]});
+        for client in [Format::Messages, Format::Responses] {
+            let seen = whole(Format::Chat, client, &answer);
+            assert!(seen.error.is_some_and(|error| error.contains("no message")), "{client}: {}", seen.raw);
+        }
+    }
+    // Azure's filter has taken it.
+    for (what, seen) in chat(&json!({"index": 0, "finish_reason": "content_filter"})) {
+        assert!(seen.clean && seen.error.is_none(), "{what}: {}", seen.raw);
+    }
+}
+
+#[test]
+fn the_input_of_a_call_without_a_name_fails_the_answer() {
+    let call = json!({"id": "a", "type": "function", "function": {"arguments": "{\"a\":1}"}});
+    for (what, seen) in chat(&json!({"index": 0, "message": {"tool_calls": [call]}, "finish_reason": "tool_calls"})) {
+        assert!(!seen.clean && seen.error.is_some(), "{what}: {}", seen.raw);
+    }
+    let delta =
+        json!({"type": "response.function_call_arguments.delta", "item_id": "fc", "output_index": 0, "delta": "{}"});
+    let end = json!({"type": "response.completed", "response": {"id": "r", "status": "completed", "output": []}});
+    let bytes = format!("data: {delta}\n\ndata: {end}\n\n");
+    for client in [Format::Chat, Format::Messages] {
+        let seen = stream(Format::Responses, client, &bytes);
+        assert!(!seen.clean && seen.error.is_some(), "{client}: {}", seen.raw);
+    }
+}
+
+fn responses(response: &Value) -> Vec<(String, ClientView)> {
+    let bytes = format!("data: {}\n\n", json!({"type": "response.completed", "response": response}));
+    let clients = [Format::Chat, Format::Messages].into_iter();
+    let all = clients.flat_map(|client| {
+        let seen = [
+            ("whole", whole(Format::Responses, client, response)),
+            ("stream", stream(Format::Responses, client, &bytes)),
+            ("folded", folded(Format::Responses, client, &bytes)),
+        ];
+        seen.map(|(form, seen)| (format!("{client} {form}"), seen))
+    });
+    all.collect()
+}
+
+/// Each item of a list is one of its own, whatever its ids.
+#[test]
+fn items_with_the_same_ids_are_all_there() {
+    let call =
+        |name: &str| json!({"type": "function_call", "id": "fc", "call_id": "call_0", "name": name, "arguments": "{}"});
+    let message = |text: &str| {
+        json!({"type": "message", "id": "m", "role": "assistant",
+        "content": [{"type": "output_text", "text": text, "annotations": []}]})
+    };
+    let response = json!({"id": "r", "object": "response", "status": "completed",
+        "output": [message("A"), message("B"), call("f"), call("g"), call("f")]});
+    for (what, seen) in responses(&response) {
+        assert_eq!((seen.text.as_str(), seen.names()), ("AB", vec!["f", "g", "f"]), "{what}: {}", seen.raw);
+        let mut ids: Vec<&str> = seen.calls.iter().map(|(id, ..)| id.as_str()).collect();
+        ids.dedup();
+        assert_eq!(ids.len(), 3, "{what}: {}", seen.raw);
+    }
+    // The stream has shown the first of them alone.
+    let done = json!({"type": "response.output_item.done", "output_index": 0, "item": call("f")});
+    let end = json!({"type": "response.completed", "response": {"id": "r", "status": "completed",
+        "output": [call("f"), call("g")]}});
+    let bytes = format!("data: {done}\n\ndata: {end}\n\n");
+    for client in [Format::Chat, Format::Messages] {
+        assert_eq!(stream(Format::Responses, client, &bytes).names(), ["f", "g"], "{client}");
+    }
+}
+
+#[test]
+fn text_beside_an_empty_list_arrives() {
+    let response = json!({"id": "r", "object": "response", "status": "completed", "output": [], "output_text": "Hi"});
+    for (what, seen) in responses(&response) {
+        assert!(seen.clean && seen.text == "Hi", "{what}: {}", seen.raw);
+    }
+}
+
+/// A host of Messages may put all that it has to say into the first event of its stream.
+#[test]
+fn content_of_the_first_event_arrives() {
+    let start = json!({"type": "message_start", "message": {"id": "m", "model": "x", "usage": {"input_tokens": 1},
+        "content": [{"type": "text", "text": "Hi"}, {"type": "tool_use", "id": "a", "name": "f", "input": {}}]}});
+    let block = json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "Ho"}});
+    let end = json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}});
+    let stop = json!({"type": "message_stop"});
+    let bytes = |events: &[&Value]| events.iter().map(|event| format!("data: {event}\n\n")).collect::<String>();
+    for client in [Format::Chat, Format::Responses] {
+        for events in [&[&start, &end, &stop][..], &[&start, &stop], &[&start, &end]] {
+            let seen = stream(Format::Messages, client, &bytes(events));
+            assert!(seen.clean && seen.text == "Hi" && seen.names() == ["f"], "{client}: {}", seen.raw);
+        }
+        // The blocks that follow are what counts.
+        let seen = stream(Format::Messages, client, &bytes(&[&start, &block, &end, &stop]));
+        assert!(seen.clean && seen.text == "Ho" && seen.calls.is_empty(), "{client}: {}", seen.raw);
+    }
+}
