@@ -2,6 +2,7 @@
 
 mod bench;
 mod convert;
+mod convert_whole;
 mod first;
 mod manage;
 mod translate;

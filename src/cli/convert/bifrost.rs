@@ -1,19 +1,23 @@
-//! Bifrost's `config.json` (docs.getbifrost.ai/quickstart/gateway/provider-configuration and its
-//! examples, read 2026-11).
+//! Bifrost's `config.json` (docs.getbifrost.ai/deployment-guides/config-json/providers, its schema at
+//! getbifrost.ai/schema and its examples, read 2026-11).
 
-use super::import::{Draft, DraftModel, Import, per_second, variable, weight};
+use super::bifrost_governance as governance;
+use super::bifrost_values::{Lists, env, value};
+use super::import::{Draft, DraftModel, Import, variable, weight};
 use super::tree::{is_empty, items, member, number, pairs, text, whole};
 use super::vendors::{self, Vendor};
-use crate::cli::key::hash;
 use crate::config::file::yaml::{Node, Value};
-use crate::config::rows::CredentialRow;
 
 pub(super) fn read(root: &Node, import: &mut Import) {
+    let lists = match member(root, "version").and_then(whole) {
+        Some(1) => Lists::EmptyIsAll,
+        _ => Lists::EmptyIsNone,
+    };
     for (name, node) in pairs(root) {
         match name.as_str() {
-            "$schema" => {}
-            "providers" => pairs(node).iter().for_each(|(name, node)| provider(name, node, import)),
-            "governance" => governance(node, import),
+            "$schema" | "version" => {}
+            "providers" => pairs(node).iter().for_each(|(name, node)| provider(name, node, lists, import)),
+            "governance" => governance::read(node, lists, import),
             "client" => client(node, import),
             _ if is_empty(node) => {}
             _ => import.leave_field(node.line, name),
@@ -21,7 +25,22 @@ pub(super) fn read(root: &Node, import: &mut Import) {
     }
 }
 
-fn provider(name: &str, node: &Node, import: &mut Import) {
+/// As a value of the file: `env.NAME` becomes a variable.
+fn filled(given: &str) -> String {
+    env(given).map_or_else(|| given.to_owned(), variable)
+}
+
+/// What all keys of a provider share.
+struct Common<'n> {
+    name: &'n str,
+    vendor: &'static Vendor,
+    base: Option<String>,
+    headers: Vec<(String, String)>,
+    params: Vec<(&'static str, String)>,
+    lists: Lists,
+}
+
+fn provider(name: &str, node: &Node, lists: Lists, import: &mut Import) {
     let custom = member(node, "custom_provider_config");
     let kind = custom.and_then(|custom| member(custom, "base_provider_type")).and_then(text);
     let Some(vendor) = vendors::find(kind.unwrap_or(name)) else {
@@ -29,74 +48,154 @@ fn provider(name: &str, node: &Node, import: &mut Import) {
         return import.leave(node.line, message);
     };
     let network = member(node, "network_config");
-    let base = network.and_then(|network| member(network, "base_url")).filter(|node| !is_empty(node)).and_then(text);
+    let base = network.and_then(|network| member(network, "base_url")).filter(|node| !is_empty(node)).and_then(value);
     let headers = network.and_then(|network| member(network, "extra_headers")).map(pairs).unwrap_or_default();
-    let headers: Vec<_> = headers.iter().filter_map(|(name, node)| Some((name.clone(), value(text(node)?)))).collect();
-    for (at, key) in member(node, "keys").map(items).unwrap_or_default().iter().enumerate() {
-        let path = format!("providers.{name}.keys[{at}]");
-        one_key(&path, (name, vendor), base, &headers, key, import);
-    }
-    for (field, node) in network.map(pairs).unwrap_or_default() {
-        if !matches!(field.as_str(), "base_url" | "extra_headers") && !is_empty(node) {
-            import.leave_field(node.line, &format!("providers.{name}.network_config.{field}"));
-        }
+    let headers = headers.iter().filter_map(|(name, node)| Some((name.clone(), filled(&value(node)?)))).collect();
+    let keys = member(node, "keys").map(items).unwrap_or_default();
+    let params = params(name, node, keys.len(), import);
+    let common = Common { name, vendor, base, headers, params, lists };
+    for (at, key) in keys.iter().enumerate() {
+        one_key(&format!("providers.{name}.keys[{at}]"), &common, key, import);
     }
     for (field, node) in pairs(node) {
-        if !matches!(field.as_str(), "keys" | "network_config" | "custom_provider_config") && !is_empty(node) {
+        const READ: &[&str] =
+            &["keys", "network_config", "custom_provider_config", "concurrency_and_buffer_size", "proxy_config"];
+        if !READ.contains(&field.as_str()) && !is_empty(node) {
             import.leave_field(node.line, &format!("providers.{name}.{field}"));
         }
     }
 }
 
+/// Deadlines, retries, limits and the proxy of a provider, as members of `provider_params`.
+fn params(name: &str, node: &Node, keys: usize, import: &mut Import) -> Vec<(&'static str, String)> {
+    let (mut timeouts, mut params) = (Vec::new(), Vec::new());
+    for (field, node) in member(node, "network_config").map(pairs).unwrap_or_default() {
+        let path = format!("providers.{name}.network_config.{field}");
+        match (field.as_str(), whole(node)) {
+            ("base_url" | "extra_headers", _) => {}
+            ("max_retries", Some(retries)) => {
+                params.push(("retries", format!("{{\"max_attempts\":{}}}", retries.clamp(0, 99) + 1)));
+            }
+            _ if is_empty(node) => {}
+            ("default_request_timeout_in_seconds", Some(seconds)) if seconds > 0 => {
+                timeouts.push(format!("\"total\":{seconds}"));
+            }
+            ("stream_idle_timeout_in_seconds", Some(seconds)) if seconds > 0 => {
+                timeouts.push(format!("\"silence\":{seconds}"));
+            }
+            _ => import.leave_field(node.line, &path),
+        }
+    }
+    if !timeouts.is_empty() {
+        params.push(("timeouts", format!("{{{}}}", timeouts.join(","))));
+    }
+    for (field, node) in member(node, "concurrency_and_buffer_size").map(pairs).unwrap_or_default() {
+        let path = format!("providers.{name}.concurrency_and_buffer_size.{field}");
+        match (field.as_str(), whole(node)) {
+            _ if is_empty(node) => {}
+            ("concurrency", Some(most)) if keys == 1 => {
+                params.push(("limits", format!("{{\"max_concurrency\":{most}}}")));
+            }
+            ("concurrency", Some(_)) => {
+                let message = format!("{path} is of all keys together; here `limits` are of each, and none are set");
+                import.leave(node.line, message);
+            }
+            _ => import.leave_field(node.line, &path),
+        }
+    }
+    if let Some(node) = member(node, "proxy_config").filter(|node| !is_empty(node)) {
+        match proxy(node) {
+            Some(None) => {}
+            Some(Some(url)) => params.push(("proxy", serde_json::Value::from(url).to_string())),
+            None => {
+                let message =
+                    format!("providers.{name}.proxy_config is not carried over; set `proxy` in provider_params");
+                import.leave(node.line, message);
+            }
+        }
+    }
+    params
+}
+
+/// Returns the URL of a proxy that needs no password, `Some(None)` for that of the environment, and
+/// `None` for one that can't be carried over.
+fn proxy(node: &Node) -> Option<Option<String>> {
+    let part = |name: &str| member(node, name).filter(|node| !is_empty(node)).and_then(value);
+    match part("type").as_deref() {
+        Some("environment") => Some(None),
+        Some("none") => Some(Some("direct".to_owned())),
+        Some("http" | "socks5") if part("username").is_none() && part("password").is_none() => {
+            part("url").filter(|url| env(url).is_none() && !url.contains('@')).map(Some)
+        }
+        _ => None,
+    }
+}
+
 /// Each key of a provider is a provider here: it has a share and models of its own.
-fn one_key(
-    path: &str,
-    (name, vendor): (&str, &Vendor),
-    base: Option<&str>,
-    headers: &[(String, String)],
-    node: &Node,
-    import: &mut Import,
-) {
+fn one_key(path: &str, common: &Common<'_>, node: &Node, import: &mut Import) {
+    if matches!(member(node, "enabled").map(|node| &node.value), Some(Value::Bool(false))) {
+        return import.leave(node.line, format!("{path} is disabled and not carried over"));
+    }
+    let (name, vendor) = (common.name, common.vendor);
     let azure = member(node, "azure_key_config");
-    let endpoint = azure.and_then(|azure| member(azure, "endpoint")).and_then(text).or(base);
-    let base = match endpoint {
-        Some(endpoint) => value(endpoint),
+    let part = |name: &str| azure.and_then(|azure| member(azure, name)).filter(|node| !is_empty(node)).and_then(value);
+    let endpoint = part("endpoint").or_else(|| common.base.clone());
+    let base = match &endpoint {
+        Some(endpoint) => filled(endpoint),
         None if vendor.base.is_empty() => {
             return import.leave(node.line, format!("{path}: {name} needs an address, and none is given"));
         }
         None => vendor.base.to_owned(),
     };
-    let version = azure.and_then(|azure| member(azure, "api_version")).and_then(text);
-    let base = match version {
-        Some(version) => format!("{}?api-version={}", base.trim_end_matches('/'), value(version)),
+    let base = match part("api_version") {
+        Some(version) => format!("{}?api-version={}", base.trim_end_matches('/'), filled(&version)),
         // Bifrost adds the version itself.
         None if vendor.kind == "openai" && endpoint.is_some() && !base.contains("/v1") => {
             format!("{}/v1", base.trim_end_matches('/'))
         }
         None => base,
     };
-    let api_key = member(node, "value").and_then(text).unwrap_or_default();
-    let api_key = api_key.strip_prefix("env.").map_or_else(|| api_key.to_owned(), |name| format!("env:{name}"));
-    let draft = Draft {
+    let given = member(node, "value").filter(|node| !is_empty(node));
+    let api_key = given.and_then(value).unwrap_or_default();
+    if let Some(given) = given.filter(|_| api_key.is_empty()) {
+        import.leave(given.line, format!("{path}: its value is not known here, and the provider has no key"));
+    }
+    let api_key = env(&api_key).map(|name| format!("env:{name}")).unwrap_or(api_key);
+    let models = models(path, common, azure, node, import);
+    if models.is_empty() {
+        let message = format!("{path} serves no model; with \"version\": 1 an empty list is every model");
+        return import.leave(node.line, message);
+    }
+    import.add(Draft {
         name: name.to_owned(),
+        vendor: name.to_owned(),
         kind: vendor.kind,
         base,
         api_key,
-        headers: headers.to_vec(),
+        headers: common.headers.clone(),
         weight: member(node, "weight").and_then(number).map_or(1, weight),
-        models: models(path, name, azure, node, import),
-    };
-    import.add(draft);
-    const KNOWN: &[&str] = &["id", "name", "value", "weight", "models", "azure_key_config", "deployments", "aliases"];
+        tier: 0,
+        params: common.params.clone(),
+        budget: None,
+        models,
+    });
+    const KNOWN: &[&str] =
+        &["id", "name", "value", "weight", "models", "azure_key_config", "deployments", "aliases", "enabled"];
     for (field, node) in pairs(node) {
         if !KNOWN.contains(&field.as_str()) && !is_empty(node) {
             import.leave_field(node.line, &format!("{path}.{field}"));
         }
     }
+    for (field, node) in azure.map(pairs).unwrap_or_default() {
+        if !matches!(field.as_str(), "endpoint" | "api_version" | "deployments") && !is_empty(node) {
+            import.leave_field(node.line, &format!("{path}.azure_key_config.{field}"));
+        }
+    }
 }
 
 /// Bifrost's clients ask for `provider/model`; the model alone is served as well, where it is named.
-fn models(path: &str, provider: &str, azure: Option<&Node>, node: &Node, import: &mut Import) -> Vec<DraftModel> {
+fn models(path: &str, common: &Common<'_>, azure: Option<&Node>, node: &Node, import: &mut Import) -> Vec<DraftModel> {
+    let provider = common.name;
     let deployments = azure.and_then(|azure| member(azure, "deployments"));
     let deployments = [deployments, member(node, "deployments"), member(node, "aliases")];
     let mut named: Vec<(String, String)> = Vec::new();
@@ -104,7 +203,10 @@ fn models(path: &str, provider: &str, azure: Option<&Node>, node: &Node, import:
         named.extend(text(upstream).map(|upstream| (model.clone(), upstream.to_owned())));
     }
     let list = member(node, "models").map(items).unwrap_or_default();
-    let is_all = list.is_empty() || list.iter().any(|model| text(model) == Some("*"));
+    let is_all = match list.is_empty() {
+        true => common.lists == Lists::EmptyIsAll,
+        false => list.iter().any(|model| text(model) == Some("*")),
+    };
     for model in list.iter().filter_map(text).filter(|model| *model != "*") {
         if !named.iter().any(|(known, _)| known == model) {
             named.push((model.to_owned(), model.to_owned()));
@@ -123,93 +225,6 @@ fn models(path: &str, provider: &str, azure: Option<&Node>, node: &Node, import:
     models
 }
 
-fn value(given: &str) -> String {
-    given.strip_prefix("env.").map_or_else(|| given.to_owned(), variable)
-}
-
-fn governance(node: &Node, import: &mut Import) {
-    let limits = member(node, "rate_limits").map(items).unwrap_or_default();
-    for (at, key) in member(node, "virtual_keys").map(items).unwrap_or_default().iter().enumerate() {
-        virtual_key(at, key, limits, import);
-    }
-    for (field, node) in pairs(node) {
-        if !matches!(field.as_str(), "virtual_keys" | "rate_limits") && !is_empty(node) {
-            import.leave_field(node.line, &format!("governance.{field}"));
-        }
-    }
-}
-
-/// A virtual key is a credential: what it may use, and how much.
-fn virtual_key(at: usize, node: &Node, limits: &[Node], import: &mut Import) {
-    let path = format!("governance.virtual_keys[{at}]");
-    let get = |name: &str| member(node, name).filter(|node| !is_empty(node));
-    let Some(given) = get("value").or_else(|| get("id")).and_then(text) else {
-        return import.leave(node.line, format!("{path} has no value and is not carried over"));
-    };
-    let credential_key = given.strip_prefix("env.").map_or_else(|| hash(given), variable);
-    let wanted = get("rate_limit_id").and_then(text);
-    let limit = get("rate_limit").or_else(|| limits.iter().find(|limit| member(limit, "id").and_then(text) == wanted));
-    let limit = limit.filter(|_| wanted.is_some() || get("rate_limit").is_some());
-    let per_minute = |most: &str, time: &str| {
-        let most = whole(member(limit?, most)?)?;
-        Some(most * 60 / seconds(text(member(limit?, time)?)?)?.max(1))
-    };
-    let row = CredentialRow {
-        credential_key,
-        name: get("name").and_then(text).map_or_else(|| format!("bifrost-{}", at + 1), str::to_owned),
-        allowed_models: allowed(&path, get("provider_configs"), import),
-        rate_limit: per_minute("request_max_limit", "request_reset_duration").map(per_second),
-        tokens_per_minute: per_minute("token_max_limit", "token_reset_duration"),
-        metadata: "{}".to_owned(),
-        is_enabled: !matches!(member(node, "is_active").map(|node| &node.value), Some(Value::Bool(false))),
-        ..CredentialRow::default()
-    };
-    import.credentials.push(row);
-    const KNOWN: &[&str] =
-        &["id", "name", "value", "description", "is_active", "provider_configs", "rate_limit_id", "rate_limit"];
-    for (field, node) in pairs(node) {
-        if !KNOWN.contains(&field.as_str()) && !is_empty(node) {
-            import.leave_field(node.line, &format!("{path}.{field}"));
-        }
-    }
-}
-
-/// Reads a length of time such as `30s`, `1m`, `1h` or `1d`, in seconds.
-fn seconds(text: &str) -> Option<i64> {
-    let unit = text.chars().last()?;
-    let count: i64 = text.strip_suffix(unit)?.parse().ok()?;
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        'd' => 86_400,
-        _ => return None,
-    };
-    Some(count * seconds)
-}
-
-fn allowed(path: &str, configs: Option<&Node>, import: &mut Import) -> String {
-    let mut allowed = Vec::new();
-    for (at, config) in configs.map(items).unwrap_or_default().iter().enumerate() {
-        let path = format!("{path}.provider_configs[{at}]");
-        let provider = member(config, "provider").and_then(text).unwrap_or_default();
-        let models = member(config, "allowed_models").map(items).unwrap_or_default();
-        let models: Vec<&str> = models.iter().filter_map(text).collect();
-        if models.is_empty() || models.contains(&"*") {
-            allowed.push(format!("{provider}/*"));
-        } else {
-            allowed.extend(models.iter().flat_map(|model| [format!("{provider}/{model}"), (*model).to_owned()]));
-        }
-        for (field, node) in pairs(config) {
-            let is_all = items(node).iter().any(|item| text(item) == Some("*"));
-            if !matches!(field.as_str(), "provider" | "allowed_models") && !is_empty(node) && !is_all {
-                import.leave_field(node.line, &format!("{path}.{field}"));
-            }
-        }
-    }
-    serde_json::Value::from(allowed).to_string()
-}
-
 fn client(node: &Node, import: &mut Import) {
     for (field, node) in pairs(node) {
         match field.as_str() {
@@ -223,7 +238,7 @@ fn client(node: &Node, import: &mut Import) {
                 None => import.leave_field(node.line, &format!("client.{field}")),
             },
             // This gateway always does so.
-            "enable_logging" => {}
+            "enable_logging" | "enforce_governance_header" | "enforce_auth_on_inference" => {}
             _ => import.leave_field(node.line, &format!("client.{field}")),
         }
     }

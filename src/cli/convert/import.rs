@@ -1,13 +1,19 @@
 //! The parts of another gateway's configuration that were understood, as rows of this one.
 
+use crate::config::budget::DOLLAR;
 use crate::config::file::{self, FileProblem};
-use crate::config::rows::{CredentialRow, ProviderRow, Rows};
+use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow, Rows};
 
 /// The result of a conversion while the file is read.
 #[derive(Debug, Default)]
 pub(super) struct Import {
     pub(super) providers: Vec<Draft>,
     pub(super) credentials: Vec<CredentialRow>,
+    pub(super) groups: Vec<GroupRow>,
+    pub(super) models: Vec<ModelRow>,
+    pub(super) budgets: Vec<BudgetRow>,
+    /// Names that stand for several models in the other gateway's keys, each with one of them.
+    pub(super) access_groups: Vec<(String, String)>,
     /// Settings by their names in a configuration file, with values as YAML.
     settings: Vec<(&'static str, String)>,
     /// The parts that are not carried over.
@@ -18,12 +24,19 @@ pub(super) struct Import {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Draft {
     pub(super) name: String,
+    /// The name of the vendor in the other gateway's file.
+    pub(super) vendor: String,
     pub(super) kind: &'static str,
     pub(super) base: String,
     pub(super) api_key: String,
     /// Names and values of headers.
     pub(super) headers: Vec<(String, String)>,
     pub(super) weight: i64,
+    /// 0 is the first tier.
+    pub(super) tier: i64,
+    /// Further members of `provider_params`: names, and values as JSON.
+    pub(super) params: Vec<(&'static str, String)>,
+    pub(super) budget: Option<Spending>,
     /// Model, upstream model, and what else is known of it as JSON members.
     pub(super) models: Vec<DraftModel>,
 }
@@ -32,12 +45,16 @@ pub(super) struct Draft {
 pub(super) type DraftModel = (String, String, Vec<(String, String)>);
 
 impl Draft {
-    /// Returns whether both are the same account at the same place with the same share.
+    /// Returns whether both are the same account at the same place with the same share. What has
+    /// limits or a budget of its own is like nothing else: they would count for both together.
     fn is_like(&self, other: &Draft) -> bool {
+        let is_bounded =
+            |draft: &Draft| draft.budget.is_some() || draft.params.iter().any(|(name, _)| *name == "limits");
         let key = |draft: &Draft| {
-            (draft.kind, draft.base.clone(), draft.api_key.clone(), draft.headers.clone(), draft.weight)
+            let account = (draft.kind, draft.base.clone(), draft.api_key.clone(), draft.headers.clone());
+            (account, draft.weight, draft.tier, draft.params.clone())
         };
-        key(self) == key(other)
+        key(self) == key(other) && !is_bounded(self)
     }
 
     pub(super) fn serves(&self, model: &str) -> bool {
@@ -56,10 +73,15 @@ impl Draft {
         let models: Vec<_> = self.models.iter().map(entry).collect();
         let headers: Vec<_> =
             self.headers.iter().map(|(name, value)| format!("{}:{}", text(name), text(value))).collect();
-        let params = match headers.is_empty() {
-            true => "{}".to_owned(),
-            false => format!("{{\"custom_headers\":{{{}}}}}", headers.join(",")),
-        };
+        let mut params: Vec<(&str, String)> = Vec::new();
+        if !headers.is_empty() {
+            params.push(("custom_headers", format!("{{{}}}", headers.join(","))));
+        }
+        if self.tier > 0 {
+            params.push(("priority", self.tier.to_string()));
+        }
+        params.extend(self.params);
+        let params: Vec<_> = params.iter().map(|(name, value)| format!("{}:{value}", text(name))).collect();
         ProviderRow {
             provider_key: self.name,
             provider_type: self.kind.to_owned(),
@@ -67,7 +89,7 @@ impl Draft {
             api_key: self.api_key.into(),
             model_mapping: format!("{{{}}}", models.join(",")),
             weight: self.weight,
-            provider_params: params,
+            provider_params: format!("{{{}}}", params.join(",")),
             is_enabled: true,
             ..ProviderRow::default()
         }
@@ -87,24 +109,41 @@ impl Import {
 
     /// Adds a model to a provider like `draft` that does not serve it yet, or to a new one.
     pub(super) fn add(&mut self, draft: Draft) {
+        let mut new: Option<usize> = None;
         for model in draft.models.clone() {
-            let like = self.providers.iter_mut().find(|known| known.is_like(&draft) && !known.serves(&model.0));
-            match like {
+            let place = new.filter(|at| self.providers.get(*at).is_some_and(|known: &Draft| !known.serves(&model.0)));
+            let like = |known: &Draft| known.is_like(&draft) && !known.serves(&model.0);
+            match place.or_else(|| self.providers.iter().position(like)).and_then(|at| self.providers.get_mut(at)) {
                 Some(known) => known.models.push(model),
                 None => {
                     let name = self.free_name(&draft.name);
+                    new = Some(self.providers.len());
                     self.providers.push(Draft { name, models: vec![model], ..draft.clone() });
                 }
             }
         }
     }
 
+    /// Adds a budget under a name that no other one has.
+    pub(super) fn add_budget(&mut self, scope: &str, subject: &str, spending: &Spending) {
+        let taken = |name: &str| self.budgets.iter().any(|row| row.name == name);
+        let name = free(&format!("{subject}-{}", spending.period), &taken);
+        self.budgets.push(BudgetRow {
+            name,
+            scope: scope.to_owned(),
+            subject: subject.to_owned(),
+            unit: "usd".to_owned(),
+            amount: spending.amount,
+            period: spending.period.to_owned(),
+            is_hard: true,
+            warn_at: "[]".to_owned(),
+            is_enabled: true,
+            ..BudgetRow::default()
+        });
+    }
+
     fn free_name(&self, name: &str) -> String {
-        let taken = |name: &str| self.providers.iter().any(|draft| draft.name == name);
-        if !taken(name) {
-            return name.to_owned();
-        }
-        (2..).map(|count| format!("{name}-{count}")).find(|name| !taken(name)).unwrap_or_default()
+        free(name, &|name: &str| self.providers.iter().any(|draft| draft.name == name))
     }
 
     pub(super) fn set(&mut self, name: &'static str, value: impl ToString) {
@@ -119,7 +158,12 @@ impl Import {
     }
 
     /// Writes the configuration file.
-    pub(super) fn text(self) -> String {
+    pub(super) fn text(mut self) -> String {
+        let bounded: Vec<_> =
+            self.providers.iter().filter_map(|draft| Some((draft.name.clone(), draft.budget.clone()?))).collect();
+        for (name, spending) in bounded {
+            self.add_budget("provider", &name, &spending);
+        }
         let mut text = String::new();
         if !self.settings.is_empty() {
             text.push_str("settings:\n");
@@ -127,10 +171,54 @@ impl Import {
                 text.push_str(&format!("  {name}: {value}\n"));
             }
         }
-        let providers = self.providers.into_iter().map(Draft::row).collect();
-        let rows = Rows { version: 0, providers, credentials: self.credentials, ..Rows::default() };
+        let providers = std::mem::take(&mut self.providers).into_iter().map(Draft::row).collect();
+        let Import { credentials, groups, models, budgets, .. } = self;
+        let rows = Rows { version: 0, providers, credentials, groups, models, budgets };
         text.push_str(&file::write(&rows, &|_| None));
         fill_in(&text)
+    }
+}
+
+/// Returns `name`, or with a number behind it where that is taken.
+pub(super) fn free(name: &str, taken: &dyn Fn(&str) -> bool) -> String {
+    if !taken(name) {
+        return name.to_owned();
+    }
+    (2..).map(|count| format!("{name}-{count}")).find(|name| !taken(name)).unwrap_or_default()
+}
+
+/// What may be spent in a window.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Spending {
+    /// Billionths of a dollar.
+    amount: i64,
+    period: &'static str,
+}
+
+impl Spending {
+    /// Makes a budget of an amount in dollars, and of a time such as `30d`; without a time it never
+    /// renews. Months are `mo` or `M`.
+    ///
+    /// # Errors
+    /// What keeps it from being carried over.
+    pub(super) fn new(dollars: Option<f64>, time: Option<&str>) -> Result<Spending, String> {
+        // More does not fit into a budget.
+        const LARGEST: f64 = 9e6;
+        let dollars = dollars.filter(|dollars| (0.0..=LARGEST).contains(dollars));
+        let dollars = dollars.ok_or("the amount is no number from 0 to 9000000")?;
+        let period = match time {
+            None => "total",
+            Some("1h" | "60m" | "3600s") => "hour",
+            Some("1d" | "24h" | "86400s") => "day",
+            Some("1w" | "7d" | "168h") => "week",
+            Some("1mo" | "1M" | "30d") => "month",
+            Some(other) => {
+                return Err(format!(
+                    "a budget here is for an hour, a day, a week, a month or in all, not for `{other}`"
+                ));
+            }
+        };
+        Ok(Spending { amount: (dollars * DOLLAR as f64).round() as i64, period })
     }
 }
 

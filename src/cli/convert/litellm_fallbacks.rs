@@ -1,8 +1,13 @@
-//! Fallbacks of a LiteLLM configuration, which become standbys.
+//! Fallbacks of a LiteLLM configuration. Those for any failure become providers of later tiers, and
+//! those for a prompt that is too long or refused become virtual models.
+
+use serde_json::{Value, json};
 
 use super::import::{Draft, Import};
+use crate::config::rows::ModelRow;
 
 /// A fallback: from which model, to which others, and its position.
+#[derive(Debug)]
 pub(super) struct Fallback {
     /// `None`: from every model that has none of its own.
     pub(super) from: Option<String>,
@@ -11,10 +16,22 @@ pub(super) struct Fallback {
     pub(super) line: usize,
 }
 
-/// A fallback is a standby that serves the model under the name of the one that it stands in for.
+/// The fallbacks of a file, by what leads to them.
+#[derive(Debug, Default)]
+pub(super) struct Fallbacks {
+    pub(super) of_failures: Vec<Fallback>,
+    pub(super) of_length: Vec<Fallback>,
+    pub(super) of_content: Vec<Fallback>,
+}
+
+fn known_models(import: &Import) -> Vec<String> {
+    import.providers.iter().flat_map(|draft| draft.models.iter().map(|(model, ..)| model.clone())).collect()
+}
+
+/// Serves each model by the providers of its fallbacks too, in the tiers behind its own. Keys that
+/// may use the model get its fallbacks, as they do at LiteLLM.
 pub(super) fn add_standbys(fallbacks: &[Fallback], import: &mut Import) {
-    let known: Vec<String> =
-        import.providers.iter().flat_map(|draft| draft.models.iter().map(|(model, ..)| model.clone())).collect();
+    let known = known_models(import);
     let own: Vec<&String> = fallbacks.iter().filter_map(|fallback| fallback.from.as_ref()).collect();
     let sources = import.providers.clone();
     for fallback in fallbacks {
@@ -24,29 +41,83 @@ pub(super) fn add_standbys(fallbacks: &[Fallback], import: &mut Import) {
                 import.leave(fallback.line, format!("the fallback of `{from}` is not carried: there is no such model"));
                 continue;
             }
-            None => known.iter().filter(|model| !own.contains(model) && !model.contains('*')).cloned().collect(),
-        };
-        for to in &fallback.to {
-            let targets: Vec<_> = sources
-                .iter()
-                .filter_map(|draft| {
-                    let (_, upstream, more) = draft.models.iter().find(|(model, ..)| model == to)?;
-                    Some((draft, upstream.clone(), more.clone()))
-                })
-                .collect();
-            if targets.is_empty() {
-                import.leave(fallback.line, format!("the fallback to `{to}` is not carried: there is no such model"));
+            None => {
+                let mut from: Vec<String> =
+                    known.iter().filter(|model| !own.contains(model) && !model.contains('*')).cloned().collect();
+                from.sort();
+                from.dedup();
+                from
             }
-            for (draft, upstream, more) in targets {
-                let models = from.iter().filter(|from| *from != to);
-                let models: Vec<_> = models.map(|from| (from.clone(), upstream.clone(), more.clone())).collect();
-                let name = format!("{}-fallback", draft.name);
-                import.add(Draft { name, weight: 0, models, ..draft.clone() });
+        };
+        for to in fallback.to.iter().filter(|to| !known.contains(to)) {
+            import.leave(fallback.line, format!("the fallback to `{to}` is not carried: there is no such model"));
+        }
+        for from in &from {
+            let mut tier = tiers(&sources, from);
+            for to in fallback.to.iter().filter(|to| *to != from) {
+                for draft in &sources {
+                    let Some((_, upstream, more)) = draft.models.iter().find(|(model, ..)| model == to) else {
+                        continue;
+                    };
+                    let models = vec![(from.clone(), upstream.clone(), more.clone())];
+                    let name = format!("{}-fallback", draft.name);
+                    // The budget of a deployment is spent by that one alone.
+                    import.add(Draft { name, tier: tier + draft.tier, budget: None, models, ..draft.clone() });
+                }
+                tier += tiers(&sources, to);
             }
         }
-        if fallback.to.len() > 1 {
-            let message = "several fallbacks of a model are standbys, which have no order among them";
+    }
+}
+
+/// Returns how many tiers the providers of a model take.
+fn tiers(drafts: &[Draft], model: &str) -> i64 {
+    drafts.iter().filter(|draft| draft.serves(model)).map(|draft| draft.tier + 1).max().unwrap_or_default()
+}
+
+/// Makes a virtual model of each model with fallbacks for prompts that are too long or refused.
+pub(super) fn add_virtual_models(fallbacks: &Fallbacks, import: &mut Import) {
+    let known = known_models(import);
+    let lists = [("context_length", &fallbacks.of_length), ("content_filter", &fallbacks.of_content)];
+    for (word, fallback) in lists.iter().flat_map(|(word, list)| list.iter().map(move |fallback| (*word, fallback))) {
+        let Some(from) = fallback.from.as_ref().filter(|from| known.contains(from) && !from.contains('*')) else {
+            let from = fallback.from.as_deref().unwrap_or("*");
+            import.leave(fallback.line, format!("the fallback of `{from}` is not carried: there is no such model"));
+            continue;
+        };
+        let mut row = match import.models.iter().position(|row| row.name == *from) {
+            Some(at) => import.models.remove(at),
+            None => ModelRow {
+                name: from.clone(),
+                members: json!([from]).to_string(),
+                overrides: "{}".to_owned(),
+                options: json!({"fallback_on": []}).to_string(),
+                is_enabled: true,
+                ..ModelRow::default()
+            },
+        };
+        let mut members: Vec<Value> = serde_json::from_str(&row.members).unwrap_or_default();
+        for to in &fallback.to {
+            if !known.contains(to) {
+                import.leave(fallback.line, format!("the fallback to `{to}` is not carried: there is no such model"));
+            } else if !members.iter().any(|member| member == to || member["model"] == *to) {
+                let priority = members.len();
+                members.push(json!({"model": to, "priority": priority}));
+            }
+        }
+        if members.len() > 1 {
+            let message = format!(
+                "`{from}` is a virtual model: its fallbacks also serve when it fails otherwise, and a key needs the \
+                 permission for their names"
+            );
             import.leave(fallback.line, message);
+            let mut options: Value = serde_json::from_str(&row.options).unwrap_or_default();
+            if let Some(words) = options["fallback_on"].as_array_mut().filter(|words| !words.contains(&json!(word))) {
+                words.push(json!(word));
+            }
+            row.members = Value::from(members).to_string();
+            row.options = options.to_string();
+            import.models.push(row);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Keys of LiteLLM's database. Their `token` is the SHA-256 of the key in hex, as `credential_key` is
 //! here, so that clients go on with the keys that they have.
 
-use super::import::{Import, per_second};
-use super::tree::{is_empty, items, member, pairs, text, whole};
+use super::import::{Import, Spending, free, per_second};
+use super::tree::{is_empty, items, member, number, pairs, text, whole};
 use crate::cli::key::hash;
 use crate::config::file::yaml::{Node, Value};
 use crate::config::rows::CredentialRow;
@@ -38,6 +38,8 @@ const QUIET: &[&str] = &[
     "updated_by",
     "last_active",
     "budget_reset_at",
+    "max_budget",
+    "budget_duration",
     "rotation_count",
     "soft_budget_cooldown",
 ];
@@ -62,22 +64,37 @@ fn key(at: usize, node: &Node, import: &mut Import) {
         rfc3339::parse(text).or_else(|| rfc3339::parse(&format!("{}Z", text.replace(' ', "T"))))
     });
     if let Some(expires) = get("expires").filter(|_| expires_at.is_none()) {
-        import.leave(expires.line, format!("key {name}: expires is no time that could be read; set it by hand"));
+        import.leave(expires.line, format!("key {name}: expires is no time that could be read, so it is disabled"));
     }
     let metadata = get("metadata").filter(|node| matches!(node.value, Value::Map(_)));
     let row = CredentialRow {
         credential_key,
-        allowed_models: models(&name, get("models"), import),
+        allowed_models: models(get("models"), import),
         rate_limit,
         tokens_per_minute: get("tpm_limit").and_then(whole),
         max_concurrency: get("max_parallel_requests").and_then(whole),
         expires_at,
         metadata: metadata.map_or_else(|| "{}".to_owned(), Node::json),
-        is_enabled: get("blocked").is_none(),
+        is_enabled: get("blocked").is_none() && (expires_at.is_some() || get("expires").is_none()),
         name: name.clone(),
         ..CredentialRow::default()
     };
+    if let Some(team) = get("team_id").filter(|_| row.allowed_models == "[]") {
+        import.leave(team.line, format!("key {name}: the models of its team are not known here; it may use all"));
+    }
     import.credentials.push(row);
+    if let Some(amount) = get("max_budget") {
+        match Spending::new(number(amount), get("budget_duration").and_then(text)) {
+            Ok(spending) => {
+                import.add_budget("credential", &name, &spending);
+                if get("spend").and_then(number).is_some_and(|spent| spent > 0.0) {
+                    let message = format!("key {name}: its budget begins anew; what was spent is not carried over");
+                    import.leave(amount.line, message);
+                }
+            }
+            Err(why) => import.leave(amount.line, format!("key {name}: max_budget is not carried over: {why}")),
+        }
+    }
     for (field, node) in pairs(node) {
         if !QUIET.contains(&field.as_str()) && field != "key" && !is_empty(node) {
             import.leave_field(node.line, &format!("key {name}: {field}"));
@@ -86,27 +103,26 @@ fn key(at: usize, node: &Node, import: &mut Import) {
 }
 
 fn unused(name: String, import: &Import) -> String {
-    let taken = |name: &str| import.credentials.iter().any(|row| row.name == name);
-    if !taken(&name) {
-        return name;
-    }
-    (2..).map(|count| format!("{name}-{count}")).find(|name| !taken(name)).unwrap_or_default()
+    free(&name, &|name: &str| import.credentials.iter().any(|row| row.name == name))
 }
 
-/// The names that stand for more than one model have no counterpart but "all".
-fn models(name: &str, node: Option<&Node>, import: &mut Import) -> String {
+/// Returns the models of a key, with those of its access groups.
+fn models(node: Option<&Node>, import: &Import) -> String {
     let mut models = Vec::new();
     for node in node.map(items).unwrap_or_default() {
         match text(node).unwrap_or_default() {
             "all-proxy-models" | "*" => return "[]".to_owned(),
-            "all-team-models" => {
-                import
-                    .leave(node.line, format!("key {name}: the models of its team are not known here; it may use all"));
-                return "[]".to_owned();
+            // What they are is said with `team_id`.
+            "all-team-models" => return "[]".to_owned(),
+            // It stands for none, and an empty list would be all.
+            none @ "no-default-models" => models.push(none),
+            group if import.access_groups.iter().any(|(known, _)| known == group) => {
+                let members = import.access_groups.iter().filter(|(known, _)| known == group);
+                models.extend(members.map(|(_, model)| model.as_str()));
             }
-            "no-default-models" => {}
             model => models.push(model),
         }
     }
+    models.dedup();
     serde_json::Value::from(models).to_string()
 }

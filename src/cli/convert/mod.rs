@@ -2,10 +2,15 @@
 //! this gateway. What has no counterpart is named with its line.
 
 mod bifrost;
+mod bifrost_governance;
+mod bifrost_values;
 mod import;
 mod litellm;
+mod litellm_deployment;
 mod litellm_fallbacks;
 mod litellm_keys;
+mod litellm_settings;
+mod litellm_values;
 mod tree;
 mod vendors;
 
@@ -18,6 +23,7 @@ use super::store::StoreArgs;
 use super::{print, transfer};
 use crate::config::file::FileProblem;
 use crate::config::file::yaml::{self, Node};
+use crate::control_plane::store::file_text;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct LiteLlmArgs {
@@ -53,7 +59,7 @@ struct Output {
 
 pub(super) fn litellm(args: &LiteLlmArgs) -> Result<(), Failure> {
     let mut import = Import::default();
-    litellm::read(&parse(&args.file)?, &mut import);
+    litellm::read(&parse_python(&args.file, &mut import)?, &mut import);
     print_notes(&args.file, &import.take_notes());
     if let Some(path) = &args.keys {
         let before = import.left.len();
@@ -71,16 +77,31 @@ pub(super) fn bifrost(args: &BifrostArgs) -> Result<(), Failure> {
     finish(import, &args.output)
 }
 
-/// Returns the file as a tree with lines; JSON is YAML too. Neither gateway fills in `${NAME}`.
+/// Returns a file of JSON, which is YAML too, as a tree with lines. `${NAME}` stands for itself.
 fn parse(path: &Path) -> Result<Node, Failure> {
-    let place = path.display();
-    let text =
-        std::fs::read_to_string(path).map_err(|error| Failure::failed(format!("{place} can't be read: {error}")))?;
-    let text = text.replace("$$", "$$$$").replace("${", "$${");
+    let text = read(path)?.replace("$$", "$$$$").replace("${", "$${");
     match yaml::parse(&text, &|_| None) {
         (Some(node), problems) if problems.is_empty() => Ok(node),
-        (_, problems) => Err(Failure::Usage(problems.iter().map(|problem| format!("{place}: {problem}")).collect())),
+        (_, problems) => Err(refused(path, &problems)),
     }
+}
+
+/// Returns a file of YAML as Python reads it. Of a key that appears twice the last one counts.
+fn parse_python(path: &Path, import: &mut Import) -> Result<Node, Failure> {
+    let (node, problems) = yaml::parse_1_1(&read(path)?);
+    let node = node.ok_or_else(|| refused(path, &problems))?;
+    for FileProblem { line, message } in problems {
+        import.leave(line, format!("{message}; the last one counts"));
+    }
+    Ok(node)
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    file_text::read(path).map_err(|why| Failure::failed(format!("{} {why}", path.display())))
+}
+
+fn refused(path: &Path, problems: &[FileProblem]) -> Failure {
+    Failure::Usage(problems.iter().map(|problem| format!("{}: {problem}", path.display())).collect())
 }
 
 /// Prints the configuration file, or writes its rows into the store.
@@ -88,9 +109,16 @@ fn finish(import: Import, output: &Output) -> Result<(), Failure> {
     if import.providers.is_empty() && import.credentials.is_empty() {
         return Err(Failure::failed("the file has no provider and no key that this gateway could serve"));
     }
+    let has_keys = import.providers.iter().any(|draft| !draft.api_key.is_empty() && !draft.api_key.starts_with("env:"));
     let text = import.text();
     if !output.write {
-        return print::line(text.trim_end());
+        print::line(text.trim_end())?;
+        if has_keys {
+            let message = "the file that was printed has keys of providers in it; keep it readable by its owner alone, \
+                           or write `env:NAME` in their places";
+            print::note("note", message);
+        }
+        return Ok(());
     }
     transfer::import_text(&text, &output.store)
 }

@@ -4,12 +4,14 @@
 
 mod document;
 mod fields;
+mod node;
 mod problem;
 mod read;
 pub mod schema;
 mod schema_values;
 mod write;
 pub(crate) mod yaml;
+mod yaml_1_1;
 
 pub use document::File;
 pub use problem::FileProblem;

@@ -6,7 +6,9 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput};
 
+pub(crate) use super::node::{Node, Value};
 use super::problem::FileProblem;
+use super::yaml_1_1;
 use crate::config::env::Env;
 
 /// Deeper nesting is refused.
@@ -14,80 +16,21 @@ const MAX_DEPTH: usize = 64;
 /// More nodes are refused: an alias of an alias of an alias grows fast.
 const MAX_NODES: usize = 2_000_000;
 
-/// A value of the file with the number of its line, from 1.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Node {
-    pub line: usize,
-    pub value: Value,
-}
-
-/// A value as YAML has it.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Value {
-    Null,
-    Bool(bool),
-    /// As JSON writes it.
-    Number(String),
-    Text(String),
-    List(Vec<Node>),
-    /// In the order of the file.
-    Map(Vec<(String, Node)>),
-}
-
-impl Node {
-    /// Returns the words for such a value in an error message.
-    pub(crate) fn kind(&self) -> &'static str {
-        match self.value {
-            Value::Null => "empty",
-            Value::Bool(_) => "true or false",
-            Value::Number(_) => "a number",
-            Value::Text(_) => "text",
-            Value::List(_) => "a list",
-            Value::Map(_) => "a mapping",
-        }
-    }
-
-    /// As JSON.
-    pub(crate) fn json(&self) -> String {
-        let mut out = String::new();
-        self.write_json(&mut out);
-        out
-    }
-
-    fn write_json(&self, out: &mut String) {
-        let text = |text: &str| serde_json::Value::from(text).to_string();
-        match &self.value {
-            Value::Null => out.push_str("null"),
-            Value::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
-            Value::Number(number) => out.push_str(number),
-            Value::Text(value) => out.push_str(&text(value)),
-            Value::List(items) => {
-                out.push('[');
-                for (at, item) in items.iter().enumerate() {
-                    out.push_str(if at > 0 { "," } else { "" });
-                    item.write_json(out);
-                }
-                out.push(']');
-            }
-            Value::Map(pairs) => {
-                out.push('{');
-                for (at, (key, value)) in pairs.iter().enumerate() {
-                    out.push_str(if at > 0 { "," } else { "" });
-                    out.push_str(&text(key));
-                    out.push(':');
-                    value.write_json(out);
-                }
-                out.push('}');
-            }
-        }
-    }
-}
-
 /// Reads the document in `text`. Returns all of its problems, and no document if its syntax is
 /// wrong. Variables come from `env`; one that is missing stays as it is written.
 pub(crate) fn parse(text: &str, env: &Env<'_>) -> (Option<Node>, Vec<FileProblem>) {
+    read(text, env, Version::V1_2)
+}
+
+/// Reads a file of a program that has YAML 1.1, as Python's have. `${NAME}` stands for itself. A
+/// key that appears twice is a problem as well, and the last one counts.
+pub(crate) fn parse_1_1(text: &str) -> (Option<Node>, Vec<FileProblem>) {
+    read(text, &|_| None, Version::V1_1)
+}
+
+fn read(text: &str, env: &Env<'_>, version: Version) -> (Option<Node>, Vec<FileProblem>) {
     let parser = Parser::new_from_str(text);
-    let mut reader = Reader { parser, env, anchors: HashMap::new(), nodes: 0, problems: Vec::new() };
+    let mut reader = Reader { parser, env, version, anchors: HashMap::new(), nodes: 0, problems: Vec::new() };
     match reader.document() {
         Ok(node) => (Some(node), reader.problems),
         // The rest of the text was not read.
@@ -98,9 +41,17 @@ pub(crate) fn parse(text: &str, env: &Env<'_>) -> (Option<Node>, Vec<FileProblem
     }
 }
 
+/// What plain words and `<<` mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    V1_1,
+    V1_2,
+}
+
 struct Reader<'t, 'e> {
     parser: Parser<'t, StrInput<'t>>,
     env: &'e Env<'e>,
+    version: Version,
     anchors: HashMap<usize, Node>,
     nodes: usize,
     /// The problems that do not end the reading.
@@ -149,7 +100,12 @@ impl<'t> Reader<'t, '_> {
             Event::Scalar(text, style, anchor, tag) => {
                 let forced = tag.is_some_and(|tag| tag.suffix == "str");
                 let text = self.fill(&text, line);
-                (if style == ScalarStyle::Plain && !forced { plain(text) } else { Value::Text(text) }, anchor)
+                let value = match self.version {
+                    _ if style != ScalarStyle::Plain || forced => Value::Text(text),
+                    Version::V1_1 => yaml_1_1::plain(text),
+                    Version::V1_2 => plain(text),
+                };
+                (value, anchor)
             }
             Event::SequenceStart(anchor, _) => (self.list(depth)?, anchor),
             Event::MappingStart(anchor, _) => (self.map(depth)?, anchor),
@@ -185,20 +141,33 @@ impl<'t> Reader<'t, '_> {
 
     fn map(&mut self, depth: usize) -> Result<Value, FileProblem> {
         let mut pairs: Vec<(String, Node)> = Vec::new();
+        let mut merged = Vec::new();
         let mut lines = HashMap::new();
         loop {
             let (event, span) = self.next()?;
             let line = span.start.line();
             let key = match event {
-                Event::MappingEnd => return Ok(Value::Map(pairs)),
+                Event::MappingEnd => {
+                    yaml_1_1::merge(&mut pairs, merged);
+                    return Ok(Value::Map(pairs));
+                }
                 Event::Scalar(text, ..) => self.fill(&text, line),
                 _ => return Err(FileProblem::new(line, "a key must be text")),
             };
-            if let Some(first) = lines.insert(key.clone(), line) {
+            let merges = key == "<<" && self.version == Version::V1_1;
+            let first = if merges { None } else { lines.insert(key.clone(), line) };
+            if let Some(first) = first {
                 self.problems.push(FileProblem::new(line, format!("`{key}` appears twice, first on line {first}")));
             }
             let (event, span) = self.next()?;
             let node = self.node(event, span, depth + 1)?;
+            if merges {
+                merged.push(node);
+                continue;
+            }
+            if first.is_some() && self.version == Version::V1_1 {
+                pairs.retain(|(known, _)| *known != key);
+            }
             pairs.push((key, node));
         }
     }
@@ -207,7 +176,7 @@ impl<'t> Reader<'t, '_> {
     fn fill(&mut self, text: &str, line: usize) -> String {
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
-        while let Some(at) = rest.find('$') {
+        while let Some(at) = rest.find('$').filter(|_| self.version == Version::V1_2) {
             out.push_str(&rest[..at]);
             rest = &rest[at + 1..];
             if let Some(after) = rest.strip_prefix('$') {
@@ -321,5 +290,25 @@ mod tests {
                 assert!(problem.line == *line && problem.message.starts_with(begins), "{text}: {problem:?}");
             }
         }
+    }
+
+    #[test]
+    fn words_numbers_and_merges() {
+        let rows = [
+            ("[True, off, YES, Null, n]", r#"[true,false,true,null,"n"]"#),
+            ("['True', \"off\", !!str 1]", r#"["True","off","1"]"#),
+            ("[1_000, +1, .5, 1., 1e3, 010, 1.2.3]", r#"[1000,1,0.5,1.0,1e3,"010","1.2.3"]"#),
+            ("- ${A}\n- $$\n- '${B:-x}'", r#"["${A}","$$","${B:-x}"]"#),
+            ("a: &x {p: 1, q: 2}\nb:\n  <<: *x\n  q: 3", r#"{"a":{"p":1,"q":2},"b":{"q":3,"p":1}}"#),
+            ("a: {<<: [{p: 1}, {p: 2, q: 2}], r: 3}", r#"{"a":{"r":3,"p":1,"q":2}}"#),
+            ("a: {<<: {p: 1}, <<: {q: 2}}", r#"{"a":{"p":1,"q":2}}"#),
+        ];
+        for (text, json) in rows {
+            let (Some(node), problems) = parse_1_1(text) else { panic!("{text}") };
+            assert_eq!((node.json().as_str(), problems), (json, Vec::new()), "{text}");
+        }
+        let (node, problems) = parse_1_1("a: 1\na: 2");
+        assert_eq!(node.map(|node| node.json()), Some(r#"{"a":2}"#.to_owned()));
+        assert_eq!((problems[0].line, problems[0].message.as_str()), (2, "`a` appears twice, first on line 1"));
     }
 }

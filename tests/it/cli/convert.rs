@@ -43,7 +43,8 @@ router_settings:
   redis_password: os.environ/REDIS_PASSWORD
 general_settings:
   master_key: os.environ/MASTER_KEY
-  max_parallel_requests: 5
+  global_max_parallel_requests: 5
+  custom_auth: auth.check
 ";
 
 const FILE: &str = r#"settings:
@@ -51,6 +52,7 @@ const FILE: &str = r#"settings:
   langfuse_enabled: true
   max_attempts: 3
   limits_url: "redis://:${REDIS_PASSWORD}@cache:6379"
+  max_concurrent_requests: 5
 providers:
   - provider_key: azure
     provider_type: azure
@@ -64,6 +66,7 @@ providers:
     api_key: "sk-$literal"
     model_mapping: {"gpt-4o": "gpt-4o"}
     weight: 100
+    provider_params: {"timeouts": {"total": 30}}
   - provider_key: anthropic
     provider_type: anthropic
     api_base: "${CLAUDE_BASE}"
@@ -85,8 +88,7 @@ providers:
     api_base: "${CLAUDE_BASE}"
     api_key: "env:ANTHROPIC_API_KEY"
     model_mapping: {"gpt-4o": {"mapped_model": "claude-sonnet-4-5", "input_cost_per_token": 0.000003, "mode": "chat"}}
-    weight: 0
-    provider_params: {"custom_headers": {"x-team": "core"}}
+    provider_params: {"custom_headers": {"x-team": "core"}, "priority": 1}
 credentials:
   - name: litellm-master
     key: "${MASTER_KEY}"
@@ -101,18 +103,17 @@ fn a_configuration_of_litellm() {
     let named = [
         (8, "model_list[0].litellm_params.rpm is a share of the requests here, not a limit"),
         (10, "model_list[1].litellm_params.rpm is a share of the requests here, not a limit"),
-        (10, "model_list[1].litellm_params.timeout has no counterpart and is not carried over"),
         (20, "model_list[4]: `bedrock/claude` is of a provider that is not served by this version"),
         (26, "litellm_settings.callbacks: `sentry` has no counterpart and is not carried over"),
         (27, "litellm_settings.cache has no counterpart and is not carried over"),
         (29, "router_settings.routing_strategy: requests are shared by weights, as with simple-shuffle"),
         (31, "model_group_alias.none: there is no model `nothing` to lead to"),
         (32, "the fallback to `gone` is not carried: there is no such model"),
-        (32, "several fallbacks of a model are standbys, which have no order among them"),
         (36, "general_settings.master_key is a client's key here"),
-        (37, "general_settings.max_parallel_requests has no counterpart and is not carried over"),
+        (38, "general_settings.custom_auth has no counterpart and is not carried over"),
     ];
-    let lines: Vec<&str> = ran.stderr.lines().collect();
+    let mut lines: Vec<&str> = ran.stderr.lines().collect();
+    assert!(lines.pop().unwrap().starts_with("note: the file that was printed has keys of providers in it"));
     assert_eq!(lines.len(), named.len(), "{}", ran.stderr);
     for (line, (number, what)) in lines.iter().zip(named) {
         let begins = format!("note: config.yaml: line {number}: {what}");
@@ -132,7 +133,8 @@ fn keys_of_litellm_go_on_working() {
     let upstream = Fake::answering(|_| answer::json(200, r#"{"id":"x"}"#));
     let place = Place::new();
     let config = format!(
-        "model_list:\n- {{model_name: m, litellm_params: {{model: openai/m, api_key: k, api_base: '{}'}}}}\n",
+        "model_list:\n- model_name: m\n  litellm_params: {{model: openai/m, api_key: k, api_base: '{}'}}\n  \
+         model_info: {{access_groups: [beta-models], input_cost_per_token: 0.000001, output_cost_per_token: 0.000002}}\n",
         upstream.url("/v1")
     );
     std::fs::write(place.0.path().join("config.yaml"), config).unwrap();
@@ -140,19 +142,39 @@ fn keys_of_litellm_go_on_working() {
     let keys = json!([
         {"token": hash, "key_alias": "team", "models": ["m"], "rpm_limit": 600, "tpm_limit": 9000,
          "max_parallel_requests": 4, "expires": "2030-01-01T00:00:00", "metadata": {"a": 1}, "spend": 1.5,
-         "max_budget": 10.0, "blocked": null, "team_id": null},
-        {"token": "ab".repeat(32), "models": ["all-proxy-models"], "rpm_limit": 6, "blocked": true},
+         "max_budget": 10.5, "budget_duration": "30d", "blocked": null, "team_id": null},
+        {"token": "ab".repeat(32), "models": ["all-proxy-models"], "rpm_limit": 6, "blocked": true,
+         "max_budget": 1, "budget_duration": "45d"},
+        {"token": "cd".repeat(32), "key_alias": "team", "models": [], "team_id": "t", "expires": "soon"},
+        {"token": "ef".repeat(32), "key_alias": "none", "models": ["no-default-models"], "budget_id": "b"},
+        {"token": "09".repeat(32), "key_alias": "beta", "models": ["beta-models"], "max_budget": 3},
         {"key_alias": "no token"},
     ]);
     std::fs::write(place.0.path().join("keys.json"), keys.to_string()).unwrap();
     let ran = place.run(&["import-litellm", "config.yaml", "--keys", "keys.json", "--write"]);
-    assert_eq!((ran.code, ran.stdout.as_str()), (0, "added 3, changed 0, removed 0; 0 were as in the file\n"));
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "added 8, changed 0, removed 0; 0 were as in the file\n"));
     for what in [
-        "note: keys.json: line 1: key team: max_budget has no counterpart and is not carried over",
-        "note: keys.json: line 1: key litellm-abababab: rpm_limit 6 became 1 per second",
-        "note: keys.json: line 1: keys[2] has no token and is not carried over",
+        "key team: its budget begins anew; what was spent is not carried over",
+        "key litellm-abababab: rpm_limit 6 became 1 per second",
+        "key litellm-abababab: max_budget is not carried over: a budget here is for an hour, a day, a week, a month or in \
+         all, not for `45d`",
+        "key team-2: the models of its team are not known here; it may use all",
+        "key team-2: expires is no time that could be read, so it is disabled",
+        "key none: budget_id has no counterpart and is not carried over",
+        "keys[5] has no token and is not carried over",
     ] {
-        assert!(ran.stderr.contains(what), "{what}\n{}", ran.stderr);
+        let what = format!("note: keys.json: line 1: {what}\n");
+        assert!(ran.stderr.contains(&what), "{what}\n{}", ran.stderr);
+    }
+    let budgets = place.json(&["budget", "list", "--json"]);
+    for (at, expected) in [
+        json!({"name": "team-month", "scope": "credential", "subject": "team", "amount": 10.5, "period": "month"}),
+        json!({"name": "beta-total", "scope": "credential", "subject": "beta", "amount": 3.0, "period": "total"}),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        super::holds(&budgets["budgets"][at], expected);
     }
     let list = place.json(&["key", "list", "--json"]);
     super::holds(
@@ -160,7 +182,17 @@ fn keys_of_litellm_go_on_working() {
         json!({"name": "team", "rate_limit": 10, "tokens_per_minute": 9000, "max_concurrency": 4,
                "allowed_models": ["m"], "expires_at": "2030-01-01T00:00:00Z", "metadata": {"a": 1}}),
     );
-    super::holds(&list["credentials"][1], json!({"name": "litellm-abababab", "rate_limit": 1, "is_enabled": false}));
+    for (at, expected) in [
+        json!({"name": "litellm-abababab", "rate_limit": 1, "is_enabled": false}),
+        json!({"name": "team-2", "is_enabled": false}),
+        json!({"name": "none", "allowed_models": ["no-default-models"]}),
+        json!({"name": "beta", "allowed_models": ["m"]}),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        super::holds(&list["credentials"][at + 1], expected);
+    }
     let gateway = Setup::new().env("DATA_DIR", place.0.path().join("data").display()).start();
     let mut client = gateway.client();
     client.ask(&post("/v1/chat/completions").key("sk-of-litellm").body(r#"{"model":"m","messages":[]}"#));
@@ -210,19 +242,19 @@ providers:
     api_key: "env:OPENAI_API_KEY"
     model_mapping: {{"openai/gpt-4o": "gpt-4o", "gpt-4o": "gpt-4o"}}
     weight: 70
-    provider_params: {{"custom_headers": {{"x-a": "b"}}}}
+    provider_params: {{"custom_headers": {{"x-a": "b"}}, "timeouts": {{"total": 30}}}}
   - provider_key: openai-2
     provider_type: openai
     api_base: "https://api.openai.com/v1"
     api_key: sk-two
     model_mapping: {{"openai/*": "*"}}
     weight: 30
-    provider_params: {{"custom_headers": {{"x-a": "b"}}}}
+    provider_params: {{"custom_headers": {{"x-a": "b"}}, "timeouts": {{"total": 30}}}}
   - provider_key: azure
     provider_type: azure
     api_base: "${{AZURE_ENDPOINT}}?api-version=2024-10-21"
     api_key: "env:AZURE_KEY"
-    model_mapping: {{"azure/gpt-4o": "dep", "gpt-4o": "dep", "azure/*": "*"}}
+    model_mapping: {{"azure/gpt-4o": "dep", "gpt-4o": "dep"}}
   - provider_key: mine
     provider_type: openai
     api_base: "http://h:8000/v1"
@@ -245,10 +277,9 @@ credentials:
         "line 3: client.initial_pool_size has no counterpart",
         "line 8: providers.openai.keys[1]: every model is served as openai/MODEL",
         "line 8: providers.openai.keys[1].use_for_batch_api has no counterpart",
-        "line 10: providers.openai.network_config.default_request_timeout_in_seconds has no counterpart",
         "line 16: providers.vertex is of a vendor that is not served by this version",
         "line 20: governance.virtual_keys[0].provider_configs[0].key_ids has no counterpart",
-        "line 24: governance.budgets has no counterpart",
+        "line 24: governance.budgets[0] is of no virtual key, team or customer",
         "line 26: mcp has no counterpart",
     ] {
         assert!(ran.stderr.contains(&format!("note: config.json: {what}")), "{what}\n{}", ran.stderr);
