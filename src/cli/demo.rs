@@ -15,8 +15,8 @@ use llm_mock::{Knobs, MockOptions};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Port to listen on; 0 takes any free port
-    #[arg(long, value_name = "PORT", default_value_t = 18000)]
+    /// Port to listen on; 0 takes any free port [env: PORT]
+    #[arg(long, value_name = "PORT", env = "PORT", hide_env = true, default_value_t = 18000)]
     pub port: u16,
     /// Number of worker threads; 0 is one for each available core
     #[arg(long, value_name = "N", default_value_t = 1)]

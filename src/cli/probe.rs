@@ -17,6 +17,7 @@ use super::admin_client;
 use crate::config::snapshot::Provider;
 use crate::control_plane::admin::health_probe::{failure_message, probe_request};
 use crate::control_plane::discovery::model_lists;
+use crate::control_plane::http::client::Client;
 use crate::control_plane::http::provider::Target;
 use crate::tls::{Trust, client_config};
 
@@ -69,14 +70,15 @@ fn error_suffix(status: u16, text: &str) -> String {
     }
 }
 
-/// Sends a request, and returns status and text of its response.
+/// Sends a request as a gateway would, through the provider's proxy and with its certificates, and
+/// returns status and text of the response.
 fn exchange(
     provider: &Provider,
     target: Target,
     body: Option<Vec<u8>>,
-    tls: &ClientConfig,
+    tls: &Arc<ClientConfig>,
 ) -> Result<(u16, String), String> {
-    let (client, runtime) = (admin_client::client(tls), admin_client::runtime()?);
+    let (client, runtime) = (Client::of_command(tls).of_provider(&provider.outbound), admin_client::runtime()?);
     let mut request = Request::new(Full::default());
     *request.uri_mut() = target.uri;
     *request.headers_mut() = target.headers;
@@ -87,10 +89,13 @@ fn exchange(
     }
     let base = &provider.base;
     let base = format!("{}://{}", if base.tls { "https" } else { "http" }, base.authority);
+    let proxy = provider.outbound.proxy.as_ref();
+    let through = proxy.map(|proxy| format!(" through the proxy {}:{}", proxy.host, proxy.port)).unwrap_or_default();
     runtime.block_on(async {
-        match timeout(TIMEOUT, admin_client::exchange(&client, &base, request)).await {
-            Ok(answer) => answer.map(|(status, text)| (status.as_u16(), text)),
-            Err(_) => Err(format!("{base} did not answer within {} s", TIMEOUT.as_secs())),
+        match timeout(TIMEOUT, client.send(request)).await {
+            Ok(Ok(answer)) => Ok((answer.status().as_u16(), String::from_utf8_lossy(answer.body()).into_owned())),
+            Ok(Err(why)) => Err(format!("{base} cannot be reached{through}: {why}")),
+            Err(_) => Err(format!("{base} did not answer{through} within {} s", TIMEOUT.as_secs())),
         }
     })
 }

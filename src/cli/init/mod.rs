@@ -142,6 +142,7 @@ impl Args {
             (None, base) => base.to_owned(),
         };
         let api_key = match self.api_key {
+            Some(text) if text.trim().is_empty() && !vendor.variable.is_empty() => return Err(needs_key(vendor)),
             Some(text) => given_key(text)?,
             None => prompt_for_key(vendor, environment)?,
         };
@@ -172,12 +173,13 @@ fn prompt_for_key(vendor: &Vendor, environment: &Environment) -> Result<String, 
         name => {
             let key =
                 terminal::prompt_hidden(&format!("API key of {} ({name}; input is hidden)", vendor.name), "--api-key")?;
-            match key.is_empty() {
-                true => Err(Failure::failed(format!("{} needs a key; set {name}, or give --api-key", vendor.name))),
-                false => Ok(key),
-            }
+            if key.is_empty() { Err(needs_key(vendor)) } else { Ok(key) }
         }
     }
+}
+
+fn needs_key(vendor: &Vendor) -> Failure {
+    Failure::failed(format!("{} needs a key; set {}, or give --api-key", vendor.name, vendor.variable))
 }
 
 impl Target {
@@ -225,11 +227,14 @@ impl Target {
             Target::File(path) => return files::write(path, row, credential),
             Target::Embedded => Blocking::embedded(&embedded(environment)?.data_dir)?,
             Target::Database(url) => {
-                files::add_to_dotenv(&[("DB_URL", url)])?;
                 let mut environment = Environment::default();
                 environment.process.insert("DB_URL".to_owned(), url.as_str().into());
                 let (boot, _) = Boot::from(&[], &environment)?;
-                Blocking::new(stores::open(&boot, &environment)?)?
+                let store = Blocking::new(stores::open(&boot, &environment)?)?;
+                // It is loaded before the file that names it is written.
+                store.load()?;
+                files::add_to_dotenv(&[("DB_URL", url)])?;
+                store
             }
         };
         let api_key = vault::seal(&row.api_key, &|name| environment.get(name).map(str::to_owned));

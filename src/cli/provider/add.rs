@@ -28,8 +28,8 @@ pub(super) struct Args {
     base: String,
     /// API key of the provider; `env:NAME` reads it from the server's environment, `-` reads it
     /// from standard input now
-    #[arg(long, value_name = "KEY", default_value = "", hide_default_value = true)]
-    api_key: String,
+    #[arg(long, value_name = "KEY")]
+    api_key: Option<String>,
     /// Share of the requests; a provider with 0 is a standby, used when no other provider is left
     #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     weight: u32,
@@ -108,7 +108,7 @@ impl Args {
             provider_key: self.name,
             provider_type: self.provider_type,
             api_base: self.base,
-            api_key: given_key(self.api_key)?.into(),
+            api_key: self.api_key.map_or_else(|| Ok(String::new()), given_key)?.into(),
             model_mapping: mapping_json(self.map.iter().map(|(model, upstream)| (model.as_str(), upstream.as_str()))),
             weight: i64::from(self.weight),
             provider_params: self.params,

@@ -65,6 +65,7 @@ pub fn would_serve(models: &Mapping, listed: &[String]) -> String {
         let names = print::list(listed.iter().map(String::as_str));
         return match count {
             0 => "the provider answers and lists no model; every name that is asked for would be passed on".to_owned(),
+            1 => format!("the provider lists 1 model, which would be served: {names}"),
             _ => format!("the provider lists {count} models, all of which would be served: {names}"),
         };
     }
@@ -74,7 +75,8 @@ pub fn would_serve(models: &Mapping, listed: &[String]) -> String {
         .filter(|entry| !entry.is_pattern() && !listed.iter().any(|model| model == entry.mapped_name()))
         .map(|entry| entry.mapped_name())
         .collect();
-    let served = format!("the provider lists {count} models; {} would be served", shown(models));
+    let models_word = if count == 1 { "model" } else { "models" };
+    let served = format!("the provider lists {count} {models_word}; {} would be served", shown(models));
     match missing.as_slice() {
         [] => served,
         _ if count == 0 => served,

@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 
 use crate::cli::failure::Failure;
+use crate::cli::print;
 
 /// Reads `MODEL=UPSTREAM_MODEL`.
 pub(super) fn pair(text: &str) -> Result<(String, String), String> {
@@ -14,10 +15,15 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Returns the key as it was given; for `-` it is read from stdin.
+/// Returns the key as it was given; for `-` it is read from stdin. An empty one is warned of: a shell
+/// makes it of a variable that is not set.
 pub fn given_key(text: String) -> Result<String, Failure> {
     /// The most bytes that are read for a key.
     const MAX_KEY: u64 = 64 << 10;
+    if text.trim().is_empty() {
+        let message = "the API key is empty, and so none is sent; if a variable was meant, it is not set in this shell";
+        print::note("warning", message);
+    }
     if text != "-" {
         return Ok(text);
     }

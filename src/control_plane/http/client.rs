@@ -40,14 +40,19 @@ const MAX_BODY_BYTES: usize = 4 << 20;
 #[derive(Clone)]
 pub(crate) struct Client {
     pooled: Pooled<HttpsConnector<Tunnel>, Full<Bytes>>,
-    shared: Arc<ProcessState>,
+    names: Names,
     tls: Arc<ClientConfig>,
 }
 
 impl Client {
     /// Returns a client with these TLS settings and without a proxy.
     pub(crate) fn new(shared: Arc<ProcessState>, tls: &Arc<ClientConfig>) -> Client {
-        Client::with(shared, tls.clone(), None)
+        Client::with(Names::Table(shared), tls.clone(), None)
+    }
+
+    /// Returns the client of a command, which runs without a gateway.
+    pub(crate) fn of_command(tls: &Arc<ClientConfig>) -> Client {
+        Client::with(Names::System, tls.clone(), None)
     }
 
     /// Returns the client for calls to a provider, which may have a proxy and certificates of its
@@ -57,16 +62,16 @@ impl Client {
             (None, None) => self.clone(),
             (proxy, tls) => {
                 let tls = tls.as_ref().map_or_else(|| self.tls.clone(), |tls| tls.config.clone());
-                Client::with(self.shared.clone(), tls, proxy.clone())
+                Client::with(self.names.clone(), tls, proxy.clone())
             }
         }
     }
 
-    fn with(shared: Arc<ProcessState>, tls_config: Arc<ClientConfig>, proxy: Option<Arc<Proxy>>) -> Client {
-        let mut tcp = HttpConnector::new_with_resolver(Names(shared.clone()));
+    fn with(names: Names, tls_config: Arc<ClientConfig>, proxy: Option<Arc<Proxy>>) -> Client {
+        let mut tcp = HttpConnector::new_with_resolver(names.clone());
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        let tcp = Tunnel { tcp, names: Names(shared.clone()), proxy };
+        let tcp = Tunnel { tcp, names: names.clone(), proxy };
         let mut tls = ClientConfig::clone(&tls_config);
         // The connector sets its own.
         tls.alpn_protocols.clear();
@@ -74,7 +79,7 @@ impl Client {
             HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
         // Calls are minutes apart: nothing is worth keeping.
         let pooled = Pooled::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
-        Client { pooled, shared, tls: tls_config }
+        Client { pooled, names, tls: tls_config }
     }
 
     /// Sends a request, and returns the body of a successful response. The error names neither the
@@ -223,10 +228,15 @@ async fn tunnel(stream: &mut TcpStream, proxy: &Proxy, host: &str, port: u16) ->
     }
 }
 
-/// The names of providers in force are in the table. The system is asked for others, such as that
-/// of a service which takes records.
+/// How names are resolved.
 #[derive(Clone)]
-struct Names(Arc<ProcessState>);
+enum Names {
+    /// The names of providers in force are in the table. The system is asked for others, such as
+    /// that of a service which takes records.
+    Table(Arc<ProcessState>),
+    /// The system is asked for every name.
+    System,
+}
 
 impl Service<Name> for Names {
     type Response = vec::IntoIter<SocketAddr>;
@@ -238,29 +248,34 @@ impl Service<Name> for Names {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
+        let shared = match self {
+            Names::Table(shared) => shared,
+            // The person who types a command may call what they like.
+            Names::System => return Box::pin(look_up(name, true)),
+        };
         // The connector puts the port in.
-        let found = match self.0.names.get(name.as_str()) {
+        let found = match shared.names.get(name.as_str()) {
             Some(Resolved::Addresses(ips)) => Ok(ips.iter().map(|ip| SocketAddr::new(*ip, 0)).collect::<Vec<_>>()),
             Some(Resolved::Failed(why)) => Err(std::io::Error::other(&*why)),
             // The name of a provider that is not in force, such as one that is checked, or of a
             // service that the operator names.
             None => {
-                let boot = &self.0.boot;
+                let boot = &shared.boot;
                 let allows_all = boot.allow_link_local_upstreams || boot.observe.names_host(name.as_str());
-                return Box::pin(async move {
-                    let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-                    let may_be = |at: &SocketAddr| allows_all || !link_local::is_link_local(at.ip());
-                    let found: Vec<_> = found.filter(may_be).collect();
-                    match found.is_empty() {
-                        true => Err(std::io::Error::other(format!(
-                            "the name has no address, or it {}",
-                            link_local::REFUSAL
-                        ))),
-                        false => Ok(found.into_iter()),
-                    }
-                });
+                return Box::pin(look_up(name, allows_all));
             }
         };
         Box::pin(std::future::ready(found.map(Vec::into_iter)))
+    }
+}
+
+/// Asks the system for the addresses of a name, without those that are link-local unless `allows_all`.
+async fn look_up(name: Name, allows_all: bool) -> io::Result<vec::IntoIter<SocketAddr>> {
+    let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+    let may_be = |at: &SocketAddr| allows_all || !link_local::is_link_local(at.ip());
+    let found: Vec<_> = found.filter(may_be).collect();
+    match found.is_empty() {
+        true => Err(io::Error::other(format!("the name has no address, or it {}", link_local::REFUSAL))),
+        false => Ok(found.into_iter()),
     }
 }

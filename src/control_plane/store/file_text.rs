@@ -1,7 +1,7 @@
 //! Reads the text of a configuration file, with a bound: a device such as `/dev/zero` never ends.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 /// The most bytes of a configuration file.
@@ -9,7 +9,10 @@ pub const MAX_BYTES: u64 = 256 << 20;
 
 /// Reads the file at `path`. The error is a clause without its subject.
 pub fn read(path: &Path) -> Result<String, String> {
-    let unreadable = |error: std::io::Error| format!("can't be read: {error}");
+    let unreadable = |error: std::io::Error| match error.kind() {
+        ErrorKind::InvalidData => "is no text in UTF-8".to_owned(),
+        _ => format!("can't be read: {error}"),
+    };
     let file = File::open(path).map_err(unreadable)?;
     let kind = file.metadata().map_err(unreadable)?.file_type();
     // A pipe is read until its writer closes it: `CONFIG_FILE=<(...)` of a shell is one.

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use super::{Place, Ran, ran};
-use crate::support::{Fake, Setup, answer, get, post};
+use crate::support::{Fake, Setup, answer, get, post, socks::Socks};
 
 const WELCOME: &str = "\
 llm-proxy is a gateway between applications and LLM providers: clients speak
@@ -113,7 +113,7 @@ fn init_makes_a_store_that_serves() {
     let init = ["init", "--vendor", "other", "--base", &base, "--api-key", "sk-vendor", "--store", "embedded"];
     let ran = place.run(&init);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
-    assert!(ran.stderr.starts_with("note: the provider lists 1 models, all of which would be served: m-1\n"));
+    assert!(ran.stderr.starts_with("note: the provider lists 1 model, which would be served: m-1\n"));
     assert!(ran.stdout.contains("\"model\":\"m-1\"") && ran.stdout.contains("\nllm-proxy serve\n"), "{}", ran.stdout);
     assert_eq!(mode(&place, "data/llm-proxy.db"), 0o600);
     let again = place.run(&init);
@@ -188,6 +188,10 @@ fn errors_of_the_first_five_minutes() {
          error: nothing was written: api_key takes its value from the environment variable `NOT_SET`, which is not \
          set; the provider is not served; --no-check writes it without asking the provider\n",
     );
+    exactly(
+        &["init", "--vendor", "openai", "--api-key", "", "--store", "embedded"],
+        "error: openai needs a key; set OPENAI_API_KEY, or give --api-key\n",
+    );
     // A base that is not one.
     let missing = Fake::answering(|_| answer::json(404, "{}"));
     let base = missing.url("/api");
@@ -230,4 +234,123 @@ fn errors_of_the_first_five_minutes() {
     let displayed = "this gateway has no provider yet; add one with `llm-proxy init`, or with `llm-proxy provider add \
                 --name NAME --type openai --base URL --api-key KEY`";
     assert!(response.text().contains(displayed), "{}", response.text());
+}
+
+/// Where providers are behind a proxy, `init` reaches them as the gateway will.
+#[test]
+fn init_reaches_a_provider_through_a_proxy() {
+    let (place, upstream) = (Place::new(), listing());
+    let base = format!("http://provider.invalid:{}/v1", upstream.addr.port());
+    let init = |proxy: &str| {
+        let args = ["init", "--base", &base, "--api-key", "k", "--store", "embedded"];
+        ran(place.command(&args).env("ALL_PROXY", proxy).output().unwrap())
+    };
+    let refused = init("http://127.0.0.1:1");
+    let displayed = format!(
+        "error: nothing was written: http://provider.invalid:{} cannot be reached through the proxy 127.0.0.1:1: \
+         connection refused; --no-check writes it without asking the provider\n",
+        upstream.addr.port()
+    );
+    assert_eq!((refused.code, refused.stderr.as_str()), (1, displayed.as_str()));
+    let no_url = init("ftp://proxy");
+    let displayed = "error: provider other is not set up, for it would have a problem: ALL_PROXY has the scheme \
+                     `ftp`; proxies are reached by http, socks5 or socks5h";
+    assert!(no_url.code == 1 && no_url.stderr.starts_with(displayed), "{}", no_url.stderr);
+    let proxy = Socks::start(upstream.addr, None, &[]);
+    let reached = init(&format!("socks5h://{}", proxy.addr));
+    assert_eq!(reached.code, 0, "{}", reached.stderr);
+    assert_eq!(proxy.asked(), [format!("provider.invalid:{}", upstream.addr.port())]);
+}
+
+/// What fails leaves nothing that the next command would take for a configuration.
+#[test]
+fn init_without_its_database_writes_nothing() {
+    let (place, upstream) = (Place::new(), listing());
+    let base = upstream.url("/v1");
+    let init = ["init", "--base", &base, "--api-key", "k", "--store", "postgresql://u:secret@127.0.0.1:1/d"];
+    let ran = place.run(&init);
+    let displayed = "note: the provider lists 1 model, which would be served: m-1\n\
+                     error: the store PostgreSQL 127.0.0.1:1/d can't be reached: Connection refused (os error 111); is \
+                     it running, and does DB_URL name its host and port?\n";
+    assert_eq!((ran.code, ran.stderr.as_str()), (1, displayed));
+    assert_eq!(std::fs::read_dir(place.0.path()).unwrap().count(), 0);
+}
+
+/// Files and variables that are not what they should be, word by word.
+#[test]
+fn configurations_that_cannot_be_read() {
+    let place = Place::new();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(place.0.path().join(name), bytes).unwrap();
+    let refused = |args: &[&str], env: &[(&str, &str)], displayed: &str| {
+        let ran = ran(place.command(args).env("HOST", "127.0.0.1").envs(env.iter().copied()).output().unwrap());
+        let code = if displayed.contains("store") { 1 } else { 2 };
+        assert_eq!((ran.code, ran.stderr.as_str()), (code, displayed), "{args:?} {env:?}");
+    };
+    let serve = ["serve", "--config", "gateway.yaml"];
+    refused(
+        &serve,
+        &[],
+        "error: the configuration file gateway.yaml can't be read: No such file or directory (os error 2)\n",
+    );
+    write("gateway.yaml", b"providers:\n  - provider_key: a\n   api_base: x\n");
+    refused(
+        &serve,
+        &[],
+        "error: gateway.yaml: line 3: this is no YAML: while parsing a block collection, did not find expected '-' \
+         indicator\n",
+    );
+    write("gateway.yaml", b"\xff\xfe");
+    refused(&serve, &[], "error: the configuration file gateway.yaml is no text in UTF-8\n");
+    write(
+        "gateway.yaml",
+        b"providerz: []\nproviders:\n  - {provider_key: a, api_base: 'https://x', api_key: '${OPENAI_KY}'}\n",
+    );
+    refused(
+        &serve,
+        &[],
+        "error: gateway.yaml: line 1: `providerz` is not known here; known are providers, credentials, groups, models, \
+         budgets, settings\n\
+         error: gateway.yaml: line 3: the variable OPENAI_KY is not set; set it, or write ${OPENAI_KY:-VALUE}\n",
+    );
+    refused(
+        &["serve"],
+        &[("PORT", "abc"), ("LOG_LEVEL", "loud")],
+        "error: PORT in the environment: `abc` is invalid; it must be a port from 0 to 65535\n\
+         error: LOG_LEVEL in the environment: `loud` is invalid; it must be off, error, warn, info, debug or trace\n",
+    );
+    std::fs::create_dir(place.0.path().join("data")).unwrap();
+    write("data/llm-proxy.db", &b"no database, but long enough to be looked at".repeat(40));
+    let store = place.0.path().join("data/llm-proxy.db").display().to_string();
+    refused(
+        &["serve"],
+        &[],
+        &format!("error: the store {store} is no SQLite file; move it away, or let DATA_DIR be another directory\n"),
+    );
+}
+
+/// Keys of which a shell has made nothing, or something else than was meant.
+#[test]
+fn keys_that_a_shell_did_not_fill_in() {
+    let place = Place::new();
+    for (key, displayed) in [
+        (
+            "",
+            "warning: the API key is empty, and so none is sent; if a variable was meant, it is not set in this shell\n",
+        ),
+        (
+            "$OPENAI_API_KEY",
+            "warning: api_key `$OPENAI_API_KEY` looks like a variable that no shell has filled in, and is taken as it \
+             stands; write env:NAME to have it read from the server's environment\n",
+        ),
+        (
+            "OPENAI_API_KEY",
+            "warning: api_key `OPENAI_API_KEY` looks like the name of a variable; write env:OPENAI_API_KEY to have it \
+             read\n",
+        ),
+        ("env:OPENAI_API_KY", "warning: the environment variable OPENAI_API_KY is not set here; the server needs it\n"),
+    ] {
+        let name = format!("p{}", key.len());
+        let ran = place.run(&["provider", "add", "--name", &name, "--base", "https://x/v1", "--api-key", key]);
+        assert!(ran.code == 0 && ran.stderr.starts_with(displayed), "{key}: {}", ran.stderr);
+    }
 }
