@@ -5,8 +5,10 @@ usage: gateway.py LLM_PROXY [--update] [--by-function] [--budgets] [CASE...]
 
 The gateway runs with one worker on epoll, without a request log, behind an upstream of this program,
 and gets its requests one after the other on one connection: POST of 1 KB, and 0.6 KB of JSON or 66
-events of 13 KB in the response. Each case runs twice, with FEW requests and with MORE; the difference
-is what one request costs. `worker` is the thread that serves requests, `all` is every thread.
+events of 13 to 17 KB in the response. "bypass" is a client of Chat, "messages" and "responses" are
+clients of these formats with a provider of their own. Each case runs twice, with FEW requests and with
+MORE; the difference is what one request costs. `worker` is the thread that serves requests, `all` is
+every thread.
 
 The counts of the worker are compared with those in gateway.tsv of the same compiler and the same
 vector extensions, and a case that has grown by more than LIMIT fails. `--update` writes the counts of
@@ -37,14 +39,21 @@ NOTES = "Summarise the following notes in three short bullet points, keep every 
 TEXT = "The quick brown fox jumps over the lazy dog while 42 other foxes watch it. "
 
 
-def request(model: str, stream: bool) -> bytes:
-    body = (
-        '{"model":"%s","messages":[{"role":"system","content":"You answer briefly."},{"role":"user",'
-        '"content":"%s"}],"max_tokens":256,"temperature":0.7,"stream":%s}' % (model, NOTES, str(stream).lower())
-    )
+# What follows the model in the body, by path.
+MEMBERS = {
+    "/chat/completions": '"messages":[{"role":"system","content":"You answer briefly."},{"role":"user","content":"%s"}],'
+    '"max_tokens":256,"temperature":0.7' % NOTES,
+    "/messages": '"system":"You answer briefly.","messages":[{"role":"user","content":"%s"}],"max_tokens":256' % NOTES,
+    "/responses": '"instructions":"You answer briefly.","input":"%s","max_output_tokens":256,"store":false' % NOTES,
+}
+
+
+def request(path: str, model: str, stream: bool) -> bytes:
+    body = '{"model":"%s",%s,"stream":%s}' % (model, MEMBERS[path], str(stream).lower())
     head = (
-        "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\n"
-        "Content-Type: application/json\r\nUser-Agent: counted/1.0\r\nContent-Length: %d\r\n\r\n" % (KEY, len(body))
+        "POST /v1%s HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\n"
+        "Content-Type: application/json\r\nUser-Agent: counted/1.0\r\nContent-Length: %d\r\n\r\n"
+        % (path, KEY, len(body))
     )
     return (head + body).encode()
 
@@ -110,18 +119,54 @@ def messages_stream() -> bytes:
     return answer("text/event-stream", events)
 
 
-# The name of the case: the model, whether it streams, the end of its response.
+def responses_stream() -> bytes:
+    number = 0
+
+    def event(name: str, data: str) -> bytes:
+        nonlocal number
+        number += 1
+        return ('event: %s\ndata: {"type":"%s","sequence_number":%d%s}\n\n' % (name, name, number - 1, data)).encode()
+
+    def response(status: str, output: str, usage: str) -> str:
+        return (
+            ',"response":{"id":"resp_0123456789","object":"response","created_at":1750000000,"status":"%s",'
+            '"model":"counted","output":[%s],"usage":%s}' % (status, output, usage)
+        )
+
+    place = ',"item_id":"msg_0123456789","output_index":0,"content_index":0'
+    part = '{"type":"output_text","annotations":[],"text":"%s"}'
+    item = '{"id":"msg_0123456789","type":"message","status":"%s","role":"assistant","content":[%s]}'
+    tokens = [" token%d" % n for n in range(58)]
+    text = "".join(tokens)
+    events = [event("response.created", response("in_progress", "", "null"))]
+    events += [event("response.output_item.added", ',"output_index":0,"item":' + item % ("in_progress", ""))]
+    events += [event("response.content_part.added", place + ',"part":' + part % "")]
+    delta = place + ',"delta":"%s","logprobs":[],"obfuscation":"%s"'
+    events += [event("response.output_text.delta", delta % (token, "x" * (n % 9))) for n, token in enumerate(tokens)]
+    events += [event("response.output_text.done", place + ',"text":"%s"' % text)]
+    events += [event("response.content_part.done", place + ',"part":' + part % text)]
+    done = item % ("completed", part % text)
+    events += [event("response.output_item.done", ',"output_index":0,"item":' + done)]
+    usage = '{"input_tokens":180,"output_tokens":64,"total_tokens":244}'
+    events += [event("response.completed", response("completed", done, usage))]
+    return answer("text/event-stream", events)
+
+
+# The name of the case: the path, the model, whether it streams, the end of its response.
 CASES = {
-    "json bypass": ("chat", False, b"}}"),
-    "stream bypass": ("chat", True, b"0\r\n\r\n"),
-    "json translated": ("messages", False, b"}}"),
-    "stream translated": ("messages", True, b"0\r\n\r\n"),
+    "json bypass": ("/chat/completions", "chat", False, b"}}"),
+    "stream bypass": ("/chat/completions", "chat", True, b"0\r\n\r\n"),
+    "json translated": ("/chat/completions", "messages", False, b"}}"),
+    "stream translated": ("/chat/completions", "messages", True, b"0\r\n\r\n"),
+    "stream messages": ("/messages", "messages", True, b"0\r\n\r\n"),
+    "stream responses": ("/responses", "chat", True, b"0\r\n\r\n"),
 }
 ANSWERS = {
     ("chat", False): chat_json(),
     ("chat", True): chat_stream(),
     ("messages", False): messages_json(),
     ("messages", True): messages_stream(),
+    ("responses", True): responses_stream(),
 }
 
 CONFIG = """
@@ -162,7 +207,8 @@ def serve(connection: socket.socket) -> None:
         end = head + (int(length.group(1)) if length else 0)
         if len(buffer) < end:
             continue
-        kind = "messages" if b"/messages" in buffer[: buffer.find(b"\r\n")] else "chat"
+        line = buffer[: buffer.find(b"\r\n")]
+        kind = next((kind for kind in ("messages", "responses") if b"/" + kind.encode() in line), "chat")
         stream = b'"stream":true' in buffer[head:end]
         if buffer.startswith(b"GET"):
             connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
@@ -201,8 +247,8 @@ def connect(port: int) -> socket.socket:
 
 def exchange(client: socket.socket, case: str) -> bytes:
     """Sends a request and returns the response, or what came of another one than 200."""
-    model, stream, end = CASES[case]
-    client.sendall(request(model, stream))
+    path, model, stream, end = CASES[case]
+    client.sendall(request(path, model, stream))
     got = b""
     while not got.endswith(end):
         part = client.recv(65536)

@@ -10,8 +10,8 @@ use llm_wire::passthrough::tap;
 use llm_wire::passthrough::tap::{AnyTap, FrameKind};
 use llm_wire::sse::Frame;
 
-/// The templates of one stream are fixed so often at most: where more changes than the text, it
-/// gains nothing.
+/// The template of one stream's content is taken from the worker's so often at most: where the
+/// structure changes more often, it gains nothing.
 const MAX_FIXES: u32 = 4;
 
 /// The client's name of the model, where the provider uses another.
@@ -21,17 +21,30 @@ pub(super) struct Rename {
     pub quoted: Vec<u8>,
 }
 
+/// How content is written with the client's name of the model.
+#[derive(Default)]
+enum Renaming {
+    /// The place of the name is not known.
+    #[default]
+    Unknown,
+    /// As it is: it does not name the model.
+    Nowhere,
+    /// With these bytes before and behind its text.
+    Around([Vec<u8>; 2]),
+}
+
 /// What is known of the events of one stream.
 #[derive(Default)]
 pub(super) struct KnownEvents {
     rename: Option<Rename>,
     /// The structure of its content so far.
     content: EventTemplate,
-    /// What content is written with before and behind its text, if the model is renamed. `None` also
-    /// where content can't be written so.
-    renamed: Option<[Vec<u8>; 2]>,
+    /// How content is written, if the model is renamed.
+    renaming: Renaming,
     /// The place in the worker's templates.
     cursor: Cursor,
+    /// The structure of which `content` was taken last.
+    fixed: Option<Cursor>,
     fixes: u32,
 }
 
@@ -56,22 +69,18 @@ impl KnownEvents {
     /// Writes `chunk` for the client, if it is one event that is content behind other content.
     #[inline]
     fn forward(&self, chunk: &[u8], out: &mut Vec<u8>) -> bool {
-        if self.rename.is_none() {
-            let is_known = self.content.is_event(chunk);
-            if is_known {
-                out.extend_from_slice(chunk);
-            }
-            return is_known;
-        }
-        let (Some([head, tail]), Some((before, behind))) = (&self.renamed, self.content.surroundings()) else {
+        if !self.content.is_event(chunk) {
             return false;
-        };
-        let is_known = self.content.is_event(chunk);
-        if is_known {
-            let text = &chunk[before.len()..chunk.len() - behind.len()];
-            [head, text, tail].into_iter().for_each(|piece| out.extend_from_slice(piece));
         }
-        is_known
+        match (&self.rename, &self.renaming, self.content.surroundings()) {
+            (None, ..) | (_, Renaming::Nowhere, _) => out.extend_from_slice(chunk),
+            (_, Renaming::Around([head, tail]), Some((before, behind))) => {
+                let text = &chunk[before.len()..chunk.len() - behind.len()];
+                [&head[..], text, tail].into_iter().for_each(|piece| out.extend_from_slice(piece));
+            }
+            (_, Renaming::Unknown | Renaming::Around(_), _) => return false,
+        }
+        true
     }
 
     /// Forwards the chunks of which each is one event that is content behind other content. `edits` says
@@ -104,11 +113,17 @@ impl KnownEvents {
     /// does nothing to a tap, is [`KnownEvents::flowing`].
     pub(super) fn next<'e>(&mut self, templates: &mut EventTemplates, data: &'e [u8]) -> Option<KnownEvent<'e>> {
         let known = templates.match_event(data, &mut self.cursor)?;
-        if known.effect.kind == FrameKind::Content && known.usage.is_none() && self.fixes < MAX_FIXES {
+        let flows = known.effect.kind == FrameKind::Content && known.usage.is_none() && known.repeats;
+        if flows && self.fixes < MAX_FIXES {
             self.fixes += 1;
-            if let Some(content) = templates.fixed(&data[..known.len], self.cursor) {
-                self.content = content;
-            }
+            // Where a second event of one structure has to be looked at, more differs than the text: an id
+            // of each event, say.
+            let content = match self.fixed == Some(self.cursor) {
+                false => templates.fixed(&data[..known.len], self.cursor),
+                true => templates.open(self.cursor),
+            };
+            self.fixed = Some(self.cursor);
+            self.content = content.unwrap_or_else(|| std::mem::take(&mut self.content));
         }
         Some(known)
     }
@@ -120,11 +135,16 @@ impl KnownEvents {
             if !self.content.learn(event) {
                 return;
             }
-            // Data on one line lies in the event's own bytes.
-            self.renamed = if offset < event.len() { self.rename_in(event, offset, frame.data) } else { None };
+            if self.rename.is_some() {
+                self.renaming = self.rename_in(event, offset, frame.data);
+            }
             return;
         }
         let Some(effect) = tap.effect() else { return };
+        // Of each event that names a file it is learned who has that, for its own client.
+        if memchr::memmem::find(event, b"\"file_id").is_some() {
+            return;
+        }
         match tap.usage_at() {
             None => templates.learn(event, effect, None),
             Some(at) if offset < event.len() => {
@@ -134,22 +154,32 @@ impl KnownEvents {
         }
     }
 
-    /// Returns the surroundings of the text of `event`, from which content was learned, with the client's
+    /// Returns how events of the structure of `event`, from which content was learned, get the client's
     /// name of the model. `data` is at `offset` in it.
-    fn rename_in(&self, event: &[u8], offset: usize, data: &[u8]) -> Option<[Vec<u8>; 2]> {
-        let rename = self.rename.as_ref()?;
-        let (before, behind) = self.content.surroundings()?;
+    fn rename_in(&self, event: &[u8], offset: usize, data: &[u8]) -> Renaming {
+        let Some(rename) = &self.rename else { return Renaming::Unknown };
+        let Some(range) = tap::model_range(rename.format, data) else {
+            // A name that is empty here is none, and may be one in the next event.
+            return if names_model(event) { Renaming::Unknown } else { Renaming::Nowhere };
+        };
+        // Data on one line lies in the event's own bytes.
+        let surroundings = self.content.surroundings().filter(|_| offset < event.len());
+        let Some((before, behind)) = surroundings else { return Renaming::Unknown };
         let mut parts = [before.to_vec(), behind.to_vec()];
-        let Some(range) = tap::model_range(rename.format, data) else { return Some(parts) };
         let (start, end) = (range.start + offset, range.end + offset);
-        let behind_at = event.len().checked_sub(behind.len())?;
+        let Some(behind_at) = event.len().checked_sub(behind.len()) else { return Renaming::Unknown };
         let (n, from) = if start >= behind_at { (1, behind_at) } else { (0, 0) };
         if n == 0 && end > before.len() {
-            return None;
+            return Renaming::Unknown;
         }
         parts[n].splice(start - from..end - from, rename.quoted.iter().copied());
-        Some(parts)
+        Renaming::Around(parts)
     }
+}
+
+/// Returns whether a key of the event, or a text of it, is the word `model`.
+fn names_model(event: &[u8]) -> bool {
+    memchr::memmem::find(event, b"\"model\"").is_some()
 }
 
 #[cfg(test)]
@@ -159,9 +189,13 @@ mod tests {
     use llm_wire::sse::Framer;
 
     fn learned(events: &[&str], model: Option<&str>) -> KnownEvents {
-        let rename = model.map(|model| Rename { format: Format::Chat, quoted: splice::quoted(model) });
+        learned_of(Format::Chat, events, model)
+    }
+
+    fn learned_of(format: Format, events: &[&str], model: Option<&str>) -> KnownEvents {
+        let rename = model.map(|model| Rename { format, quoted: splice::quoted(model) });
         let mut known = KnownEvents::new(rename);
-        let (mut tap, mut templates) = (AnyTap::new(Format::Chat), EventTemplates::default());
+        let (mut tap, mut templates) = (AnyTap::new(format), EventTemplates::default());
         for event in events {
             let (mut framer, mut rest) = (Framer::default(), event.as_bytes());
             let frame = framer.next(&mut rest).unwrap().unwrap().frame.unwrap();
@@ -209,6 +243,31 @@ mod tests {
         let mut out = Vec::new();
         assert!(known.forward(event("c").as_bytes(), &mut out));
         assert_eq!(String::from_utf8(out).unwrap(), event("c").replace("theirs", "ours"));
+    }
+
+    /// Whatever else differs, where no event names the model.
+    #[test]
+    fn content_without_a_name() {
+        let event = |number: u32, text: &str| {
+            format!(
+                "data: {{\"type\":\"response.output_text.delta\",\"sequence_number\":{number},\"delta\":\"{text}\"}}\n\n"
+            )
+        };
+        let events = [event(7, "a"), event(8, "b"), event(9, "c")];
+        let known = learned_of(Format::Responses, &[&events[0], &events[1], &events[2]], Some("ours"));
+        let mut out = Vec::new();
+        for (number, text) in [(10, "d"), (11, ""), (1234, r#"\"model\""#)] {
+            out.clear();
+            assert!(known.forward(event(number, text).as_bytes(), &mut out));
+            assert_eq!(String::from_utf8(out.clone()).unwrap(), event(number, text));
+        }
+        // A name that is empty is none, and may be one in the next event.
+        let event = |text: &str, model: &str| {
+            format!("data: {{\"model\":\"{model}\",\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n")
+        };
+        let events = [event("a", "theirs"), event("b", "other"), event("c", "")];
+        let known = learned(&[&events[0], &events[1], &events[2]], Some("ours"));
+        assert!(!known.forward(event("d", "theirs").as_bytes(), &mut out));
     }
 
     /// With two values that differ, it is not known where the name is.

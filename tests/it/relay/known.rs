@@ -44,57 +44,112 @@ const BETWEEN: [&str; 12] = [
     "event: message\r\ndata: {\"odd\":1}\r\n\r\n",
 ];
 
+/// The events of a stream, in the format of its provider.
+struct Writer {
+    id: usize,
+    /// The number of the next event, where the format has them.
+    number: usize,
+}
+
+impl Writer {
+    fn chat(&self, delta: &str, finish: &str, usage: &str) -> String {
+        let Writer { id, .. } = self;
+        format!(
+            "data: {{\"id\":\"c{id}\",\"choices\":[{{\"index\":0,\"delta\":{{{delta}}},\"finish_reason\":{finish}}}],\"usage\":{usage}}}\n\n"
+        )
+    }
+
+    fn message(&self, name: &str, data: &str) -> String {
+        format!("event: {name}\ndata: {{\"type\":\"{name}\"{data}}}\n\n")
+    }
+
+    fn response(&mut self, name: &str, data: &str) -> String {
+        let (name, number) = (format!("response.{name}"), self.number);
+        self.number += 1;
+        format!("event: {name}\ndata: {{\"type\":\"{name}\",\"sequence_number\":{number},{data}}}\n\n")
+    }
+
+    /// An event with the response in it, and one with an item of it.
+    fn lifecycle(&mut self, status: &str, usage: &str) -> String {
+        let name = if status == "in_progress" { "created" } else { status };
+        let response =
+            format!("\"response\":{{\"id\":\"resp_{}\",\"status\":\"{status}\",\"usage\":{usage}}}", self.id);
+        self.response(name, &response)
+    }
+
+    fn item(&mut self, name: &str, content: &str) -> String {
+        let item = format!("\"item\":{{\"id\":\"i{}\",\"type\":\"message\",\"content\":[{content}]}}", self.id);
+        self.response(name, &format!("\"output_index\":0,{item}"))
+    }
+}
+
 /// A stream with so many completion tokens, of one of several hosts.
 fn stream(sample: &Sample, numbers: &mut Numbers, tokens: usize) -> Vec<String> {
     let is_chat = sample.kind == "openai";
     // Some hosts report usage with each event.
     let reports = is_chat && numbers.below(3) == 0;
-    let id = numbers.below(1000);
+    let mut writer = Writer { id: numbers.below(1000), number: 0 };
     let is_plain = numbers.below(2) == 0;
-    let chat = |delta: &str, finish: &str, usage: &str| {
-        format!(
-            "data: {{\"id\":\"c{id}\",\"choices\":[{{\"index\":0,\"delta\":{{{delta}}},\"finish_reason\":{finish}}}],\"usage\":{usage}}}\n\n"
-        )
-    };
     let usage = |tokens: usize| format!("{{\"prompt_tokens\":3,\"completion_tokens\":{tokens}}}");
-    let named = |name: &str, data: &str| format!("event: {name}\ndata: {{\"type\":\"{name}\"{data}}}\n\n");
-    let mut events = match is_chat {
-        true => vec![chat(r#""role":"assistant","content":"""#, "null", "null")],
-        false => vec![
-            named(
-                "message_start",
-                &format!(
-                    ",\"message\":{{\"id\":\"m{id}\",\"content\":[],\"usage\":{{\"input_tokens\":3,\"output_tokens\":{}}}}}",
-                    id % 3
-                ),
-            ),
-            named("content_block_start", ",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}"),
+    let part = |text: &str| format!("{{\"type\":\"output_text\",\"text\":\"{text}\"}}");
+    let mut events = match sample.kind {
+        "openai" => vec![writer.chat(r#""role":"assistant","content":"""#, "null", "null")],
+        "anthropic" => {
+            let usage = format!("{{\"input_tokens\":3,\"output_tokens\":{}}}", writer.id % 3);
+            let message = format!(",\"message\":{{\"id\":\"m{}\",\"content\":[],\"usage\":{usage}}}", writer.id);
+            let block = ",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}";
+            vec![writer.message("message_start", &message), writer.message("content_block_start", block)]
+        }
+        _ => vec![
+            writer.lifecycle("in_progress", "null"),
+            writer.item("output_item.added", ""),
+            writer.response("content_part.added", &format!("\"output_index\":0,\"part\":{}", part(""))),
         ],
     };
     for n in 0..numbers.below(60) {
         let text = numbers.pick(&TEXTS);
-        events.push(match is_chat {
-            true => chat(&format!("\"content\":\"{text}\""), "null", &if reports { usage(n) } else { "null".into() }),
-            false => named(
-                "content_block_delta",
-                &format!(",\"index\":0,\"delta\":{{\"type\":\"text_delta\",\"text\":\"{text}\"}}"),
-            ),
+        events.push(match sample.kind {
+            "openai" => {
+                let usage = if reports { usage(n) } else { "null".into() };
+                writer.chat(&format!("\"content\":\"{text}\""), "null", &usage)
+            }
+            "anthropic" => {
+                let delta = format!(",\"index\":0,\"delta\":{{\"type\":\"text_delta\",\"text\":\"{text}\"}}");
+                writer.message("content_block_delta", &delta)
+            }
+            _ => {
+                let padding = &"xxxxxxx"[..numbers.below(8)];
+                let delta = format!("\"delta\":\"{text}\",\"logprobs\":[],\"obfuscation\":\"{padding}\"");
+                writer.response("output_text.delta", &delta)
+            }
         });
         if !is_plain {
             events.push(numbers.pick(&BETWEEN).to_owned());
         }
     }
-    events.extend(match is_chat {
-        true if reports => vec![chat("", "\"stop\"", &usage(tokens))],
-        true => {
-            let last = chat("", "null", &usage(tokens)).replace(r#"{"index":0,"delta":{},"finish_reason":null}"#, "");
-            vec![chat("", "\"stop\"", "null"), last]
+    events.extend(match sample.kind {
+        "openai" if reports => vec![writer.chat("", "\"stop\"", &usage(tokens))],
+        "openai" => {
+            let last = writer.chat("", "null", &usage(tokens));
+            let last = last.replace(r#"{"index":0,"delta":{},"finish_reason":null}"#, "");
+            vec![writer.chat("", "\"stop\"", "null"), last]
         }
-        false => vec![
-            named("content_block_stop", ",\"index\":0"),
-            named("message_delta", &format!(",\"delta\":{{\"stop_reason\":\"end_turn\",\"stop_sequence\":null}},\"usage\":{{\"output_tokens\":{tokens}}}")),
-            named("message_stop", ""),
-        ],
+        "anthropic" => {
+            let delta = ",\"delta\":{\"stop_reason\":\"end_turn\",\"stop_sequence\":null}";
+            vec![
+                writer.message("content_block_stop", ",\"index\":0"),
+                writer.message("message_delta", &format!("{delta},\"usage\":{{\"output_tokens\":{tokens}}}")),
+                writer.message("message_stop", ""),
+            ]
+        }
+        _ => {
+            let text = numbers.pick(&TEXTS);
+            vec![
+                writer.response("output_text.done", &format!("\"output_index\":0,\"text\":\"{text}\"")),
+                writer.item("output_item.done", &part(text)),
+                writer.lifecycle("completed", &format!("{{\"input_tokens\":3,\"output_tokens\":{tokens}}}")),
+            ]
+        }
     });
     events.extend(is_chat.then(|| "data: [DONE]\n\n".to_owned()));
     events
@@ -120,7 +175,12 @@ fn sum(gateway: &Gateway, name: &str, label: &str) -> f64 {
 #[test]
 fn events_that_are_known_are_those_that_are_read() {
     const STREAMS: usize = 120;
-    let formats = [(1, &sample::CHAT, false), (2, &sample::MESSAGES, false), (3, &sample::CHAT, true)];
+    let formats = [
+        (1, &sample::CHAT, false),
+        (2, &sample::MESSAGES, false),
+        (3, &sample::CHAT, true),
+        (4, &sample::RESPONSES, false),
+    ];
     for (n, sample, is_logged) in formats {
         let (provider, gateway) = logging(sample, is_logged);
         let (mut numbers, mut tokens) = (Numbers(n), 0);

@@ -36,14 +36,15 @@ impl Hole {
 }
 
 /// Bytes that must be equal, and what follows them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Run {
     literal: Box<[u8]>,
     /// Where it begins in the example.
     start: usize,
     then: Hole,
-    /// The key of the value in the hole is one of a text ([`is_text`]).
-    is_text: bool,
+    /// The value in the hole differs from one event of a stream to the next ([`is_text`],
+    /// [`is_counter`]).
+    varies: bool,
 }
 
 /// Returns whether strings of this key differ from one event to the next in nearly every stream.
@@ -61,8 +62,13 @@ pub(crate) fn is_text(key: &[u8]) -> bool {
     )
 }
 
+/// Returns whether numbers of this key differ from one event to the next.
+fn is_counter(key: &[u8]) -> bool {
+    key == b"sequence_number"
+}
+
 /// A structure. The default is that of nothing.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Template {
     runs: Vec<Run>,
 }
@@ -95,17 +101,17 @@ impl Template {
                     return None;
                 }
                 let then = if value.is_string { text } else { Hole::Number };
-                let is_text = value.is_string && is_text(value.key);
-                runs.push(Run { literal: example[start..value.start].into(), start, then, is_text });
+                let varies = if value.is_string { is_text(value.key) } else { is_counter(value.key) };
+                runs.push(Run { literal: example[start..value.start].into(), start, then, varies });
                 start = value.end;
             }
         }
-        runs.push(Run { literal: example[start..].into(), start, then: Hole::End, is_text: false });
+        runs.push(Run { literal: example[start..].into(), start, then: Hole::End, varies: false });
         Some(Template { runs })
     }
 
-    /// Returns the template of `text`, which matches, with holes for its texts alone. `None` if it
-    /// has none.
+    /// Returns the template of `text`, which matches, with holes for its texts and the number of the
+    /// event alone. `None` if it has none.
     pub(crate) fn fixed(&self, text: &[u8]) -> Option<Template> {
         let mut places = NOWHERE;
         if !self.match_whole(text, &mut places) {
@@ -114,8 +120,8 @@ impl Template {
         let (mut runs, mut start) = (Vec::with_capacity(4), 0);
         for (n, run) in self.runs.iter().enumerate() {
             let end = places[n] + run.literal.len();
-            if run.is_text || run.then == Hole::End {
-                runs.push(Run { literal: text[start..end].into(), start, then: run.then, is_text: run.is_text });
+            if run.varies || run.then == Hole::End {
+                runs.push(Run { literal: text[start..end].into(), start, then: run.then, varies: run.varies });
                 start = places.get(n + 1).copied().unwrap_or(end);
             }
         }

@@ -43,8 +43,10 @@ struct Known {
     effect: Effect,
     /// Where its usage is, if it has one.
     usage: Option<Spot>,
-    /// Which structure followed this one last.
+    /// Which other structure followed this one last.
     next: usize,
+    /// Whether it has followed itself.
+    repeats: bool,
     used: u32,
 }
 
@@ -57,11 +59,20 @@ pub struct KnownEvent<'e> {
     pub effect: Effect,
     /// Its usage, if it has one.
     pub usage: Option<RawValue<'e>>,
+    /// Whether events of this structure have followed one another.
+    pub repeats: bool,
 }
 
-/// The structure of the last event of one stream: the first to be tried for the next one.
-#[derive(Debug, Clone, Copy, Default)]
+/// The structure of the last event of one stream: the first to be tried for the next one. The default
+/// is that of no event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor(usize);
+
+impl Default for Cursor {
+    fn default() -> Cursor {
+        Cursor(usize::MAX)
+    }
+}
 
 /// Returns whether values of this key decide what an event is.
 fn is_word(key: &[u8]) -> bool {
@@ -90,27 +101,36 @@ impl EventTemplates {
         let (last, count) = (cursor.0, self.known.len());
         let next = self.known.get(last).map_or(0, |known| known.next);
         let others = (0..count).filter(|n| *n != last && *n != next);
-        let first = [last, next].into_iter().take(if last == next { 1 } else { 2 });
+        // While one structure repeats, the relay has a template of its own, so the next one is another.
+        let first = [next, last].into_iter().take(if last == next { 1 } else { 2 });
         let (n, len) = first.chain(others).find_map(|n| Some((n, self.known.get(n)?.template.match_start(buf)?)))?;
         let usage = match self.known[n].usage {
             None => None,
             Some(spot) => Some(self.known[n].usage(&buf[..len], spot)?),
         };
-        if let Some(known) = self.known.get_mut(last) {
-            known.next = if n == last { known.next } else { n };
+        match self.known.get_mut(last) {
+            Some(known) if n == last => known.repeats = true,
+            Some(known) => known.next = n,
+            None => {}
         }
         self.clock = self.clock.wrapping_add(1);
         let known = &mut self.known[n];
         known.used = self.clock;
         cursor.0 = n;
-        Some(KnownEvent { len, effect: known.effect, usage })
+        Some(KnownEvent { len, effect: known.effect, usage, repeats: known.repeats })
     }
 
-    /// Returns a template of the last event that matched, `event`, in which its text alone may
-    /// differ.
+    /// Returns a template of the last event that matched, `event`, in which its text and its number
+    /// alone may differ.
     pub fn fixed(&self, event: &[u8], cursor: Cursor) -> Option<EventTemplate> {
         let known = self.known.get(cursor.0)?;
         known.template.fixed(event).map(EventTemplate::of)
+    }
+
+    /// Returns a template of the last event that matched, in which all may differ that differs from one
+    /// stream to the next.
+    pub fn open(&self, cursor: Cursor) -> Option<EventTemplate> {
+        Some(EventTemplate::of(self.known.get(cursor.0)?.template.clone()))
     }
 
     /// Learns from an event, blank line included, that did `effect` to a tap, and that has its usage
@@ -144,7 +164,7 @@ impl Known {
         let texts = Values::of(event).filter(|value| value.is_string && is_text(value.key) && value.number < u64::BITS);
         let holes = texts.fold(0, |holes, text| holes | 1 << text.number);
         let (template, usage) = cut_with(event, holes, usage)?;
-        Some(Known { example: event.to_vec(), holes, template, effect, usage, next: 0, used: 0 })
+        Some(Known { example: event.to_vec(), holes, template, effect, usage, next: 0, repeats: false, used: 0 })
     }
 
     /// Makes holes of the values in which `event`, which has the same structure, differs.

@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
+use crate::canonical::event::Reason;
 use crate::canonical::usage::Usage;
 use crate::error::foreign;
 use crate::formats::responses::error;
-use crate::json::{RawStr, RawValue};
+use crate::json::{RawStr, RawValue, Tape};
 use crate::json::{scan, walk};
 use crate::passthrough::finish;
 use crate::passthrough::observation::{Effect, FrameKind, Observed, Stage, is_filled, model_under};
@@ -19,6 +20,8 @@ pub struct Tap {
     unread: bool,
     /// See [`AnyTap::effect`](crate::passthrough::tap::AnyTap::effect).
     pub(crate) effect: Option<Effect>,
+    /// Room for what one event holds.
+    tape: Tape,
 }
 
 impl Tap {
@@ -54,44 +57,46 @@ impl Tap {
 
     fn named(&mut self, name: &[u8], data: &[u8]) -> FrameKind {
         match name.strip_prefix(b"response.").unwrap_or(name) {
-            b"created" | b"in_progress" | b"queued" => self.lifecycle(data, FrameKind::Preamble),
+            b"created" | b"in_progress" | b"queued" => {
+                if self.lifecycle(data).is_some_and(|response| !response.has_usage) {
+                    self.effect = Some(Effect::of(FrameKind::Preamble));
+                }
+                FrameKind::Preamble
+            }
             b"completed" | b"incomplete" => {
                 self.seen.finished = true;
-                self.seen.ended = true;
-                self.seen.reason =
-                    walk::find(data, "response").and_then(|response| finish::of_response(|name| response.find(name)));
-                self.lifecycle(data, FrameKind::End)
+                self.seen.reason = self.lifecycle(data).and_then(|response| response.reason);
+                self.seen.end()
             }
             b"failed" => {
                 self.seen.ended = true;
-                self.lifecycle(data, FrameKind::Error);
+                self.lifecycle(data);
                 self.seen.error()
             }
             b"error" => self.seen.error(),
             b"keepalive" => FrameKind::KeepAlive,
             kind if kind.ends_with(b".delta") => self.part(data, "delta", |_| false),
-            kind if kind.ends_with(b".done") => FrameKind::Content,
+            kind if kind.ends_with(b".done") => {
+                self.effect = Some(Effect::of(FrameKind::Content));
+                FrameKind::Content
+            }
             b"output_item.added" => self.part(data, "item", item_has_content),
             b"content_part.added" | b"reasoning_summary_part.added" => self.part(data, "part", part_has_content),
             _ => FrameKind::Other,
         }
     }
 
-    /// An event that holds the response object: its id, and at the end its usage.
-    fn lifecycle(&mut self, data: &[u8], moment: FrameKind) -> FrameKind {
-        let mut walk = walk::members(data);
-        let response = walk.by_ref().find(|(key, ..)| key.as_bytes() == b"response").map(|(_, value, _)| value);
-        let Some(response) = response else {
+    /// Reads an event that holds the response object, in one pass, and takes its usage. `None` if it has
+    /// no such object. What is broken is read as far as it goes.
+    fn lifecycle(&mut self, data: &[u8]) -> Option<Response> {
+        let event = self.tape.read(data).unwrap_or(RawValue::new(data));
+        let Some(response) = event.find("response") else {
             self.seen.misread();
-            return moment;
+            return None;
         };
-        for (key, value, _) in response.members() {
-            match key.as_bytes() {
-                b"usage" if value.is_object() => self.seen.usage = Some(usage(value)),
-                _ => {}
-            }
-        }
-        moment
+        let usage = response.find("usage").filter(|usage| usage.is_object()).map(usage);
+        self.seen.usage = usage.or(self.seen.usage);
+        Some(Response { has_usage: usage.is_some(), reason: finish::of_response(|name| response.find(name)) })
     }
 
     /// An event that may hold the first content under `key`: a string if it is not empty, an object
@@ -123,6 +128,12 @@ impl Tap {
             _ => FrameKind::Other,
         }
     }
+}
+
+/// What an event says of the response object in it.
+struct Response {
+    has_usage: bool,
+    reason: Option<Reason>,
 }
 
 fn type_of(data: &[u8]) -> Option<RawStr<'_>> {
