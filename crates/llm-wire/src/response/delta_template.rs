@@ -7,13 +7,12 @@
 //!
 //! | state | a frame that the decoder read as one delta | any other frame |
 //! |---|---|---|
-//! | `Empty` | `Seen` | |
-//! | `Seen` | with the same surroundings `Confirmed`, else `Seen` | `Empty` |
-//! | `Confirmed` | (the decoder is not called where the surroundings match) `Seen` | `Empty` |
+//! | `Empty` | `Known` | |
+//! | `Known` | (the decoder is not called where the surroundings match) `Known` | `Empty` |
 //!
-//! Two equal frames in a row are asked for, since the first delta of an item may change the state of
-//! the decoder. Which deltas change nothing from the second on is for each decoder to say:
-//! [`DeltaTemplate::new`] lists them.
+//! The decoder has read one such frame before the first that it is not called for, since the first
+//! delta of an item may change its state. Which deltas change nothing from the second on is for each
+//! decoder to say: [`DeltaTemplate::new`] lists them.
 
 use crate::canonical::event::Event;
 use crate::canonical::request::ReasoningKind;
@@ -59,8 +58,7 @@ impl Delta {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Empty,
-    Seen(Delta),
-    Confirmed(Delta),
+    Known(Delta),
     /// The stream has no such frames.
     Off,
 }
@@ -78,8 +76,8 @@ pub(crate) struct DeltaTemplate {
     before: Vec<u8>,
     /// The frame's data behind the text, its closing quote included.
     after: Vec<u8>,
-    /// The event that a framer makes such a frame of, up to the text and behind it. Empty until the
-    /// frame is confirmed, and where it would be more than one line of data.
+    /// The event that a framer makes such a frame of, up to the text and behind it. Empty where it would
+    /// be more than one line of data.
     event_before: Vec<u8>,
     event_after: Vec<u8>,
 }
@@ -136,7 +134,7 @@ impl DeltaTemplate {
 
     /// Returns the event of a frame, if it differs from the one before in its text alone.
     pub(crate) fn read<'a>(&self, frame: &Frame<'a>) -> Option<Event<'a>> {
-        let State::Confirmed(delta) = self.state else { return None };
+        let State::Known(delta) = self.state else { return None };
         let text = frame.data.strip_prefix(&self.before[..])?.strip_suffix(&self.after[..])?;
         if text.is_empty() || frame.event.unwrap_or_default() != self.name {
             return None;
@@ -151,7 +149,7 @@ impl DeltaTemplate {
     /// whose frame [`DeltaTemplate::read`] knows, written in the usual way: a line with its name if
     /// it has one, a line with its data, LF at the end of each. `input` begins an event.
     pub(crate) fn read_event<'a>(&self, input: &'a [u8]) -> Option<(Event<'a>, usize)> {
-        let State::Confirmed(delta) = self.state else { return None };
+        let State::Known(delta) = self.state else { return None };
         if self.event_after.is_empty() {
             return None;
         }
@@ -175,7 +173,7 @@ impl DeltaTemplate {
     /// known, that of its text is, too.
     #[inline]
     pub(crate) fn read_whole_event<'a>(&self, input: &'a [u8]) -> Option<(Event<'a>, bool)> {
-        let State::Confirmed(delta) = self.state else { return None };
+        let State::Known(delta) = self.state else { return None };
         if self.event_after.is_empty() {
             return None;
         }
@@ -191,8 +189,8 @@ impl DeltaTemplate {
         Some((delta.with(RawStr::parse(text).ok()?), false))
     }
 
-    /// Puts the event around a confirmed frame together.
-    fn confirm(&mut self) {
+    /// Puts the event around such a frame together.
+    fn put_event_together(&mut self) {
         self.event_before.clear();
         self.event_after.clear();
         if [&self.name, &self.before, &self.after].into_iter().any(|part| memchr::memchr2(b'\n', b'\r', part).is_some())
@@ -221,15 +219,11 @@ impl DeltaTemplate {
         };
         let (before, after) = (&frame.data[..start], &frame.data[end..]);
         let name = frame.event.unwrap_or_default();
-        let is_same = self.state == State::Seen(delta)
-            && (name, before, after) == (&self.name[..], &self.before[..], &self.after[..]);
-        if is_same {
-            self.state = State::Confirmed(delta);
-            self.confirm();
+        self.state = State::Known(delta);
+        if (name, before, after) == (&self.name[..], &self.before[..], &self.after[..]) {
             return;
         }
         self.changes += 1;
-        self.state = State::Seen(delta);
         if self.changes > MAX_CHANGES || before.len() + after.len() > MAX_SURROUNDINGS {
             self.state = State::Off;
             return;
@@ -238,6 +232,7 @@ impl DeltaTemplate {
             kept.clear();
             kept.extend_from_slice(new);
         }
+        self.put_event_together();
     }
 
     fn follows(&self, delta: Delta) -> bool {
@@ -270,11 +265,10 @@ mod tests {
     }
 
     #[test]
-    fn two_equal_frames_confirm() {
+    fn one_frame_is_enough() {
         let mut template = DeltaTemplate::new(Format::Messages, Quirks::default());
+        assert!(template.read(&frame(r#"{"t":"one"}"#)).is_none());
         learn(&mut template, r#"{"t":"one"}"#, "one");
-        assert!(template.read(&frame(r#"{"t":"two"}"#)).is_none());
-        learn(&mut template, r#"{"t":"two"}"#, "two");
         assert_eq!(text(template.read(&frame(r#"{"t":"a\nb"}"#))).as_deref(), Some("a\nb"));
         for other in [r#"{"t":"a","u":"b"}"#, r#"{"t":""}"#, r#"{"t":"\"}"#, r#"{"t":"\x"}"#, r#"{"u":"a"}"#, "{"] {
             assert!(template.read(&frame(other)).is_none(), "{other}");
@@ -289,14 +283,11 @@ mod tests {
     #[test]
     fn whole_events() {
         let mut template = DeltaTemplate::new(Format::Messages, Quirks::default());
-        for text in ["one", "two"] {
-            assert!(template.read_event(b"event: n\ndata: {\"t\":\"a\"}\n\n").is_none());
-            let data = format!(r#"{{"t":"{text}"}}"#);
-            let raw = RawStr::new(&data.as_bytes()[6..9]);
-            let mut observed = Observed::default();
-            observed.event(&Event::Text { ix: 0, raw }, data.as_bytes());
-            template.learn(&Frame { event: Some(b"n"), data: data.as_bytes() }, &observed);
-        }
+        assert!(template.read_event(b"event: n\ndata: {\"t\":\"a\"}\n\n").is_none());
+        let data = br#"{"t":"one"}"#;
+        let mut observed = Observed::default();
+        observed.event(&Event::Text { ix: 0, raw: RawStr::new(&data[6..9]) }, data);
+        template.learn(&Frame { event: Some(b"n"), data }, &observed);
         let event = "event: n\ndata: {\"t\":\"a\\n\u{e9}\"}\n\n";
         for behind in ["", "x", "event: n\n"] {
             let input = format!("{event}{behind}");
@@ -334,9 +325,10 @@ mod tests {
     fn any_other_frame_resets_the_template() {
         let mut template = DeltaTemplate::new(Format::Messages, Quirks::default());
         learn(&mut template, r#"{"t":"one"}"#, "one");
-        learn(&mut template, r#"{"t":"two"}"#, "two");
         template.learn(&frame("{}"), &Observed::default());
-        assert!(template.read(&frame(r#"{"t":"three"}"#)).is_none());
+        assert!(template.read(&frame(r#"{"t":"two"}"#)).is_none());
+        learn(&mut template, r#"{"t":"two"}"#, "two");
+        assert!(template.read(&frame(r#"{"t":"three"}"#)).is_some());
     }
 
     #[test]

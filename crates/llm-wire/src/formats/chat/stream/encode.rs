@@ -356,7 +356,9 @@ impl Encoder {
 
     /// `data: {"id":…,"choices":[`: the same for all chunks of an answer.
     fn make_head(&self, reply: &Reply) -> Vec<u8> {
-        let mut head = b"data: ".to_vec();
+        // To grow in steps would copy it each time.
+        let mut head = Vec::with_capacity(256);
+        head.extend_from_slice(b"data: ");
         write::object(&mut head, |o| {
             o.str("id", &reply.answer_id());
             o.str("object", "chat.completion.chunk");
