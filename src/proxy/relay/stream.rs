@@ -165,10 +165,16 @@ impl<'p> Relay<'p> {
     }
 
     fn on_data(&mut self, core: &Core, recorder: &mut RequestRecorder, data: &[u8]) -> Result<(), Error> {
-        let data = match self.framer.is_between_events() {
+        // A read ends in the middle of an event, which no structure matches.
+        let data = match self.framer.is_between_events() && has_event_end(data) {
             true => self.forward_known(core, recorder, data),
             false => data,
         };
+        self.on_unknown(core, recorder, data)
+    }
+
+    /// Takes in data that begins with no event whose structure is known.
+    fn on_unknown(&mut self, core: &Core, recorder: &mut RequestRecorder, data: &[u8]) -> Result<(), Error> {
         if data.is_empty() {
             return Ok(());
         }
@@ -305,4 +311,9 @@ impl<'p> Relay<'p> {
         let seen = self.tap.seen();
         seen.failed || seen.ended || (seen.finished && self.format.profile().response.is_whole_at_finish)
     }
+}
+
+/// Returns whether an event of lines that end with LF ends in `data`.
+fn has_event_end(data: &[u8]) -> bool {
+    data.ends_with(b"\n\n") || memchr::memchr_iter(b'\n', data).any(|at| data.get(at + 1) == Some(&b'\n'))
 }

@@ -58,7 +58,7 @@ impl Relay<'_> {
             return Ok(());
         }
         let rest = self.stream_writer.buf.split_off(from);
-        self.on_data(core, recorder, &rest)
+        self.on_unknown(core, recorder, &rest)
     }
 
     /// Returns whether an event whose structure is known is forwarded as it is, whatever it is:
