@@ -9,16 +9,18 @@
 //! A write that is dropped leaves the peer with a part of a message: whoever drops a write must
 //! drop the connection with it.
 
+mod tls;
+
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
-use std::io::{self, BufRead, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use monoio::buf::IoBuf;
-use monoio::io::{AsyncReadRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable};
+use monoio::io::{AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable};
 use monoio::net::TcpStream;
 use monoio::net::tcp::Receive;
 use monoio::utils::is_legacy;
@@ -26,6 +28,8 @@ use monoio::utils::is_legacy;
 use super::acked::{bytes_acked, is_closed};
 use super::buffers;
 use super::send::send_now;
+pub use tls::handshake;
+use tls::{drain_plaintext, feed};
 
 /// Bytes of the first read of a message. It holds most request heads with their body, and keeps an
 /// idle connection small.
@@ -363,93 +367,6 @@ impl Writer {
     }
 }
 
-/// Performs a handshake on a stream of which nothing was read.
-pub async fn handshake(mut stream: TcpStream, mut session: rustls::Connection) -> io::Result<(Reader, Writer)> {
-    session.set_buffer_limit(None);
-    let mut incoming = Vec::with_capacity(LARGE_READ);
-    let mut sent = 0;
-    while session.is_handshaking() || session.wants_write() {
-        if session.wants_write() {
-            let mut cipher = Vec::new();
-            while session.wants_write() {
-                session.write_tls(&mut cipher)?;
-            }
-            sent += cipher.len() as u64;
-            stream.write_all(cipher).await.0?;
-            continue;
-        }
-        let (result, buf) = stream.read(incoming).await;
-        incoming = buf;
-        let closed = || io::Error::new(io::ErrorKind::UnexpectedEof, "closed during the TLS handshake");
-        if result? == 0 {
-            return Err(closed());
-        }
-        let mut rest = &incoming[..];
-        while !rest.is_empty() {
-            // After a close_notify the session takes nothing more.
-            if session.read_tls(&mut rest)? == 0 {
-                return Err(closed());
-            }
-            if let Err(error) = decrypt(&mut session) {
-                send_alert(&mut stream, &mut session).await;
-                return Err(error);
-            }
-        }
-        incoming.clear();
-    }
-    let (reader, writer) = split(stream, Some(session));
-    Ok((reader, Writer { sent, ..writer }))
-}
-
-/// Sends the alert that reports why the handshake failed.
-async fn send_alert(stream: &mut TcpStream, session: &mut rustls::Connection) {
-    let mut cipher = Vec::new();
-    while session.wants_write() && session.write_tls(&mut cipher).is_ok() {}
-    let _ = stream.write_all(cipher).await;
-}
-
-/// Moves decrypted bytes to `buf`. Returns `WouldBlock` when more ciphertext is needed, `Ok(0)`
-/// after the peer's close_notify.
-fn drain_plaintext(session: &Session, buf: &mut Vec<u8>) -> io::Result<usize> {
-    let mut session = session.borrow_mut();
-    let mut reader = session.reader();
-    let start = buf.len();
-    loop {
-        match reader.fill_buf() {
-            Ok([]) => return Ok(buf.len() - start),
-            Ok(plain) => {
-                let n = plain.len();
-                buf.extend_from_slice(plain);
-                reader.consume(n);
-            }
-            Err(_) if buf.len() > start => return Ok(buf.len() - start),
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// Feeds ciphertext to the session, and moves decrypted bytes to `plain` in between: a session that
-/// holds 16 KiB takes no more. Empty ciphertext is the end of the stream.
-fn feed(session: &Session, mut cipher: &[u8], plain: &mut Vec<u8>) -> io::Result<()> {
-    loop {
-        let taken = session.borrow_mut().read_tls(&mut cipher)?;
-        decrypt(&mut session.borrow_mut())?;
-        // The end of the stream will be reported again.
-        let _ = drain_plaintext(session, plain);
-        // After a close_notify the session takes nothing more, and what comes behind it is ignored.
-        if cipher.is_empty() || taken == 0 {
-            return Ok(());
-        }
-    }
-}
-
-fn decrypt(session: &mut rustls::Connection) -> io::Result<()> {
-    match session.process_new_packets() {
-        Ok(_) => Ok(()),
-        Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
-    }
-}
-
 /// Appends `from` to `to` and empties it. Swaps them where that saves the copy.
 fn take_into(from: &mut Vec<u8>, to: &mut Vec<u8>) {
     if to.is_empty() && to.capacity() <= from.capacity() {
@@ -461,90 +378,4 @@ fn take_into(from: &mut Vec<u8>, to: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::net::runtime::{Choice, Driver, Worker};
-    use std::net::{Shutdown, TcpListener, TcpStream as Peer};
-
-    /// Runs `test` with the two ends of a connection, on each driver that this machine has.
-    fn on_each_driver<F: Future<Output = ()>>(test: impl Fn(Reader, Writer, Peer) -> F) {
-        for driver in [Driver::Epoll, Driver::IoUring] {
-            let Ok(mut worker) = Worker::build(Choice::Only(driver)) else { continue };
-            worker.block_on(async {
-                let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-                let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-                let (peer, _) = listener.accept().unwrap();
-                let (reader, writer) = split(stream, None);
-                test(reader, writer, peer).await;
-            });
-        }
-    }
-
-    /// Reads until there are `n` bytes, or to the end.
-    async fn read(reader: &mut Reader, n: usize) -> Vec<u8> {
-        let mut got = Vec::new();
-        while got.len() < n && reader.read(&mut got).await.unwrap() > 0 {}
-        got
-    }
-
-    /// Polls a read once.
-    fn is_waiting(reader: &mut Reader) -> bool {
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        reader.poll_read(&mut cx, &mut Vec::new()).is_pending()
-    }
-
-    /// What arrives behind a read that took everything is noticed: bytes, an end, and both at once.
-    #[test]
-    fn a_read_that_took_all_waits_for_what_comes() {
-        on_each_driver(|mut reader, writer, mut peer| async move {
-            for length in [3, SMALL_READ - 1, SMALL_READ, SMALL_READ + 1, 3 * SMALL_READ, 1] {
-                peer.write_all(&vec![b'x'; length]).unwrap();
-                assert_eq!(read(&mut reader, length).await.len(), length);
-                // With and without a read in flight when the next bytes come.
-                assert!(length % 2 == 0 || is_waiting(&mut reader));
-            }
-            peer.write_all(b"last").unwrap();
-            peer.shutdown(Shutdown::Write).unwrap();
-            assert_eq!(read(&mut reader, usize::MAX).await, b"last");
-            assert_eq!(reader.read(&mut Vec::new()).await.unwrap(), 0);
-            drop(writer);
-        });
-    }
-
-    #[test]
-    fn an_end_behind_bytes_is_noticed_while_the_peer_is_watched() {
-        on_each_driver(|mut reader, writer, mut peer| async move {
-            peer.write_all(b"first").unwrap();
-            assert_eq!(read(&mut reader, 5).await, b"first");
-            assert!(!reader.is_stale());
-            peer.write_all(b"second").unwrap();
-            peer.shutdown(Shutdown::Write).unwrap();
-            poll_fn(|cx| reader.poll_disconnect(cx)).await;
-            assert_eq!(read(&mut reader, usize::MAX).await, b"second");
-            drop(writer);
-        });
-    }
-
-    /// A message larger than the buffers of both sockets arrives whole.
-    #[test]
-    fn what_the_socket_does_not_take_at_once_is_sent_later() {
-        const LENGTH: usize = 16 << 20;
-        on_each_driver(|reader, mut writer, mut peer| async move {
-            let received = std::thread::spawn(move || {
-                let mut got = Vec::new();
-                std::io::Read::read_to_end(&mut peer, &mut got).unwrap();
-                got
-            });
-            let message: Vec<u8> = (0..LENGTH).map(|n| (n % 251) as u8).collect();
-            let (result, empty) = writer.write_all(message.clone()).await;
-            result.unwrap();
-            assert!(empty.is_empty());
-            writer.write_shared(Rc::new(b"end".to_vec())).await.unwrap();
-            assert_eq!(writer.sent(), LENGTH as u64 + 3);
-            writer.shutdown().await.unwrap();
-            let got = received.join().unwrap();
-            assert!(got == [&message[..], b"end"].concat(), "{} bytes", got.len());
-            drop(reader);
-        });
-    }
-}
+mod tests;
