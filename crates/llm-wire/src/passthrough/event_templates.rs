@@ -15,8 +15,8 @@ use crate::json::{RawValue, scan};
 use crate::passthrough::event_template::EventTemplate;
 use crate::passthrough::observation::Effect;
 
-/// Structures that are kept.
-const MAX_TEMPLATES: usize = 16;
+/// Structures that are kept. A stream of Responses with reasoning, a call and a text has 18.
+const MAX_TEMPLATES: usize = 24;
 
 /// Events longer than this are not learned, in bytes.
 const MAX_EVENT: usize = 4 << 10;
