@@ -159,7 +159,7 @@ CASES = {
     "json translated": ("/chat/completions", "messages", False, b"}}"),
     "stream translated": ("/chat/completions", "messages", True, b"0\r\n\r\n"),
     "stream messages": ("/messages", "messages", True, b"0\r\n\r\n"),
-    "stream responses": ("/responses", "chat", True, b"0\r\n\r\n"),
+    "stream responses": ("/responses", "responses", True, b"0\r\n\r\n"),
 }
 ANSWERS = {
     ("chat", False): chat_json(),
@@ -181,6 +181,11 @@ providers:
     api_base: http://127.0.0.1:{port}
     api_key: upstream-key
     model_mapping: {{ messages: {{ mapped_model: messages, input_cost_per_token: 1e-6, output_cost_per_token: 2e-6 }} }}
+  - provider_key: responses
+    provider_type: responses
+    api_base: http://127.0.0.1:{port}/v1
+    api_key: upstream-key
+    model_mapping: {{ responses: {{ mapped_model: responses, input_cost_per_token: 1e-6, output_cost_per_token: 2e-6 }} }}
 credentials:
   - name: counted
     key: {key}
