@@ -29,7 +29,7 @@ impl Relay<'_> {
 }
 
 /// Counts the translation with its losses and repairs.
-pub fn count_losses(req: &RequestContext<'_>, translated: &Translated) {
+pub(in crate::proxy::relay) fn count_losses(req: &RequestContext<'_>, translated: &Translated) {
     let metrics = &req.core.metrics;
     metrics.inc(Counter::Translated);
     let sides = (translated.plan.client as usize, translated.plan.provider as usize);
