@@ -20,7 +20,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use monoio::buf::IoBuf;
-use monoio::io::{AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable};
+use monoio::io::{AsyncReadRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable};
 use monoio::net::TcpStream;
 use monoio::net::tcp::Receive;
 use monoio::utils::is_legacy;
@@ -28,8 +28,7 @@ use monoio::utils::is_legacy;
 use super::acked::{bytes_acked, is_closed};
 use super::buffers;
 use super::send::send_now;
-pub use tls::handshake;
-use tls::{drain_plaintext, feed};
+use tls::{Session, decrypt, drain_plaintext, feed};
 
 /// Bytes of the first read of a message. It holds most request heads with their body, and keeps an
 /// idle connection small.
@@ -49,10 +48,6 @@ const TLS_WRITE: usize = 64 << 10;
 
 type ReadHalf = OwnedReadHalf<TcpStream>;
 type WriteHalf = OwnedWriteHalf<TcpStream>;
-
-/// A TLS session shared by the two halves. Borrowed for the length of a call, never across an
-/// await.
-type Session = Rc<RefCell<rustls::Connection>>;
 
 /// What a [`Reader`] does.
 enum State {
@@ -365,6 +360,51 @@ impl Writer {
         self.cipher = cipher;
         result
     }
+}
+
+/// Performs a handshake on a stream of which nothing was read.
+pub async fn handshake(mut stream: TcpStream, mut session: rustls::Connection) -> io::Result<(Reader, Writer)> {
+    session.set_buffer_limit(None);
+    let mut incoming = Vec::with_capacity(LARGE_READ);
+    let mut sent = 0;
+    while session.is_handshaking() || session.wants_write() {
+        if session.wants_write() {
+            let mut cipher = Vec::new();
+            while session.wants_write() {
+                session.write_tls(&mut cipher)?;
+            }
+            sent += cipher.len() as u64;
+            stream.write_all(cipher).await.0?;
+            continue;
+        }
+        let (result, buf) = stream.read(incoming).await;
+        incoming = buf;
+        let closed = || io::Error::new(io::ErrorKind::UnexpectedEof, "closed during the TLS handshake");
+        if result? == 0 {
+            return Err(closed());
+        }
+        let mut rest = &incoming[..];
+        while !rest.is_empty() {
+            // After a close_notify the session takes nothing more.
+            if session.read_tls(&mut rest)? == 0 {
+                return Err(closed());
+            }
+            if let Err(error) = decrypt(&mut session) {
+                send_alert(&mut stream, &mut session).await;
+                return Err(error);
+            }
+        }
+        incoming.clear();
+    }
+    let (reader, writer) = split(stream, Some(session));
+    Ok((reader, Writer { sent, ..writer }))
+}
+
+/// Sends the alert that reports why the handshake failed.
+async fn send_alert(stream: &mut TcpStream, session: &mut rustls::Connection) {
+    let mut cipher = Vec::new();
+    while session.wants_write() && session.write_tls(&mut cipher).is_ok() {}
+    let _ = stream.write_all(cipher).await;
 }
 
 /// Appends `from` to `to` and empties it. Swaps them where that saves the copy.

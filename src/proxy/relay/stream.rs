@@ -12,32 +12,32 @@
 //! waiting. Events pass as they came, byte for byte. The only things ever added are comment lines
 //! in a long silence, and the error event that ends a stream which broke off.
 
-mod ending;
-mod known;
-
 use std::time::Duration;
 
 use super::super::core::Core;
 use super::super::endpoint::Operation;
-use super::super::interrupt::Interrupt;
+use super::super::interrupt::{Failure, Interrupt};
 use super::super::issuer::IdWatch;
 use super::super::prepare::Bypass;
-use super::super::request_context::RequestContext;
-use super::event_bytes::{error_of_event, write_renamed};
+use super::super::request_context::{Next, RequestContext};
+use super::defect;
+use super::event_bytes::{error_of_event, is_complete, write_renamed};
 use super::form::{Form, FormReader};
-use super::known_events::{KnownEvents, Rename};
+use super::known_events::{KnownEvents, KnownLen, Rename};
 use super::pace::{self, Pace};
 use super::relayed::Relayed;
 use super::rescue::{self, Rescue};
-use super::source::{BodyEvent, Cut, UpstreamBody, malformed};
+use super::source::{BodyEvent, Cut, UpstreamBody, malformed, truncated};
 use super::stream_writer::StreamWriter;
 use crate::metrics::names::Counter;
 use crate::proxy::recorder::RequestRecorder;
 use crate::telemetry::capture::Piece;
 use crate::telemetry::record::Tokens;
+use llm_http::Framing;
 use llm_wire::Format;
 use llm_wire::canonical::event::Reason;
-use llm_wire::error::Error;
+use llm_wire::error::{Error, Kind};
+use llm_wire::formats::errors;
 use llm_wire::passthrough::splice;
 use llm_wire::passthrough::tap;
 use llm_wire::passthrough::tap::{AnyTap, FrameKind};
@@ -69,6 +69,15 @@ struct Relay<'p> {
     model: Option<String>,
 }
 
+/// What stood behind the last blank line of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tail {
+    /// Nothing, or an event that is complete save its blank line.
+    Complete,
+    /// Half an event, which is never forwarded.
+    Partial,
+}
+
 pub(super) async fn run(
     req: &mut RequestContext<'_>,
     body: UpstreamBody,
@@ -84,6 +93,10 @@ pub(super) async fn run(
 /// How long usage and the end mark are awaited behind the finish reason. Some hosts send neither,
 /// and keep the connection open.
 const TAIL: Duration = Duration::from_secs(5);
+/// How long the end of the body is awaited behind the end mark, so that its connection can be used
+/// again.
+const DRAIN: Duration = Duration::from_millis(250);
+
 impl<'p> Relay<'p> {
     fn new(req: &mut RequestContext<'_>, body: &UpstreamBody, bypass: Bypass, provider: &'p str) -> Relay<'p> {
         let response = body.response();
@@ -162,6 +175,103 @@ impl<'p> Relay<'p> {
     /// unless it is plainly something else.
     fn takes(&self, form: Form) -> bool {
         form == Form::Events || (form == Form::Text && self.is_labelled)
+    }
+
+    /// Forwards the chunks that have arrived as a whole, where their events may be known. A chunk that
+    /// is one known event of content, as most are, is looked at and written by itself; other chunks
+    /// are put together up to the end of an event.
+    fn forward_arrived(
+        &mut self,
+        core: &Core,
+        recorder: &mut RequestRecorder,
+        body: &mut UpstreamBody,
+    ) -> Result<(), Error> {
+        let is_known_form = self.form.is_some() || !self.generates;
+        // An event of content changes nothing but what these keep.
+        if !is_known_form || self.ids.awaits_id() || self.rescue.is_on() {
+            return Ok(());
+        }
+        while self.framer.is_between_events() {
+            if self.pace == Pace::Flowing {
+                self.known.forward_chunks(body, &mut self.stream_writer.buf, recorder, self.bypass.edits());
+            }
+            if !self.may_know(recorder) {
+                break;
+            }
+            let from = self.stream_writer.buf.len();
+            body.event_chunks(&mut self.stream_writer.buf);
+            if self.stream_writer.buf.len() == from {
+                break;
+            }
+            self.forward_written(core, recorder, from)?;
+        }
+        Ok(())
+    }
+
+    /// Looks at the bytes that were written to the outlet behind `from`, which begin an event. What is
+    /// not known is taken out again, and goes the long way.
+    fn forward_written(&mut self, core: &Core, recorder: &mut RequestRecorder, mut from: usize) -> Result<(), Error> {
+        let mut written = std::mem::take(&mut self.stream_writer.buf);
+        loop {
+            let known = self.match_known(core, recorder, &written[from..]);
+            from += known.kept;
+            if known.dropped == 0 {
+                break;
+            }
+            written.drain(from..from + known.dropped);
+        }
+        self.stream_writer.buf = written;
+        if from == self.stream_writer.buf.len() {
+            return Ok(());
+        }
+        let rest = self.stream_writer.buf.split_off(from);
+        self.on_unknown(core, recorder, &rest)
+    }
+
+    /// Returns whether an event whose structure is known is forwarded as it is, whatever it is:
+    /// while no model name is replaced, nobody captures or keeps events, and no id is awaited.
+    fn may_know(&self, recorder: &RequestRecorder) -> bool {
+        self.model.is_none() && !self.ids.awaits_id() && !self.rescue.is_on() && !recorder.capture.is_on()
+    }
+
+    /// Forwards the events at the start of `data`, which begins one, whose structure is known, and
+    /// returns the rest.
+    fn forward_known<'d>(&mut self, core: &Core, recorder: &mut RequestRecorder, mut data: &'d [u8]) -> &'d [u8] {
+        if !self.may_know(recorder) {
+            return data;
+        }
+        loop {
+            let known = self.match_known(core, recorder, data);
+            self.stream_writer.buf.extend_from_slice(&data[..known.kept]);
+            data = &data[known.kept + known.dropped..];
+            if known.dropped == 0 {
+                return data;
+            }
+        }
+    }
+
+    /// Finds the events at the start of `data` whose structure is known, up to the first that is not
+    /// for the client, and does with them what is done with events that are read.
+    fn match_known(&mut self, core: &Core, recorder: &mut RequestRecorder, data: &[u8]) -> KnownLen {
+        let mut templates = core.templates.events(self.format).borrow_mut();
+        let mut kept = 0;
+        loop {
+            if self.pace == Pace::Flowing {
+                kept += self.known.flowing(&data[kept..]);
+            }
+            if kept == data.len() {
+                return KnownLen { kept, dropped: 0 };
+            }
+            let Some(event) = self.known.next(&mut templates, &data[kept..]) else {
+                return KnownLen { kept, dropped: 0 };
+            };
+            self.tap.repeat(event.effect, event.usage);
+            if event.effect.kind == FrameKind::Usage && self.bypass.hide_usage {
+                return KnownLen { kept, dropped: event.len };
+            }
+            kept += event.len;
+            self.note_kind(recorder, event.effect.kind);
+        }
     }
 
     fn on_data(&mut self, core: &Core, recorder: &mut RequestRecorder, data: &[u8]) -> Result<(), Error> {
@@ -293,6 +403,109 @@ impl<'p> Relay<'p> {
             }
         }
         Ok(self.stream_writer.flush(req).await?)
+    }
+
+    /// Ends the response when nothing more comes: the body has ended, or was cut.
+    ///
+    /// If the response had come to its own end, a connection that ends badly takes nothing from it.
+    /// If not, a body that was ended as HTTP demands is what the provider meant to send: it passes
+    /// as it is, and only the record calls it truncated. The close of a connection is no such end,
+    /// and a stream without content is no response.
+    async fn on_end(
+        &mut self,
+        req: &mut RequestContext<'_>,
+        body: UpstreamBody,
+        cut: Option<Cut>,
+    ) -> Result<Next, Interrupt> {
+        let is_proper = cut.is_none() && (body.head().framing != Framing::Close || !self.generates);
+        let tail = match self.forward_tail(&mut req.recorder, is_proper) {
+            Ok(tail) => tail,
+            Err(error) => return self.on_failure(req, error).await,
+        };
+        let is_intended = is_proper && tail == Tail::Complete && self.pace == Pace::Flowing;
+        let is_over = self.is_over();
+        if !is_over && !is_intended {
+            let error = match cut {
+                Some(cut) => cut.error(req, self.provider),
+                None if req.core.stopping() => Error::stopping(),
+                None if self.generates && self.pace != Pace::Flowing => defect::of_early_end(self.form, self.provider),
+                None => truncated(self.provider, "ended its stream"),
+            };
+            return self.on_failure(req, error).await;
+        }
+        req.recorder.set_complete(200);
+        if self.tap.seen().failed {
+            req.recorder.set_cut(Kind::UpstreamFault);
+        } else if self.generates && !is_over {
+            req.recorder.set_cut(Kind::UpstreamTruncated);
+        }
+        req.recorder.record_mut().stream_defect = defect::of_stream(self.tap.seen(), self.generates);
+        body.release(req);
+        Ok(req.finish(self.stream_writer.finish()).await?)
+    }
+
+    /// Ends a response that has its end mark. The provider may keep the connection open for long.
+    async fn on_end_mark(&mut self, req: &mut RequestContext<'_>, body: UpstreamBody) -> Result<Next, Interrupt> {
+        if self.pace == Pace::Held {
+            let error = truncated(self.provider, "ended its stream");
+            return self.on_failure(req, error).await;
+        }
+        req.recorder.set_complete(200);
+        if self.tap.seen().failed {
+            req.recorder.set_cut(Kind::UpstreamFault);
+        }
+        req.recorder.record_mut().stream_defect = defect::of_stream(self.tap.seen(), self.generates);
+        req.send(self.stream_writer.finish()).await?;
+        body.discard_rest(req, DRAIN).await;
+        Ok(req.next())
+    }
+
+    /// Returns whether the format's last event has come, and no part of another.
+    fn has_end_mark(&self) -> bool {
+        self.generates && self.tap.seen().ended && self.framer.is_between_events()
+    }
+
+    /// Forwards what stands behind the last blank line, which many hosts forget. `is_proper` says
+    /// whether the body was ended as HTTP demands.
+    fn forward_tail(&mut self, recorder: &mut RequestRecorder, is_proper: bool) -> Result<Tail, Error> {
+        let mut framer = std::mem::take(&mut self.framer);
+        let Some(block) = framer.finish() else { return Ok(Tail::Complete) };
+        let is_whole = match &block.frame {
+            Some(frame) => is_complete(frame.data),
+            // A comment or a field without meaning, or the first letters of `data`.
+            None => self.is_over(),
+        };
+        if self.generates && !is_whole {
+            return Ok(Tail::Partial);
+        }
+        self.forward_block(recorder, &block)?;
+        if self.generates && !self.is_over() && !is_proper {
+            // An error event will follow, and must not become a part of this one.
+            self.stream_writer.buf.extend_from_slice(b"\n\n");
+        }
+        Ok(Tail::Complete)
+    }
+
+    /// Ends a stream that broke. Before anything was sent the attempt fails; after that the client
+    /// gets the error as an event of its own format.
+    async fn on_failure(&mut self, req: &mut RequestContext<'_>, error: Error) -> Result<Next, Interrupt> {
+        if self.pace == Pace::Held {
+            return Err(error.into());
+        }
+        if let Some(rest) = self.rescue.rest().filter(|_| !req.core.stopping()) {
+            self.stream_writer.flush(req).await?;
+            req.head_sent = true;
+            return Err(Failure { rest: Some(rest), ..Failure::from(error) }.into());
+        }
+        tracing::warn!(request_id = req.recorder.request_id(), kind = error.kind.row().label, "{}", error.logged());
+        // Only complete events were forwarded, so the stream stands between two.
+        let from = self.stream_writer.buf.len();
+        errors::event(req.route.format, &mut self.stream_writer.buf, &error, req.recorder.request_id());
+        req.recorder.capture.client_got(Piece::Event(&self.stream_writer.buf[from..]));
+        self.stream_writer.flush(req).await?;
+        req.set_truncated(&error);
+        // No last chunk: a client that does not read error events sees a broken response.
+        Ok(Next::Close)
     }
 
     /// Records usage and finish reason, as far as the stream had them.

@@ -9,9 +9,6 @@
 //! | nothing ([`Phase::Waiting`]) | the next candidate may be tried |
 //! | a part of a stream ([`Phase::Committed`]) | an error event, never a clean end |
 
-mod ending;
-mod summary;
-
 use std::time::Duration;
 
 use super::super::body::exhausted;
@@ -22,26 +19,33 @@ use super::super::stream_rest::StreamRest;
 use super::answer;
 use super::defect;
 use super::form::{Form, FormReader};
+use super::head::{self, BodyFraming, HeadParts, HeadTransfer};
 use super::pace::{self, Pace};
 use super::rescue;
+use super::server_timing;
 use super::source::{BodyEvent, Cut, UpstreamBody, malformed};
 use super::translated_output::{Output, capture_output, open_stream};
-use crate::metrics::names::Counter;
+use crate::metrics::names::{Counter, Grid};
 use crate::net::buffers;
 use crate::proxy::ids::WorkerIds;
 use crate::proxy::recorder::RequestRecorder;
 use crate::shared::body_memory::HeldMemory;
 use crate::telemetry::capture::Piece;
+use crate::telemetry::record::{Source as TokenSource, Tokens};
+use llm_http::{ResponseHead, write};
+use llm_wire::canonical::event::{Note, Reason};
 use llm_wire::canonical::loss::Ledger;
 use llm_wire::error::{Error, Kind};
 use llm_wire::json::scan;
 use llm_wire::sse::{Block, Framer};
 use llm_wire::target::plan::Reply;
 use llm_wire::translate::{Phase, Translator};
-pub(super) use summary::count_losses;
 
 /// Bytes of a whole response that are held, of either side. Responses with images have some ten MiB.
 const MAX_WHOLE: usize = 64 << 20;
+/// How long the last bytes of an upstream's body are awaited, so that its connection can be used
+/// again, when the client has all of its response.
+const DRAIN: Duration = Duration::from_millis(250);
 /// How long usage and the end mark are awaited once the provider has sent the finish reason. Some
 /// hosts send neither, and keep the connection open.
 const TAIL: Duration = Duration::from_secs(5);
@@ -395,5 +399,115 @@ impl<'p> Relay<'p> {
             req.recorder.first_content();
         }
         Ok(stream_writer.flush(req).await?)
+    }
+
+    /// Sends the rest of the response, which is over, well or not.
+    async fn finish(&mut self, req: &mut RequestContext<'_>, body: UpstreamBody) -> Result<Next, Interrupt> {
+        if let Some(error) = self.translator.take_broken() {
+            self.is_broken = true;
+            self.flush(req).await?;
+            req.head_sent = true;
+            return Err(error.into());
+        }
+        if self.translator.stopped_early() {
+            req.core.metrics.inc(Counter::EarlyStops);
+        }
+        if self.translator.failure().is_some() {
+            return self.finish_truncated(req).await;
+        }
+        if let Some(captured) = self.translator.captured() {
+            req.core.reasoning_cache.put(req.recorder.credential(), captured);
+        }
+        req.recorder.set_complete(200);
+        let out = match &mut self.output {
+            Output::Stream(stream_writer) => {
+                req.recorder.first_content();
+                stream_writer.finish()
+            }
+            Output::Whole(content) => {
+                let content = std::mem::take(content);
+                // The race is over: the other attempt is given up now.
+                req.client.beside = None;
+                self.whole_response(req, body.head(), &content)
+            }
+        };
+        // Before the response is sent, so that bytes that come behind it are noticed.
+        if body.is_ended() {
+            body.release(req);
+            return Ok(req.finish(out).await?);
+        }
+        req.send(out).await?;
+        let next = req.next();
+        // A response that the gateway ended itself is cancelled.
+        if !self.translator.stopped_early() {
+            body.discard_rest(req, DRAIN).await;
+        }
+        Ok(next)
+    }
+
+    /// Sends the error event of a stream that broke. No last chunk follows: a client that does not
+    /// read error events sees a broken response.
+    async fn finish_truncated(&mut self, req: &mut RequestContext<'_>) -> Result<Next, Interrupt> {
+        self.flush(req).await?;
+        if let Some(error) = self.translator.failure() {
+            tracing::warn!(request_id = req.recorder.request_id(), kind = error.kind.row().label, "{}", error.logged());
+            req.set_truncated(error);
+        }
+        Ok(Next::Close)
+    }
+
+    /// The response's head names what the response lost. A stream's head is sent before that is known.
+    fn whole_response(&mut self, req: &mut RequestContext<'_>, upstream: &ResponseHead, content: &[u8]) -> Vec<u8> {
+        let framing = BodyFraming::Length(content.len() as u64);
+        for (note, _) in self.translator.notes() {
+            let _ = note.loss().map(|loss| self.ledger.record_response_loss(loss));
+        }
+        let parts = HeadParts {
+            status: 200,
+            framing,
+            upstream,
+            upstream_bytes: &self.upstream_bytes,
+            transfer: HeadTransfer::Translated(Some(&self.ledger)),
+        };
+        let mut out = Vec::with_capacity(content.len() + 1024);
+        head::begin(&mut out, req, &parts);
+        write::static_header(&mut out, "content-type", "application/json");
+        server_timing::write(&mut out, req);
+        head::end(&mut out, framing);
+        out.extend_from_slice(content);
+        req.recorder.capture.client_got(Piece::Part(content));
+        out
+    }
+
+    /// Records usage, finish reason and model, as far as the response had them.
+    fn record_summary(&self, req: &mut RequestContext<'_>) {
+        if let Some(usage) = self.translator.usage() {
+            let is_reported = self.translator.notes().all(|(note, _)| note != Note::EstimatedUsage);
+            let source = if is_reported { TokenSource::Provider } else { TokenSource::Estimate };
+            req.recorder.record_mut().tokens = Some(Tokens { source, ..Tokens::reported(&usage) });
+        }
+        req.recorder.record_mut().finish = self.translator.reason().map(Reason::label);
+        if let Some(model) = self.translator.model() {
+            req.recorder.set_responding_model(|| Some(model.into()));
+        }
+        let plan = &self.translator.reply.plan;
+        let sides = (plan.client as usize, plan.provider as usize);
+        for (note, n) in self.translator.notes() {
+            req.core.metrics.add(Counter::TranslationOddities, u64::from(n));
+            let _ = note.loss().map(|loss| req.core.metrics.add_to(Grid::Dropped, loss as usize, sides, u64::from(n)));
+        }
+    }
+}
+
+/// Counts the translation with its losses and repairs.
+pub(super) fn count_losses(req: &RequestContext<'_>, translated: &Translated) {
+    let metrics = &req.core.metrics;
+    metrics.inc(Counter::Translated);
+    let sides = (translated.plan.client as usize, translated.plan.provider as usize);
+    for (loss, _) in translated.ledger.losses() {
+        metrics.add_to(Grid::Dropped, loss as usize, sides, 1);
+    }
+    for (repair, n) in translated.ledger.repairs() {
+        metrics.add_to(Grid::Repaired, repair as usize, sides, u64::from(n));
     }
 }
