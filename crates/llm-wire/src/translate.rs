@@ -319,7 +319,9 @@ impl Translator {
                 return shape.event(event, reply, &mut |event, reply| writing.event(event, reply, None));
             };
             match event {
-                Event::Fail(error) if *writing.phase == Phase::Committed && rescue.breaks(&error, shape, reply) => {
+                Event::Fail(error)
+                    if *writing.phase == Phase::Committed && rescue.is_resumable(&error, shape, reply) =>
+                {
                     rescue.broken = Some(error);
                     *writing.phase = Phase::Over;
                 }

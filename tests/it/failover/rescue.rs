@@ -176,10 +176,13 @@ fn what_is_not_continued() {
                 \"function\":{\"name\":\"f\",\"arguments\":\"{\"}}]}}]}\n\n";
     let (opening, content) = (sample::CHAT.opening, sample::CHAT.content);
     let text = sample::CHAT.ask_stream;
+    // Nobody has asked for it, and the text shows it: a stored prompt or the server has set the form.
+    let object = content[0].replace("\"Hel\"", r#""{\"a\": [1,""#);
     let json = text.replacen('{', r#"{"response_format":{"type":"json_object"},"#, 1);
-    let rows: [(&str, &str, &[&str]); 3] = [
+    let rows: [(&str, &str, &[&str]); 4] = [
         ("prompt", text, &[opening[0], content[0], call]),
         ("prompt", &json, &[opening[0], content[0]]),
+        ("prefill", text, &[opening[0], &object]),
         ("off", text, &[opening[0], content[0]]),
     ];
     for (rescue, ask, events) in rows {

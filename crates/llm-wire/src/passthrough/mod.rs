@@ -7,6 +7,7 @@ mod document_templates;
 pub mod event_template;
 pub mod event_templates;
 pub mod finish;
+mod json_prefix;
 pub(crate) mod observation;
 pub mod peek;
 pub mod request_templates;

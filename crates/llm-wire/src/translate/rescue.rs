@@ -90,7 +90,7 @@ impl Rescue {
 
     /// Returns whether a failure is a break that another provider may go on from: the client has text
     /// and nothing else, or nothing of a stream that goes on already.
-    pub(super) fn breaks(&self, error: &Error, shape: &Normalizer, reply: &Reply) -> bool {
+    pub(super) fn is_resumable(&self, error: &Error, shape: &Normalizer, reply: &Reply) -> bool {
         let is_fit = match self.state {
             State::Recording => !self.text.is_empty() && self.text.len() <= MAX_TEXT && shape.has_text_alone(),
             State::Resumed { has_content, .. } => !has_content,

@@ -1,7 +1,8 @@
 //! The request for the rest of a stream that broke off.
 
 use crate::format::Format;
-use crate::json::{RawKind, RawValue, walk};
+use crate::json::{RawKind, RawStr, RawValue, walk};
+use crate::passthrough::json_prefix;
 use crate::passthrough::splice::Splice;
 
 /// How the rest is requested from the next provider.
@@ -19,14 +20,15 @@ const PROMPT: &str = "The connection broke in the middle of your last message. C
                       write only what follows, repeat nothing, and add no introduction.";
 
 /// Returns the body of the request for the rest: `body`, of `format`, and behind its conversation the
-/// escaped `text` so far. `None` if `body` has no conversation, or asks for JSON, which a model would
-/// begin anew.
+/// escaped `text` so far. `None` if `body` has no conversation, or if the answer is JSON, which a model
+/// would begin anew: the request asks for it, or the text so far is its beginning, whoever has set the
+/// form of the answer.
 pub fn request(format: Format, body: &[u8], text: &[u8], method: ContinuationMethod) -> Option<Vec<u8>> {
     let (member, may_be_text) = match format {
         Format::Chat | Format::Messages => ("messages", false),
         Format::Responses => ("input", true),
     };
-    if asks_for_json(format, body) {
+    if asks_for_json(format, body) || json_prefix::is_json_so_far(&RawStr::new(text).unescape()) {
         return None;
     }
     let (_, conversation, at) = walk::members(body).find(|(key, ..)| key.eq_str(member))?;

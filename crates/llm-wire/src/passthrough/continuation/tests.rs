@@ -154,6 +154,12 @@ fn an_answer_in_json_is_not_continued() {
         let rest = request(format, body.as_bytes(), b"Hel", ContinuationMethod::Prompt);
         assert_eq!(rest.is_some(), expected, "{body}");
     }
+    // A stored prompt, or the server, may have set the form: the text shows it.
+    let body = format!(r#"{{"messages":{hi}}}"#);
+    for (text, expected) in [(r#"{\"a\":[1,\"b"#, false), (r#"[Hel"#, true), (r#"\n {\n"#, false)] {
+        let rest = request(Format::Chat, body.as_bytes(), text.as_bytes(), ContinuationMethod::Prefill);
+        assert_eq!(rest.is_some(), expected, "{text}");
+    }
 }
 
 #[test]
