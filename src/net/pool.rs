@@ -228,7 +228,11 @@ impl Pool {
         match deadline.limit(attempt).await {
             Some(Ok(connection)) => Ok(connection),
             Some(Err(reason)) => Err(ConnectError::Failed(reason)),
-            None => Err(ConnectError::TimedOut(format!("connect to {target}: no connection within {seconds} s"))),
+            None => {
+                // Its address may be that of another machine now, or of none.
+                self.shared.names.renew(&origin.host);
+                Err(ConnectError::TimedOut(format!("connect to {target}: no connection within {seconds} s")))
+            }
         }
     }
 
@@ -267,7 +271,13 @@ impl Pool {
     /// Connects to `host` on the way to `target`.
     async fn dial(&self, host: &str, port: u16, target: &str) -> Result<TcpStream, ConnectFailure> {
         let addresses = self.look_up(host, port).await?;
-        dial::connect(addresses).await.map_err(|(address, error)| {
+        let mut connected = dial::connect(addresses.clone()).await;
+        if connected.is_err()
+            && let Some(others) = resolve::look_up_again(&self.shared.names, host, port, &addresses).await
+        {
+            connected = dial::connect(others).await;
+        }
+        connected.map_err(|(address, error)| {
             let address = address.map_or_else(|| "no address".to_owned(), |address| address.to_string());
             ConnectFailure::of_connect(&error, format!("connect to {target} ({address}): {error}"))
         })

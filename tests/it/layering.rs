@@ -118,6 +118,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     (
         "rustls",
         &[
+            "crates/llm-mock/src/tls_faults.rs",
             "src/cli/admin_client.rs",
             "src/cli/bench",
             "src/cli/probe.rs",

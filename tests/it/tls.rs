@@ -55,6 +55,27 @@ fn each_event_over_tls_arrives_before_the_next_is_sent() {
     conn.expect_closed();
 }
 
+/// The faults of TLS that the mock makes are the ones that their names say, and nothing of a request
+/// gets through.
+#[test]
+fn faults_of_the_mock() {
+    let rows = [
+        ("tls-failure", "the TLS handshake failed"),
+        ("expired-certificate", "its TLS certificate is not valid for it"),
+    ];
+    for (fault, reason) in rows {
+        let mut defaults = llm_mock::Knobs::default();
+        defaults.select(fault.parse().unwrap());
+        let addr = ([127, 0, 0, 1], 0).into();
+        let mock = llm_mock::start(llm_mock::MockOptions { addr, workers: 1, defaults }).unwrap();
+        assert!(mock.url().starts_with("https://127.0.0.1:"), "{}", mock.url());
+        let gateway = Setup::new().provider(provider("p", "openai", &format!("{}/v1", mock.url()))).start();
+        let response = gateway.client().call(PATH, sample::CHAT.ask);
+        assert_eq!((response.status, response.text().contains(reason)), (502, true), "{}", response.text());
+        assert_eq!(mock.counts().requests(), 0);
+    }
+}
+
 #[test]
 fn a_provider_behind_a_certificate_that_nobody_knows() {
     let cert = Cert::new();

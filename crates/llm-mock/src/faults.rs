@@ -26,9 +26,11 @@ macro_rules! faults {
 }
 
 faults! {
-    // The connection. The first two are for the process as a whole: they leave no server to ask.
+    // The connection. The first four are for the process as a whole: they leave no server to ask.
     Refused "refused" "Nobody listens: connections are refused.";
     BlackHole "black-hole" "The listener's queue is full: no connection is ever made.";
+    TlsFailure "tls-failure" "The TLS handshake is refused. The mock listens at an `https` address.";
+    ExpiredCertificate "expired-certificate" "The certificate has expired. The mock listens at an `https` address.";
     ResetHead "reset-head" "TCP reset before the head.";
     ResetBody "reset-body" "TCP reset behind the head.";
     Reset "reset" "TCP reset: half way in a stream, before the head otherwise.";

@@ -14,7 +14,7 @@
 //! | `templates`, `event_script` | files with holes; a stream with a mark behind each event |
 //! | `faults`, `wire_faults`, `gzip` | what may go wrong, and how it is made |
 //! | `plan`, `timeline` | all of it: a request in, the bytes of its answer and their times out |
-//! | `server`, `conn`, `shutdown` | threads and sockets |
+//! | `server`, `conn`, `shutdown`, `tls_faults` | threads and sockets |
 //! | [`stamp`] | the times at which events were written, in their text |
 //! | `counters` | what `/__count` and `/__last` tell |
 //!
@@ -45,6 +45,7 @@ mod shutdown;
 pub mod stamp;
 mod templates;
 mod timeline;
+mod tls_faults;
 mod wire_faults;
 
 pub use counters::{Counts, Last};

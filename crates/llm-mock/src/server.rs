@@ -19,6 +19,7 @@ use crate::counters::{Counters, Counts, Last};
 use crate::faults::Fault;
 use crate::knobs::Knobs;
 use crate::shutdown::Gate;
+use crate::tls_faults::TlsFault;
 
 /// How to run a mock.
 #[derive(Debug, Clone)]
@@ -37,6 +38,8 @@ pub struct MockHandle {
     addr: SocketAddr,
     counters: Arc<Counters>,
     workers: Vec<Worker>,
+    /// Whether clients must speak TLS, to fail.
+    is_tls: bool,
     /// What holds the address where nobody is to be reached.
     _dead: Vec<Socket>,
 }
@@ -56,13 +59,19 @@ struct Worker {
 pub fn start(options: MockOptions) -> io::Result<MockHandle> {
     if let Some(fault) = options.defaults.fault.filter(|fault| fault.is_of_the_listener()) {
         let (addr, dead) = dead_address(options.addr, fault)?;
-        return Ok(MockHandle { addr, counters: Arc::default(), workers: Vec::new(), _dead: dead });
+        return Ok(MockHandle { addr, counters: Arc::default(), workers: Vec::new(), is_tls: false, _dead: dead });
     }
+    let tls = match options.defaults.fault {
+        Some(fault) => TlsFault::of(fault)?,
+        None => None,
+    };
     let listener = TcpListener::bind(options.addr)?;
     let addr = listener.local_addr()?;
-    let mut handle = MockHandle { addr, counters: Arc::default(), workers: Vec::new(), _dead: Vec::new() };
+    let (counters, is_tls) = (Arc::default(), tls.is_some());
+    let mut handle = MockHandle { addr, counters, workers: Vec::new(), is_tls, _dead: Vec::new() };
     for number in 0..options.workers.max(1) {
-        handle.workers.push(Worker::start(number, listener.try_clone()?, &handle.counters, &options.defaults)?);
+        let served = Served { counters: handle.counters.clone(), defaults: options.defaults.clone(), tls: tls.clone() };
+        handle.workers.push(Worker::start(number, listener.try_clone()?, served)?);
     }
     Ok(handle)
 }
@@ -95,9 +104,10 @@ impl MockHandle {
         self.addr
     }
 
-    /// `http://host:port`, as a base URL begins.
+    /// `http://host:port`, as a base URL begins; `https` where the fault is one of TLS.
     pub fn url(&self) -> String {
-        format!("http://{}", self.addr)
+        let scheme = if self.is_tls { "https" } else { "http" };
+        format!("{scheme}://{}", self.addr)
     }
 
     /// Returns the counts so far.
@@ -126,16 +136,15 @@ impl Drop for MockHandle {
 }
 
 impl Worker {
-    fn start(number: usize, listener: TcpListener, counters: &Arc<Counters>, defaults: &Knobs) -> io::Result<Worker> {
+    fn start(number: usize, listener: TcpListener, served: Served) -> io::Result<Worker> {
         let (stop, stopped) = UnixStream::pair()?;
         let (tell, told) = mpsc::channel();
-        let (counters, defaults) = (counters.clone(), defaults.clone());
         let thread =
             std::thread::Builder::new().name(format!("mock-{number}")).spawn(move || {
                 match RuntimeBuilder::<FusionDriver>::new().enable_timer().build() {
                     Ok(mut runtime) => {
                         let _ = tell.send(Ok(()));
-                        runtime.block_on(work(listener, stopped, counters, defaults));
+                        runtime.block_on(work(listener, stopped, served));
                     }
                     Err(error) => {
                         let _ = tell.send(Err(error));
@@ -147,15 +156,21 @@ impl Worker {
     }
 }
 
-/// What the connections of a worker share.
-struct Core {
+/// What each worker serves its connections with.
+struct Served {
     counters: Arc<Counters>,
     defaults: Knobs,
+    tls: Option<TlsFault>,
+}
+
+/// What the connections of a worker share.
+struct Core {
+    served: Served,
     gate: Gate,
 }
 
-async fn work(listener: TcpListener, stopped: UnixStream, counters: Arc<Counters>, defaults: Knobs) {
-    let core = Rc::new(Core { counters, defaults, gate: Gate::default() });
+async fn work(listener: TcpListener, stopped: UnixStream, served: Served) {
+    let core = Rc::new(Core { served, gate: Gate::default() });
     {
         let mut accepting = std::pin::pin!(accept(listener, &core));
         let mut stopping = std::pin::pin!(wait_for_stop(stopped));
@@ -199,16 +214,22 @@ async fn wait_for_stop(stopped: UnixStream) -> io::Result<()> {
 }
 
 async fn connection(stream: TcpStream, core: Rc<Core>) {
-    core.counters.accept();
+    let Served { counters, defaults, tls } = &core.served;
+    counters.accept();
     let place = core.gate.enter();
     // Without it the last event of a stream may wait for an acknowledgement.
     let _ = stream.set_nodelay(true);
     {
-        let mut serving = std::pin::pin!(Conn::new(stream, &core.counters, &core.defaults).serve());
+        let mut serving = std::pin::pin!(async {
+            match tls {
+                Some(tls) => tls.end(stream).await,
+                None => Conn::new(stream, counters, defaults).serve().await,
+            }
+        });
         monoio::select! {
             () = &mut serving => {}
             () = place.closing() => {}
         }
     }
-    core.counters.close();
+    counters.close();
 }

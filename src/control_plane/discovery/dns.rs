@@ -4,7 +4,8 @@
 //! `/etc/hosts`, `/etc/resolv.conf`, search domains and the rest of the machine's setup apply as
 //! they do everywhere on it, and changes of them are noticed. It does not return a time to live:
 //! each name is resolved again after [`REFRESH`], which is shorter than what providers' zones
-//! commonly allow, and nearby caches honour the true time. hickory-resolver, which returns it, was
+//! commonly allow, and nearby caches honour the true time. Where a worker can connect to none of
+//! the addresses, the name is resolved at once, at most once a second. hickory-resolver, which returns it, was
 //! tried (0.26.3, 2026-11): without a reachable name server it takes 15 s for a name in
 //! `/etc/hosts`, since it waits for the other address family; it reads both files once; and it
 //! brings some forty crates.
@@ -26,7 +27,7 @@ use tokio::time::{Instant, timeout};
 use crate::config::link_local;
 use crate::control_plane::timing::until;
 use crate::shared::ProcessState;
-use crate::shared::names::Resolved;
+use crate::shared::names::{Known, Resolved};
 
 /// How long addresses are used before the name is resolved again.
 const REFRESH: Duration = Duration::from_secs(30);
@@ -57,8 +58,9 @@ pub(crate) struct Names {
 }
 
 struct Entry {
-    /// The value in the table.
-    resolved: Option<Resolved>,
+    /// The row in the table.
+    known: Option<Known>,
+    is_looked_up: bool,
     /// When to resolve. During a lookup: when to resolve again if it never ends.
     due: Instant,
     /// Failures in a row.
@@ -111,7 +113,7 @@ impl Names {
 
     /// Returns whether the result for each of `hosts` is known, be it a failure.
     pub(crate) fn has_all(&self, hosts: &HashSet<String>) -> bool {
-        let known = |host: &String| self.entries.get(host).is_some_and(|entry| entry.resolved.is_some());
+        let known = |host: &String| self.entries.get(host).is_some_and(|entry| entry.known.is_some());
         hosts.iter().all(known)
     }
 
@@ -143,6 +145,11 @@ impl Names {
                 while let Some(host) = self.shared.names.next_requested() {
                     self.entry(&host).requested = Some(now);
                 }
+                while let Some(host) = self.shared.names.next_outdated() {
+                    if let Some(entry) = self.entries.get_mut(&host).filter(|entry| !entry.is_looked_up) {
+                        entry.due = now;
+                    }
+                }
             }
             Step::Due => self.forget(now),
             Step::Answered(host, answer) => self.take_answer(&host, answer, now),
@@ -152,13 +159,14 @@ impl Names {
     }
 
     fn entry(&mut self, host: &str) -> &mut Entry {
-        let fresh = || Entry { resolved: None, due: Instant::now(), failures: 0, requested: None };
+        let fresh = || Entry { known: None, is_looked_up: false, due: Instant::now(), failures: 0, requested: None };
         self.entries.entry(host.to_owned()).or_insert_with(fresh)
     }
 
     fn look_up_due(&mut self, now: Instant) {
         for (host, entry) in self.entries.iter_mut().filter(|(_, entry)| entry.due <= now) {
             entry.due = now + 2 * LOOKUP_TIMEOUT;
+            entry.is_looked_up = true;
             let (host, answer) = (host.clone(), (self.lookup)(host.clone()));
             self.lookups.spawn(async move { (host, answer.await) });
         }
@@ -168,6 +176,8 @@ impl Names {
         // The name was forgotten meanwhile.
         let allows_all = self.shared.boot.allow_link_local_upstreams;
         let Some(entry) = self.entries.get_mut(host) else { return };
+        entry.is_looked_up = false;
+        let before = entry.known.as_ref().map(|known| &known.resolved);
         let answer = if allows_all { answer } else { answer.and_then(without_link_local) };
         let resolved = match answer {
             Ok(addresses) => {
@@ -180,22 +190,21 @@ impl Names {
             }
             Err(reason) => {
                 if entry.failures == 0 {
-                    let kept = matches!(entry.resolved, Some(Resolved::Addresses(_)));
+                    let kept = matches!(before, Some(Resolved::Addresses(_)));
                     let then = if kept { "; its last known addresses stay in use" } else { "" };
                     tracing::warn!(host, "gateway: the name of a provider's host can't be resolved: {reason}{then}");
                 }
                 entry.due = now + REFRESH.min(RETRY * (1 << entry.failures.min(10)));
                 entry.failures += 1;
-                match &entry.resolved {
+                match before {
                     Some(good @ Resolved::Addresses(_)) => good.clone(),
                     _ => Resolved::Failed(reason.into()),
                 }
             }
         };
-        if entry.resolved.as_ref() != Some(&resolved) {
-            entry.resolved = Some(resolved);
-            self.publish();
-        }
+        // The time is published too: workers may wait for it.
+        entry.known = Some(Known { resolved, resolved_at: now.into_std() });
+        self.publish();
     }
 
     fn forget(&mut self, now: Instant) {
@@ -208,7 +217,7 @@ impl Names {
     }
 
     fn publish(&self) {
-        let known = self.entries.iter().filter_map(|(host, entry)| Some((host.clone(), entry.resolved.clone()?)));
+        let known = self.entries.iter().filter_map(|(host, entry)| Some((host.clone(), entry.known.clone()?)));
         self.shared.names.publish(known.collect());
     }
 }
@@ -344,6 +353,26 @@ mod tests {
             assert_eq!(shared.names.get("a"), failed("no such name"));
             assert!(names.has_all(&hosts(["a"])));
         }
+    }
+
+    /// A worker that can't connect has the name resolved at once, and not again within a second.
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn outdated_addresses_are_renewed_at_once() {
+        let shared = shared();
+        let script = [Ok(vec![ip("10.0.0.1")]), Ok(vec![ip("10.0.0.2")]), Ok(vec![ip("10.0.0.3")])];
+        let mut names = scripted(&shared, &[("a", &script)]);
+        names.need(&hosts(["a"]));
+        take_answer(&mut names).await;
+        assert!(!shared.names.renew("unknown") && !shared.names.renew("a"), "the answer is new");
+        let start = Instant::now();
+        // The time of the table is that of the machine, which is not paused.
+        let at = shared.names.resolved_at("a").unwrap() - crate::shared::names::NEW_FOR;
+        let resolved = shared.names.get("a").unwrap();
+        shared.names.publish(HashMap::from([("a".to_owned(), Known { resolved, resolved_at: at })]));
+        assert!(shared.names.renew("a"));
+        while !take_answer(&mut names).await {}
+        assert_eq!((shared.names.get("a"), start.elapsed()), (addresses(&["10.0.0.2"]), Duration::ZERO));
+        assert!(!shared.names.renew("a") && shared.names.resolved_at("a") != Some(at));
     }
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]

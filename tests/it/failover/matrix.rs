@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use llm_mock::Fault;
 use llm_proxy::config::rows::ModelRow;
 use serde_json::Value;
 
 use super::*;
-use crate::support::cert::Cert;
 
 const ADMIN_KEY: &str = "admin-key-of-the-tests";
 const DOCUMENT: &str = "docs/internals/failover-matrix.md";
@@ -21,7 +21,13 @@ const THREADS: usize = 6;
 /// Faults of the table that are statuses, or are made by the test.
 const STATUSES: [&str; 15] =
     ["400", "401", "403", "404", "408", "409", "413", "422", "429", "500", "502", "503", "504", "529", "error-first"];
-const OF_THE_TEST: [&str; 4] = ["error-mid", "tls-failure", "expired-certificate", "dns-failure"];
+const OF_THE_TEST: [&str; 3] = ["error-mid", "dns-failure", "dns-change"];
+
+/// Gives the gateway a table of hosts of its own, which a namespace of its own allows without privilege.
+const OWN_HOSTS: &str = r#"mount --bind "$0" /etc/hosts && exec "$@""#;
+
+/// For so long the addresses of a name count as new, and are not looked up again when they fail.
+const NEW_FOR: Duration = Duration::from_secs(1);
 
 /// Faults that break a stream behind its first content.
 const BREAKS: [&str; 9] =
@@ -67,6 +73,11 @@ impl Case {
     /// The model that the client asks for, which no other case does.
     fn model(&self) -> String {
         format!("f{}-{}-{}-{}", self.fault, self.setting as u8, u8::from(self.is_translated), u8::from(self.streams))
+    }
+
+    /// The name of the provider's host, where that changes.
+    fn host(&self) -> String {
+        format!("{}.test", self.model())
     }
 
     /// The model that the providers know it by.
@@ -120,24 +131,31 @@ fn the_table_of_faults() {
     let faults: Vec<&str> = Fault::ALL.iter().map(|fault| fault.name()).chain(STATUSES).chain(OF_THE_TEST).collect();
     let places: Vec<Place> = (0..THREADS).map(|_| Place { plain: mock(""), standby: mock("") }).collect();
     // These are of the process and not of one request.
-    let own: BTreeMap<&str, MockHandle> =
-        ["refused", "black-hole", "flapping"].into_iter().map(|fault| (fault, mock(fault))).collect();
-    let cert = Cert::expired();
-    let expired = Fake::answering_tls(&cert, |_| answer::json(200, "{}"));
+    let own: BTreeMap<&str, MockHandle> = ["refused", "black-hole", "flapping", "tls-failure", "expired-certificate"]
+        .into_iter()
+        .map(|fault| (fault, mock(fault)))
+        .collect();
+    let cases = Case::all(&faults);
+    let moved = cases.iter().filter(|case| faults[case.fault] == "dns-change");
+    let hosts = tempfile::NamedTempFile::new().unwrap();
+    // Nobody listens at the old address.
+    let write_hosts = |address: &str| {
+        let lines: String = moved.clone().map(|case| format!("{address} {}\n", case.host())).collect();
+        std::fs::write(hosts.path(), lines).unwrap();
+    };
+    write_hosts("127.0.0.9");
 
     let mut setup = Setup::new()
         .env("ADMIN_KEY", ADMIN_KEY)
         .env("ADAPTIVE_ROUTING_ENABLED", true)
         // Waits that providers ask for are too long, and those of the gateway's own are short.
         .env("RETRY_MAX_WAIT_SECS", 0.05)
-        .env("SSL_CERT_FILE", cert.file().display());
-    let cases = Case::all(&faults);
+        .through(&["unshare", "-rm", "sh", "-c", OWN_HOSTS, hosts.path().to_str().unwrap()]);
     for case in &cases {
         let (fault, place) = (faults[case.fault], &places[case.fault % THREADS]);
         let plain = || format!("{}/v1", place.plain.url());
         let base = match fault {
-            "tls-failure" => plain().replace("http:", "https:"),
-            "expired-certificate" => expired.url("/v1"),
+            "dns-change" => plain().replace("127.0.0.1", &case.host()),
             // No label of a name may be so long, so that no server is asked for it.
             "dns-failure" => format!("http://{}.invalid/v1", "x".repeat(64)),
             _ => own.get(fault).map_or_else(plain, |mock| format!("{}/v1", mock.url())),
@@ -159,6 +177,8 @@ fn the_table_of_faults() {
         }
     }
     let gateway = setup.start();
+    let started = Instant::now();
+    write_hosts("127.0.0.1");
 
     let results: Mutex<BTreeMap<Case, String>> = Mutex::default();
     std::thread::scope(|scope| {
@@ -170,6 +190,9 @@ fn the_table_of_faults() {
                     let first = own.get(fault).unwrap_or(&place.plain);
                     let seen = || (first.counts().requests(), place.standby.counts().requests());
                     let before = seen();
+                    if fault == "dns-change" {
+                        std::thread::sleep(NEW_FOR.saturating_sub(started.elapsed()));
+                    }
                     let mut client = gateway.client();
                     client.ask(&case.request());
                     // A client that waits without end is a result too, and the worst of all.
@@ -231,9 +254,8 @@ fn document(faults: &[&str], results: &BTreeMap<Case, String>) -> String {
     let about = |name: &str| match name {
         "error-first" => "An error event before any content; in a whole answer an error object under status 200.",
         "error-mid" => "An error event half way; in a whole answer an error object under status 200.",
-        "tls-failure" => "A server that does not speak TLS behind an `https` address.",
-        "expired-certificate" => "A certificate that has expired.",
         "dns-failure" => "The name of the provider's host does not exist.",
+        "dns-change" => "The name of the provider's host has a new address, and nobody listens at the old one.",
         _ => Fault::ALL.iter().find(|fault| fault.name() == name).map_or("", |fault| fault.about()),
     };
     text += "\n## Faults\n\n| fault | what happens |\n|---|---|\n";

@@ -22,20 +22,6 @@ impl Cert {
         Cert { der: made.cert.der().clone(), key_der: made.signing_key.serialize_der(), dir }
     }
 
-    /// One for the same names that has expired.
-    pub fn expired() -> Cert {
-        let names = ["localhost", "127.0.0.1"].map(str::to_owned);
-        let mut params = rcgen::CertificateParams::new(names).unwrap();
-        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
-        params.not_after = rcgen::date_time_ymd(2021, 1, 1);
-        let key = rcgen::KeyPair::generate().unwrap();
-        let cert = params.self_signed(&key).unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("cert.pem"), cert.pem()).unwrap();
-        std::fs::write(dir.path().join("key.pem"), key.serialize_pem()).unwrap();
-        Cert { der: cert.der().clone(), key_der: key.serialize_der(), dir }
-    }
-
     /// PEM file of the certificate.
     pub fn file(&self) -> PathBuf {
         self.path("cert.pem")
