@@ -53,8 +53,9 @@ pub(super) async fn run(
         };
         let terms = attempts.begin(req, view, &this);
         let result = if attempts.made == 1 && req.hedging.is_some() {
+            let first = HedgedTry { attempts: &mut attempts, this: &mut this, terms: &terms, failure: &mut failure };
             // Boxed, as all that is rare: a future has room for everything that it may wait for.
-            Box::pin(run_hedged(req, view, candidates, (&mut attempts, &mut this, &terms), &mut failure)).await?
+            Box::pin(run_hedged(req, view, candidates, first)).await
         } else {
             attempt::run(req, &terms.attempt(view, &this, failure.is_some()), this.without).await
         };
@@ -67,10 +68,10 @@ pub(super) async fn run(
             }
         };
         core.metrics.inc(Counter::AttemptsFailed);
-        req.recorder.release_provider_hold();
         if let Some(rest) = new.rest.take() {
-            return Box::pin(rescue(req, view, &mut attempts, (new, rest))).await;
+            return Box::pin(rescue(req, view, &mut attempts, BrokenOff { failure: new, rest })).await;
         }
+        req.recorder.release_provider_hold();
         if terms.may_repeat && may_retry_at_same_provider(&new) {
             attempts.put_back(req, &this, &new, terms.limits);
         }
@@ -92,41 +93,62 @@ fn out_of_service(req: &RequestContext<'_>) -> Error {
     Error::gateway(Kind::NoUpstream, format!("every provider of model `{}` is out of service", req.model.name()))
 }
 
-/// Makes the first attempt of a request that may have a second one beside it. `this` is then the one
-/// whose result is returned.
-async fn run_hedged<'c>(
+/// The first attempt of a request that may have a second one beside it.
+struct HedgedTry<'a, 'c> {
+    attempts: &'a mut Attempts<'c>,
+    /// The attempt whose result is returned: the second one if that has won.
+    this: &'a mut Try<'c>,
+    terms: &'a Terms,
+    /// The failure of the first attempt, if the second has won after it.
+    failure: &'a mut Option<Box<Failure>>,
+}
+
+/// A second attempt that is planned, and what it takes out of the order of candidates.
+struct PlannedHedge<'c> {
+    hedge: Hedge<'c>,
+    second: Try<'c>,
+}
+
+/// A stream that broke off behind its first content.
+struct BrokenOff {
+    failure: Box<Failure>,
+    rest: StreamRest,
+}
+
+/// Makes the first attempt, and a second one beside it when it is slow.
+async fn run_hedged(
     req: &mut RequestContext<'_>,
     view: &Rc<WorkerSnapshot>,
     candidates: &Candidates,
-    (attempts, this, terms): (&mut Attempts<'c>, &mut Try<'c>, &Terms),
-    failure: &mut Option<Box<Failure>>,
-) -> Result<Result<Next, Interrupt>, Interrupt> {
+    first: HedgedTry<'_, '_>,
+) -> Result<Next, Interrupt> {
+    let HedgedTry { attempts, this, terms, failure } = first;
     let candidate = this.ranked.candidate;
     let attempt = terms.attempt(view, this, failure.is_some());
-    let hedge = plan_hedge(req, view, candidates, attempts, candidate);
+    let planned = plan_hedge(req, view, candidates, attempts, candidate);
     let result = attempt::run(req, &attempt, this.without).await;
     hedge::record_time(req, attempt.provider.id, &candidate.upstream_model);
-    let Some((hedge, second)) = hedge else { return Ok(result) };
+    let Some(PlannedHedge { hedge, second }) = planned else { return result };
     let is_superseded = req.client.is_superseded;
     match Box::pin(hedge.conclude(req, matches!(result, Err(Interrupt::Failed(_))))).await? {
         Hedged::Unused => {
             attempts.reserved = Some(second);
-            Ok(result)
+            result
         }
         Hedged::Lost => {
             attempts.made += 1;
-            Ok(result)
+            result
         }
         Hedged::Won(won) => {
             attempts.made += 1;
             attempts.tried += 1;
             *this = second;
-            if let Err(Interrupt::Failed(first)) = result
+            if let Err(Interrupt::Failed(of_first)) = result
                 && !is_superseded
             {
-                *failure = Some(first);
+                *failure = Some(of_first);
             }
-            Ok(Box::pin(attempt::adopt(req, &terms.attempt(view, this, true), *won)).await)
+            Box::pin(attempt::adopt(req, &terms.attempt(view, this, true), *won)).await
         }
     }
 }
@@ -138,16 +160,18 @@ async fn rescue(
     req: &mut RequestContext<'_>,
     view: &Rc<WorkerSnapshot>,
     attempts: &mut Attempts<'_>,
-    (broken, rest): (Box<Failure>, StreamRest),
+    broken: BrokenOff,
 ) -> Result<Next, Interrupt> {
+    let BrokenOff { failure: broken, rest } = broken;
     let core = req.core;
     let mut left = attempts.left();
     let is_possible = match req.rescue {
         Rescue::By(manner) => req.continue_stream(rest, manner),
         Rescue::Off => false,
     };
-    // What the first provider has reported is not of the whole answer.
-    let reported = req.recorder.record_mut().tokens;
+    if is_possible {
+        req.recorder.begin_continuation();
+    }
     while is_possible && req.rest.is_some() && left > 0 && !core.stopping() && !req.is_past_client_limit() {
         let Some(this) = attempts.next_in_service() else { break };
         let provider = this.ranked.candidate.provider;
@@ -155,12 +179,14 @@ async fn rescue(
         let this = match overload::enter_provider(req, view, this, |_| provider, || None).await {
             Ok(this) => this,
             Err(Interrupt::Failed(_)) => continue,
-            Err(gone) => return Err(gone),
+            Err(gone) => {
+                req.recorder.cancel_continuation();
+                return Err(gone);
+            }
         };
         core.metrics.inc(Counter::Rescues);
         let (candidate, provider) = (this.ranked.candidate, &**view.provider(provider));
         let attempt = Attempt { view, candidate, provider, is_last: false, is_only: false, has_failure: true };
-        req.recorder.record_mut().tokens = None;
         match attempt::run(req, &attempt, RetryWithout::Nothing).await {
             Err(Interrupt::Failed(mut failure)) => {
                 core.metrics.inc(Counter::AttemptsFailed);
@@ -171,7 +197,7 @@ async fn rescue(
         }
     }
     core.metrics.inc(Counter::RescuesFailed);
-    req.recorder.record_mut().tokens = reported;
+    req.recorder.cancel_continuation();
     Err(Interrupt::Failed(broken))
 }
 
@@ -182,11 +208,11 @@ fn plan_hedge<'c>(
     candidates: &Candidates,
     attempts: &mut Attempts<'c>,
     first: &'c Candidate,
-) -> Option<(Hedge<'c>, Try<'c>)> {
-    let hedging = hedge::applies(req, candidates)?;
+) -> Option<PlannedHedge<'c>> {
+    let hedging = hedge::begin_hedging(req, candidates)?;
     let second = attempts.next_in_service()?;
     match hedge::plan(req, view, hedging, candidates, (first, second.ranked.candidate)) {
-        Some(hedge) => Some((hedge, second)),
+        Some(hedge) => Some(PlannedHedge { hedge, second }),
         None => {
             attempts.reserved = Some(second);
             None

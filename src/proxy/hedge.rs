@@ -35,7 +35,7 @@ use crate::limit::Need;
 use crate::limit::provider::ProviderLimits;
 use crate::metrics::names::Counter;
 use crate::net::pool::Origin;
-use crate::proxy::recorder::LostAttempt;
+use crate::proxy::recorder::{LoserUsed, LostAttempt, Progress};
 use crate::route::pick::{Candidate, Candidates};
 use crate::shared::body_memory::HeldMemory;
 use crate::telemetry::record::Outcome;
@@ -86,6 +86,7 @@ struct Race {
     /// When the attempt began, on the request's clock.
     began_us: Cell<Option<u64>>,
     outcome: RefCell<Option<Result<Box<Won>, Error>>>,
+    progress: Rc<Cell<Progress>>,
     /// Whether nothing else is awaited, so that a failure ends the wait too.
     is_alone: Cell<bool>,
 }
@@ -116,15 +117,13 @@ pub fn scope(req: &RequestContext<'_>, candidates: &Candidates) -> i64 {
     }
 }
 
-/// Returns whether a request may be hedged at all, and counts it.
-pub fn applies(req: &RequestContext<'_>, candidates: &Candidates) -> Option<Hedging> {
-    let hedging = req.hedging?;
+/// Counts a request that may be hedged, and returns how. `None` if it may not be.
+pub fn begin_hedging(req: &RequestContext<'_>, candidates: &Candidates) -> Option<Hedging> {
     // What a budget reserves is for one attempt.
-    let applies = req.route.operation == Operation::Generate && !req.recorder.has_spending();
-    if applies {
-        req.core.hedges.borrow_mut().deposit(scope(req, candidates), hedging.share);
-    }
-    applies.then_some(hedging)
+    let is_allowed = req.route.operation == Operation::Generate && !req.recorder.has_spending();
+    let hedging = req.hedging.filter(|_| is_allowed)?;
+    req.core.hedges.borrow_mut().deposit(scope(req, candidates), hedging.share);
+    Some(hedging)
 }
 
 fn awaited(req: &RequestContext<'_>) -> Awaited {
@@ -209,15 +208,17 @@ impl Hedge<'_> {
         req.client.beside = None;
         req.client.is_superseded = false;
         let Some(began_us) = race.began_us.get() else { return Ok(Hedged::Unused) };
-        let outcome = race.outcome.take();
-        let outcome = match outcome {
+        let (mut hold, mut failure) = (None, None);
+        match race.outcome.take() {
             Some(Ok(won)) if has_failed => {
                 req.core.metrics.inc(Counter::HedgesWon);
                 return Ok(Hedged::Won(won));
             }
-            Some(Err(error)) => Some(error),
-            _ => None,
-        };
+            // The first attempt has come to its end in the same moment.
+            Some(Ok(won)) => hold = won.hold,
+            Some(Err(error)) => failure = Some(error),
+            None => {}
+        }
         let provider = view.provider(candidate.provider);
         let attempt = LostAttempt {
             provider: provider.id,
@@ -226,9 +227,28 @@ impl Hedge<'_> {
             model: &candidate.upstream_model,
             began_us,
         };
-        let reason = outcome.map_or_else(|| LOST.into(), |error| error.to_string().into());
-        req.recorder.record_lost_attempt(&attempt, reason);
+        // A failure is free.
+        let used = failure.is_none().then(|| LoserUsed { progress: race.progress.get(), hold });
+        let reason = failure.map_or_else(|| LOST.into(), |error| error.to_string().into());
+        req.recorder.record_lost_attempt(&attempt, reason, used);
         Ok(Hedged::Lost)
+    }
+}
+
+/// What a second attempt holds of the limits of its provider. If it is dropped before it has an outcome,
+/// it has lost the race, and the provider is charged.
+struct Held {
+    hold: Option<ProviderHold>,
+    core: Rc<Core>,
+    progress: Rc<Cell<Progress>>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(hold) = self.hold.take() {
+            let used = self.progress.get().used(hold.need().prompt).total();
+            hold.settle(self.core.now_ns(), used);
+        }
     }
 }
 
@@ -250,6 +270,7 @@ impl Second {
                 Err(_) => return pending().await,
             },
         };
+        let mut of_provider = Held { hold, core: self.core.clone(), progress: race.progress.clone() };
         let began_us = self.now_us();
         race.began_us.set(Some(began_us));
         self.core.metrics.inc(Counter::Hedges);
@@ -257,14 +278,16 @@ impl Second {
         let mut circuit_guard = CircuitGuard::begin(&self.core, &self.view, &self.candidate);
         deadline.set(self.limit);
         let first_byte_us = Cell::new(0);
-        let outcome = deadline.limit(self.answer(&mut circuit_guard, &first_byte_us)).await;
+        let outcome = deadline.limit(self.answer(&mut circuit_guard, &first_byte_us, &race.progress)).await;
         let outcome = outcome.unwrap_or_else(|| Err(self.failure(Kind::UpstreamTimeout, "sent no answer in time")));
+        let hold = of_provider.hold.take();
         let outcome = match outcome {
             Ok((response, held)) => {
                 let (prepared, first_byte_us) = (self.prepared, first_byte_us.get());
                 Ok(Box::new(Won { prepared, response, held, began_us, first_byte_us, circuit_guard, hold }))
             }
             Err(failure) => {
+                drop(hold);
                 circuit_guard.fail(failure.fault(), &mut Default::default());
                 self.core.metrics.inc(Counter::AttemptsFailed);
                 Err(failure.error)
@@ -292,8 +315,9 @@ impl Second {
         &self,
         circuit_guard: &mut CircuitGuard,
         first_byte_us: &Cell<u64>,
+        progress: &Rc<Cell<Progress>>,
     ) -> Result<(UpstreamResponse, HeldMemory), Box<Failure>> {
-        let response = self.exchange().await?;
+        let response = self.exchange(progress).await?;
         first_byte_us.set(self.now_us());
         let status = response.head.status;
         if status != 200 {
@@ -304,19 +328,22 @@ impl Second {
             return Err(failure);
         }
         let held = self.core.shared.body_memory.hold();
-        let reading = Reading::new(self.awaited, &self.prepared, self.core.boot().hold_answer_bytes, held);
-        reading.run(response).await.map_err(|(kind, what)| self.failure(kind, what))
+        let most = self.core.boot().hold_answer_bytes;
+        let reading = Reading::new(self.awaited, &self.prepared, (most, held), progress.clone());
+        reading.run(response).await.map_err(|unfit| self.failure(unfit.kind, unfit.what))
     }
 
     /// Sends the request on a connection, and on a new one if the pooled one was closed.
-    async fn exchange(&self) -> Result<UpstreamResponse, Box<Failure>> {
-        if let Some(connection) = self.core.pool.checkout(&self.origin)
+    async fn exchange(&self, progress: &Cell<Progress>) -> Result<UpstreamResponse, Box<Failure>> {
+        let sent = || progress.update(|progress| Progress { is_sent: true, ..progress });
+        if let Some(connection) = self.core.pool.checkout(&self.origin).inspect(|_| sent())
             && let Ok(response) = upstream::exchange_apart(connection, &self.origin, &self.prepared).await
         {
             return Ok(response);
         }
         let connected = self.core.pool.connect(&self.origin, self.connect).await;
         let connection = connected.map_err(|_| self.failure(Kind::UpstreamConnect, "could not be reached"))?;
+        sent();
         let exchanged = upstream::exchange_apart(connection, &self.origin, &self.prepared).await;
         exchanged.map_err(|reason| self.failure(Kind::UpstreamFault, &format!("sent no valid response: {reason}")))
     }

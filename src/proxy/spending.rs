@@ -7,7 +7,7 @@ use crate::config::prices::{ModelPrices, Tier};
 use crate::config::snapshot::Provider;
 use crate::limit::Need;
 use crate::limit::budget::{Reservation, Unit};
-use crate::telemetry::record::{Record, Tokens};
+use crate::telemetry::record::{AttemptUsage, Record, Tokens};
 use crate::tokens;
 
 /// What a request holds of its budgets.
@@ -56,24 +56,63 @@ impl Spending {
         may_have_no_price || !provider.budgets.is_empty() || !self.provider.is_empty()
     }
 
-    /// The request has ended. `tokens` is what it used.
-    pub fn settle(self, record: &Record, tokens: impl FnOnce(Need) -> Tokens) {
-        let tokens = tokens(self.need);
-        let total = i64::try_from(tokens.total()).unwrap_or(i64::MAX);
+    /// Charges the budgets of the provider that was asked, of which the attempt has ended: another one
+    /// goes on with its stream.
+    pub fn settle_provider(&mut self, used: &AttemptUsage) {
+        let used = Used::sum([self.used(used)]);
+        std::mem::take(&mut self.provider).into_iter().for_each(|held| held.settle(&used));
+    }
+
+    /// The request has ended. `tokens` is what the answer used, and `others` what other attempts did: the
+    /// caller pays for all of them.
+    pub fn settle(self, record: &Record, others: &[AttemptUsage], tokens: impl FnOnce(Need) -> Tokens) {
+        let Record { provider, sent_model, tier, .. } = *record;
+        let answer =
+            AttemptUsage { provider, sent_model, tier, tokens: tokens(self.need), cost: None, priced_above: 0 };
+        let of_answer = self.used(&answer);
+        let of_all = Used::sum(others.iter().map(|other| self.used(other)).chain([of_answer]));
+        let of_answer = Used::sum([of_answer]);
+        self.own.into_iter().for_each(|held| held.settle(&of_all));
+        self.provider.into_iter().for_each(|held| held.settle(&of_answer));
+    }
+
+    fn used(&self, of: &AttemptUsage) -> Used {
+        let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let total = of.tokens.total();
         let needs_cost = self.own.iter().chain(&self.provider).any(|held| held.unit == Unit::Dollars);
         let cost = || {
-            let price = self.plan.prices.of(record.provider, &record.sent_model);
-            price.map(|price| price.cost(Tier::of(record.tier.as_bytes()), &tokens))
+            let price = self.plan.prices.of(of.provider, &of.sent_model)?;
+            Some(number(price.cost(Tier::of(of.tier.as_bytes()), &of.tokens)))
         };
-        let cost = if total == 0 || !needs_cost { Some(0) } else { cost() };
-        for Held { unit, reservation } in self.own.into_iter().chain(self.provider) {
-            let used = match unit {
-                Unit::Tokens => total,
-                // A price that is not known any more: what was reserved.
-                Unit::Dollars => cost.map_or(reservation.units, |cost| i64::try_from(cost).unwrap_or(i64::MAX)),
-            };
-            reservation.settle(used);
-        }
+        Used { tokens: number(total), dollars: if total == 0 || !needs_cost { Some(0) } else { cost() } }
+    }
+}
+
+/// What was used, in both units.
+#[derive(Debug, Clone, Copy)]
+struct Used {
+    tokens: i64,
+    /// `None` if a price is not known any more.
+    dollars: Option<i64>,
+}
+
+impl Used {
+    fn sum(all: impl IntoIterator<Item = Used>) -> Used {
+        all.into_iter().fold(Used { tokens: 0, dollars: Some(0) }, |sum, one| Used {
+            tokens: sum.tokens.saturating_add(one.tokens),
+            dollars: sum.dollars.zip(one.dollars).map(|(sum, one)| sum.saturating_add(one)),
+        })
+    }
+}
+
+impl Held {
+    fn settle(self, used: &Used) {
+        let units = match self.unit {
+            Unit::Tokens => used.tokens,
+            // A price that is not known any more: what was reserved.
+            Unit::Dollars => used.dollars.unwrap_or(self.reservation.units),
+        };
+        self.reservation.settle(units);
     }
 }
 

@@ -145,6 +145,9 @@ async fn exchange(
         Err(WaitError::ClientDisconnected) => Err(Interrupt::ClientDisconnected),
         Err(WaitError::DeadlineExpired) if req.core.stopping() => Err(Error::stopping().into()),
         Err(WaitError::DeadlineExpired) => {
+            if connection.writer.sent() > sent_before {
+                req.recorder.request_sent();
+            }
             let seconds = limit.as_secs_f32();
             let note = format!("provider `{provider}` did not begin to respond within {seconds} s");
             Err(Error::upstream(Kind::UpstreamTimeout, note).into())

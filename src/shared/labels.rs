@@ -33,9 +33,14 @@ pub fn of(record: &Record, snapshot: &Snapshot, models: &ModelLabels, max_creden
 /// the client wrote, if it is one of those.
 pub fn model<'r>(record: &'r Record, models: &ModelLabels) -> &'r str {
     let succeeded = !record.sent_model.is_empty() && (200..300).contains(&record.status);
-    match name(record).as_str() {
+    of_model(name(record), succeeded, models)
+}
+
+/// Returns the label of a name of a model. `has_answered` says that a provider has served it.
+pub fn of_model<'n>(name: &'n Short<96>, has_answered: bool, models: &ModelLabels) -> &'n str {
+    match name.as_str() {
         "" => NONE,
-        name if models.has(name, succeeded) => name,
+        name if models.has(name, has_answered) => name,
         _ => OTHER,
     }
 }

@@ -123,6 +123,22 @@ impl Tokens {
     }
 }
 
+/// What an attempt has used that is not the answer, and that its provider is paid for all the same: a
+/// stream that broke off and that another provider went on with, or an attempt that lost a race.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttemptUsage {
+    /// The id of the provider.
+    pub provider: i64,
+    /// The upstream model, cut.
+    pub sent_model: Short<96>,
+    /// The tier of service, as that of a [`Record`].
+    pub tier: &'static str,
+    pub tokens: Tokens,
+    /// As those of a [`Record`].
+    pub cost: Option<u64>,
+    pub priced_above: u64,
+}
+
 /// One finished request.
 #[derive(Debug, Clone)]
 pub struct Record {
@@ -153,8 +169,11 @@ pub struct Record {
     pub stream_defect: Option<StreamDefect>,
     /// `None` where no model has responded.
     pub tokens: Option<Tokens>,
-    /// Billionths of a dollar, where the configuration has the prices. The control plane sets it.
+    /// Billionths of a dollar, where the configuration has the prices: what the answer costs. The control
+    /// plane sets it.
     pub cost: Option<u64>,
+    /// What other attempts have used that are paid for. Nearly always nothing.
+    pub other_usage: Option<Box<[AttemptUsage]>>,
     /// Why the response ended, in one vocabulary for all formats (`stop`, `length`, `tool_calls`...).
     /// `None` if it was not seen.
     pub finish: Option<&'static str>,
@@ -213,6 +232,7 @@ impl Record {
             stream_defect: None,
             tokens: None,
             cost: None,
+            other_usage: None,
             finish: None,
             request_bytes: 0,
             response_bytes: 0,
@@ -232,6 +252,12 @@ impl Record {
     /// Returns whether the request went to a provider of another format.
     pub fn is_translated(&self) -> bool {
         self.provider_format.is_some() && self.provider_format != self.client_format
+    }
+
+    /// Returns what the request has cost with all of its attempts, as far as the prices are known.
+    pub fn total_cost(&self) -> Option<u64> {
+        let others = self.other_usage.iter().flatten().filter_map(|other| other.cost);
+        self.cost.into_iter().chain(others).reduce(u64::saturating_add)
     }
 
     /// Returns the bytes that its detail takes of a ring's memory.

@@ -17,7 +17,7 @@ use crate::metrics::names::Family;
 use crate::shared::ProcessState;
 use crate::shared::labels;
 use crate::shared::labels::Names;
-use crate::telemetry::record::{Record, Short};
+use crate::telemetry::record::{Record, Short, Tokens};
 
 /// How long after a write the table is read: it is not while nothing is written, if the store can
 /// tell.
@@ -102,6 +102,14 @@ fn price(row: &PriceRow) -> Price {
     }
 }
 
+/// What an attempt has cost.
+struct Charged {
+    /// Billionths of a dollar.
+    billionths: u64,
+    /// The length of a prompt from which the applied prices apply.
+    above: u64,
+}
+
 /// Finds the price of each record, and remembers those that were found.
 pub(crate) struct Prices {
     shared: Arc<ProcessState>,
@@ -122,19 +130,44 @@ impl Prices {
         Prices { shared, meter, table, generation: 0, cached: HashMap::default() }
     }
 
-    /// Sets the cost of a record, and counts it.
+    /// Sets the cost of a record and of the attempts beside its answer, and counts it.
     pub(crate) fn charge(&mut self, record: &mut Record, snapshot: &Snapshot) {
-        let Some(tokens) = record.tokens.filter(|tokens| tokens.total() > 0) else { return };
-        let Some(provider) = snapshot.provider(record.provider) else { return };
-        let Some(price) = self.price(record, provider, snapshot.generation) else { return };
+        if let Some(tokens) = record.tokens
+            && let Some(charged) = self.charge_attempt(record, (tokens, 1), snapshot)
+        {
+            record.cost = Some(charged.billionths);
+            record.priced_above = charged.above;
+        }
+        let Some(mut others) = record.other_usage.take() else { return };
+        for other in &mut others {
+            let of_answer = (record.provider, record.sent_model, record.tier);
+            (record.provider, record.sent_model, record.tier) = (other.provider, other.sent_model, other.tier);
+            // A fee for each request is counted for requests, and this is none of its own.
+            if let Some(charged) = self.charge_attempt(record, (other.tokens, 0), snapshot) {
+                (other.cost, other.priced_above) = (Some(charged.billionths), charged.above);
+            }
+            (record.provider, record.sent_model, record.tier) = of_answer;
+        }
+        record.other_usage = Some(others);
+    }
+
+    /// Calculates and counts the cost of an attempt at the provider of a record. `None` if it used no
+    /// tokens, or has no price. Fees are those of `requests`.
+    fn charge_attempt(
+        &mut self,
+        record: &Record,
+        (tokens, requests): (Tokens, u64),
+        snapshot: &Snapshot,
+    ) -> Option<Charged> {
+        let provider = snapshot.provider(record.provider).filter(|_| tokens.total() > 0)?;
+        let price = self.price(record, provider, snapshot.generation)?;
         let rates = price.rates(Tier::of(record.tier.as_bytes()), tokens.input);
-        let billionths = price.cost_at(&rates, &tokens, 1);
-        record.cost = Some(billionths);
-        record.priced_above = rates.above;
+        let billionths = price.cost_at(&rates, &tokens, requests);
         let max_credentials = self.shared.boot.observe.metrics_max_credentials;
         let labels = labels::of(record, snapshot, &self.shared.model_labels, max_credentials);
         let Names { model, provider, credential } = labels;
         self.meter.with(Family::Cost, &[&model, &provider, &credential], |series| series.add(billionths));
+        Some(Charged { billionths, above: rates.above })
     }
 
     fn price(&mut self, record: &Record, provider: &Provider, generation: u64) -> Option<Arc<Price>> {

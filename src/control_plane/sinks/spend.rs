@@ -18,7 +18,8 @@ use crate::control_plane::store::logs::spend::{DAY, GROUP_SEPARATOR, TierOfPrice
 use crate::control_plane::store::logs::{SpendKey, SpendSums};
 use crate::control_plane::store::{Store, now};
 use crate::shared::ProcessState;
-use crate::telemetry::record::{Outcome, Record, Short};
+use crate::shared::labels;
+use crate::telemetry::record::{AttemptUsage, Outcome, Record, Short, Tokens};
 use llm_wire::error::Kind;
 
 /// The name of the sink in metrics.
@@ -112,14 +113,12 @@ impl Sink for Spend {
             tier: record.tier,
             priced_above: record.priced_above,
         };
-        if let Some((_, known)) = self.sums.get_mut(&ids) {
-            known.add(&sums(record));
-        } else if self.sums.len() < MAX_SUMS {
-            let key = self.key(&ids, record, directory);
-            self.sums.insert(ids, (key, sums(record)));
-        } else {
-            self.meter.lost(NAME, "full", 1);
+        for other in record.other_usage.iter().flatten() {
+            let AttemptUsage { provider, sent_model, tier, priced_above, .. } = *other;
+            let ids = Ids { provider, sent_model, tier, priced_above, tags: ids.tags.clone(), ..ids };
+            self.add(ids, record, &sums_of(&other.tokens, other.cost), directory);
         }
+        self.add(ids, record, &sums(record), directory);
     }
 
     fn flush(&mut self) {
@@ -154,6 +153,17 @@ impl Spend {
         Short::new(OTHER)
     }
 
+    fn add(&mut self, ids: Ids, record: &Record, sums: &SpendSums, directory: &Directory) {
+        if let Some((_, known)) = self.sums.get_mut(&ids) {
+            known.add(sums);
+        } else if self.sums.len() < MAX_SUMS {
+            let key = self.key(&ids, record, directory);
+            self.sums.insert(ids, (key, *sums));
+        } else {
+            self.meter.lost(NAME, "full", 1);
+        }
+    }
+
     fn key(&self, ids: &Ids, record: &Record, directory: &Directory) -> SpendKey {
         let (credential, group_path) = match ids.credential {
             0 => (Credential::ANONYMOUS.to_owned(), String::new()),
@@ -162,7 +172,11 @@ impl Spend {
         let provider = directory.provider(ids.provider).map_or_else(String::new, |provider| provider.key.to_string());
         let upstream_model = match ids.provider {
             0 => String::new(),
-            _ => crate::shared::labels::model(record, &self.shared.model_labels).to_owned(),
+            _ => {
+                let has_answered = (200..300).contains(&record.status) && !ids.sent_model.is_empty();
+                let name = if ids.sent_model.is_empty() { &record.model } else { &ids.sent_model };
+                labels::of_model(name, has_answered, &self.shared.model_labels).to_owned()
+            }
         };
         SpendKey {
             day: ids.day,
@@ -179,13 +193,18 @@ impl Spend {
 
 /// Returns the sums of one request.
 fn sums(record: &Record) -> SpendSums {
-    let tokens = record.tokens.unwrap_or_default();
-    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     let has_failed = record.status >= 400 || record.outcome != Outcome::Complete;
+    let of_answer = sums_of(&record.tokens.unwrap_or_default(), record.cost);
+    SpendSums { requests: 1, errors: i64::from(has_failed), ..of_answer }
+}
+
+/// Returns the sums of what an attempt has used, which is no request of its own.
+fn sums_of(tokens: &Tokens, cost: Option<u64>) -> SpendSums {
+    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     SpendSums {
-        requests: 1,
-        errors: i64::from(has_failed),
-        unpriced: i64::from(record.cost.is_none() && tokens.total() > 0),
+        requests: 0,
+        errors: 0,
+        unpriced: i64::from(cost.is_none() && tokens.total() > 0),
         input_tokens: number(tokens.input),
         output_tokens: number(tokens.output),
         cache_read_tokens: number(tokens.cache_read),
@@ -197,7 +216,7 @@ fn sums(record: &Record) -> SpendSums {
         image_input_tokens: number(tokens.image_input),
         image_output_tokens: number(tokens.image_output),
         searches: number(tokens.server_tools),
-        cost: number(record.cost.unwrap_or_default()),
+        cost: number(cost.unwrap_or_default()),
     }
 }
 

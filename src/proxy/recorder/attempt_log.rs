@@ -40,6 +40,10 @@ pub(super) struct AttemptLog {
     status: u16,
     /// The path at the provider. `None` before the request is request.
     path: Option<&'static str>,
+    /// Whether the provider has got the request.
+    is_sent: bool,
+    /// The bytes of the response's body that have come behind its first read.
+    received: u64,
 }
 
 impl AttemptLog {
@@ -76,9 +80,29 @@ impl AttemptLog {
         capture.set_first_byte(us, status);
     }
 
+    /// Notes that the provider has got the request.
+    pub(super) fn set_sent(&mut self) {
+        self.is_sent = true;
+    }
+
+    /// Returns whether the provider has got the request.
+    pub(super) fn is_sent(&self) -> bool {
+        self.is_sent || self.status > 0
+    }
+
+    /// Adds bytes of the response's body.
+    pub(super) fn add_received(&mut self, count: usize) {
+        self.received += count as u64;
+    }
+
+    /// Returns how many bytes of the response's body have come behind its first read.
+    pub(super) fn received(&self) -> u64 {
+        self.received
+    }
+
     /// Captures the attempt that runs, for a capture that began after it.
     pub(super) fn capture(&self, record: &Record, capture: &mut PayloadCapture) {
-        let AttemptLog { began_us, first_byte_us, status, path } = *self;
+        let AttemptLog { began_us, first_byte_us, status, path, .. } = *self;
         if let (Some(path), Some(format)) = (path, record.provider_format) {
             let attempt = || Attempt::new(record.provider, format, record.sent_model, path, began_us);
             capture.begin_attempt(|| Attempt { first_byte_us, status, ..attempt() });

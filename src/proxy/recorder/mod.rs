@@ -2,9 +2,10 @@
 //! dropped, on every way out: a response, a failure, a client that disconnected.
 //!
 //! Each duty has a file of its own: times ([`stage_clock`]), attempts ([`attempt_log`]), copies of
-//! heads and bodies ([`payload_capture`]), tokens and limits ([`usage`]).
+//! heads and bodies ([`payload_capture`]), tokens and limits ([`usage`], [`other_usage`]).
 
 mod attempt_log;
+mod other_usage;
 mod payload_capture;
 mod stage_clock;
 mod usage;
@@ -21,13 +22,15 @@ use crate::proxy::provider_hold::ProviderHold;
 use crate::proxy::request_metrics::Measured;
 use crate::proxy::spending::Spending;
 use crate::telemetry::capture::Attempt;
-use crate::telemetry::record::{Outcome, Record, Short};
+use crate::telemetry::record::{AttemptUsage, Outcome, Record, Short};
 use crate::telemetry::stages::{Stage, Stages};
 use crate::telemetry::trace::{Context, Parent};
 use crate::telemetry::user_agent::UserAgent;
 use attempt_log::AttemptLog;
 pub use attempt_log::{LostAttempt, UpstreamRequest};
 use llm_wire::error::{Error, Kind};
+use other_usage::OtherUsage;
+pub use other_usage::{LoserUsed, Progress};
 use payload_capture::PayloadCapture;
 use stage_clock::StageClock;
 
@@ -48,9 +51,11 @@ pub struct RequestRecorder {
     spending: Option<Box<Spending>>,
     /// Whether a model generates the response, which costs tokens.
     generates: bool,
-    /// Whether the request names a tier of service.
-    names_tier: bool,
+    /// The tier of service that the request names, if it does.
+    tier_named: Option<Tier>,
     tier_reader: TierReader,
+    /// What attempts have used that are not the answer.
+    other_usage: OtherUsage,
     clock: StageClock,
     attempt: AttemptLog,
     pub capture: PayloadCapture,
@@ -74,8 +79,9 @@ impl RequestRecorder {
             provider_hold: None,
             spending: None,
             generates: false,
-            names_tier: false,
+            tier_named: None,
             tier_reader: TierReader::default(),
+            other_usage: OtherUsage::default(),
             clock: StageClock::start(core.boot().observe.stage_clock, head_began, started),
             attempt: AttemptLog::default(),
             capture: PayloadCapture::start(config, head, is_sampled),
@@ -147,12 +153,17 @@ impl RequestRecorder {
     /// Sets the tier of service that the request names, if it does. Then that of its answer counts.
     pub fn set_tier(&mut self, named: Option<Tier>) {
         self.record.tier = named.unwrap_or_default().name();
-        self.names_tier = named.is_some();
+        self.tier_named = named;
     }
 
-    /// Takes the tier of service out of a piece of the answer, if the request has named one.
-    pub fn answer_arrived(&mut self, piece: &[u8]) {
-        if self.names_tier
+    /// Returns whether the tier of service is read out of the answer: if the request has named one.
+    pub fn reads_tier(&self) -> bool {
+        self.tier_named.is_some()
+    }
+
+    /// Takes the tier of service out of a piece of the answer, which is free of its framing.
+    pub fn note_tier(&mut self, piece: &[u8]) {
+        if self.reads_tier()
             && let Some(tier) = self.tier_reader.read(piece)
         {
             self.record.tier = tier.name();
@@ -237,8 +248,9 @@ impl RequestRecorder {
         }
     }
 
-    /// Notes that bytes of a response's body have arrived.
-    pub fn upstream_bytes_arrived(&mut self) {
+    /// Notes that `count` bytes of a response's body have arrived.
+    pub fn upstream_bytes_arrived(&mut self, count: usize) {
+        self.attempt.add_received(count);
         self.clock.upstream_bytes_arrived(self.record.first_content_us > 0, self.core.timers.recent());
     }
 
@@ -276,15 +288,23 @@ impl RequestRecorder {
         let stage_end = self.clock.last_stage_end().filter(|_| self.record.attempts == 0);
         let began_us = stage_end.map_or_else(|| self.elapsed_us(), |end| microseconds(self.started, end));
         self.attempt = AttemptLog::begin(&mut self.record, provider, began_us);
+        self.reset_usage();
     }
 
     /// Begins an attempt that ran beside another one since `began_us`, and goes on alone.
     pub fn adopt_attempt(&mut self, provider: i64, began_us: u64) {
         self.attempt = AttemptLog::begin(&mut self.record, provider, began_us);
+        self.reset_usage();
     }
 
-    /// Records an attempt that ran beside the last one, and came to nothing.
-    pub fn record_lost_attempt(&mut self, attempt: &LostAttempt<'_>, reason: Box<str>) {
+    /// Notes that the provider has got the request.
+    pub fn request_sent(&mut self) {
+        self.attempt.set_sent();
+    }
+
+    /// Records an attempt that ran beside the last one and came to nothing. `used` is what it has used, if
+    /// it has lost the race and not failed.
+    pub fn record_lost_attempt(&mut self, attempt: &LostAttempt<'_>, reason: Box<str>, used: Option<LoserUsed>) {
         self.record.attempts = self.record.attempts.saturating_add(1);
         let now_us = self.elapsed_us();
         let LostAttempt { provider, name, format, model, began_us } = *attempt;
@@ -292,6 +312,9 @@ impl RequestRecorder {
             let lost = Attempt::new(provider, format, Short::new(model), "", began_us);
             Attempt { ended_us: now_us, failure: Some((Kind::UpstreamTimeout, reason)), ..lost }
         });
+        if let Some(used) = used {
+            self.charge_lost((provider, model), used);
+        }
         let mut metrics = self.core.request_metrics.borrow_mut();
         metrics.record_attempt(provider, name, SUPERSEDED, 0);
     }
@@ -302,6 +325,7 @@ impl RequestRecorder {
         self.attempt.end(&self.record, &mut self.capture, || microseconds(started, now), Some(reason));
         let latency_us = self.attempt.latency_us();
         self.core.request_metrics.borrow_mut().record_attempt(self.record.provider, provider, SUPERSEDED, latency_us);
+        self.charge_superseded();
     }
 
     /// Returns when the current attempt began, in microseconds on the request's clock.
@@ -360,6 +384,76 @@ impl RequestRecorder {
     }
 }
 
+// Attempts that are not the answer.
+impl RequestRecorder {
+    /// Begins the accounts of an attempt: what the one before it has reported, and its tier of service,
+    /// are not of this one.
+    fn reset_usage(&mut self) {
+        self.record.tokens = None;
+        if let Some(tier) = self.tier_named {
+            self.record.tier = tier.name();
+            self.tier_reader = TierReader::default();
+        }
+    }
+
+    /// Charges the provider of a stream that broke off for what it has sent, as another one is to go on
+    /// with it.
+    pub fn begin_continuation(&mut self) {
+        let prompt = self.prompt();
+        let usage = self.other_usage.begin_continuation(&mut self.record, prompt);
+        if let Some(hold) = self.provider_hold.take() {
+            hold.settle(self.core.now_ns(), usage.tokens.total());
+        }
+        if let Some(spending) = &mut self.spending {
+            spending.settle_provider(&usage);
+        }
+    }
+
+    /// Makes the stream that broke off the answer again, since nobody could go on with it.
+    pub fn cancel_continuation(&mut self) {
+        // What the last provider was to get is free again, and the first was charged.
+        if self.other_usage.cancel_continuation(&mut self.record)
+            && let Some(spending) = &mut self.spending
+        {
+            spending.provider.clear();
+        }
+    }
+
+    /// Charges the provider of the attempt that ran first, and lost the race.
+    fn charge_superseded(&mut self) {
+        let (reported, hold) = (self.record.tokens.take(), self.provider_hold.take());
+        if !self.attempt.is_sent() {
+            return;
+        }
+        let bytes = if self.record.stream { 0 } else { self.attempt.received() };
+        let tokens = reported.unwrap_or_else(|| other_usage::estimated(self.prompt(), bytes, false));
+        let usage = other_usage::of_attempt(&self.record, tokens);
+        self.charge_loser(usage, hold.map(|hold| *hold));
+    }
+
+    /// Charges for an attempt that ran beside the answer, and lost the race.
+    fn charge_lost(&mut self, (provider, model): (i64, &str), used: LoserUsed) {
+        let tokens = used.progress.used(self.prompt());
+        let (sent_model, tier) = (Short::new(model), self.tier_named.unwrap_or_default().name());
+        let usage = AttemptUsage { provider, sent_model, tier, tokens, cost: None, priced_above: 0 };
+        self.charge_loser(usage, used.hold);
+    }
+
+    fn charge_loser(&mut self, usage: AttemptUsage, hold: Option<ProviderHold>) {
+        if let Some(hold) = hold {
+            hold.settle(self.core.now_ns(), usage.tokens.total());
+        }
+        self.other_usage.add(usage);
+    }
+
+    /// Returns the tokens of the prompt, as they are estimated.
+    fn prompt(&self) -> u64 {
+        let need = self.hold.as_ref().map(|hold| hold.need().prompt).filter(|prompt| *prompt > 0);
+        let need = need.or_else(|| self.spending.as_ref().map(|spending| spending.need.prompt));
+        need.unwrap_or_else(|| usage::prompt_by_bytes(&self.record))
+    }
+}
+
 // The end.
 impl RequestRecorder {
     /// Adds bytes that go to the client.
@@ -401,15 +495,18 @@ impl RequestRecorder {
         let measured = self.stop_clock();
         self.capture.finish(&mut self.record);
         self.count_outcome();
+        let bytes = self.other_usage.answer_bytes(&self.record);
+        let others = self.other_usage.finish();
         // The limits are charged by what the provider reported, so before the estimates.
-        let prompt = self.settle_limits();
+        let prompt = self.settle_limits(bytes, &others);
         if let Some(spending) = self.spending.take() {
-            spending.settle(&self.record, |need| usage::spent(&self.record, need));
+            spending.settle(&self.record, &others, |need| usage::spent(&self.record, need, bytes));
         }
         if self.generates {
-            usage::complete(&mut self.record, prompt);
+            usage::complete(&mut self.record, prompt, bytes);
         }
-        usage::complete_interrupted(&mut self.record);
+        usage::complete_interrupted(&mut self.record, bytes);
+        self.record.other_usage = (!others.is_empty()).then(|| others.into());
         self.count_labelled(&measured);
         let detail = self.record.detail.take();
         self.core.ring.push(Record { detail, ..self.record.clone() });
@@ -438,17 +535,19 @@ impl RequestRecorder {
         }
     }
 
-    /// Charges the limits of the credential. Returns the tokens of the prompt as they were
-    /// estimated.
-    fn settle_limits(&mut self) -> Option<u64> {
+    /// Charges the limits of the credential, and of the provider of the answer, of which the client has
+    /// got `bytes`. Returns the tokens of the prompt as they were estimated.
+    fn settle_limits(&mut self, bytes: u64, others: &[AttemptUsage]) -> Option<u64> {
         if let Some(hold) = self.provider_hold.take() {
-            let used = usage::charged(&self.record, hold.need());
+            let used = usage::charged(&self.record, hold.need(), bytes);
             hold.settle(self.started + self.record.total_us * 1000, used);
         }
         let hold = self.hold.take()?;
         let need = hold.need();
+        let of_answer = usage::charged(&self.record, need, bytes);
+        let used = others.iter().fold(of_answer, |sum, other| sum.saturating_add(other.tokens.total()));
         // The clock of the limits, as the record's clock shows it.
-        hold.settle(self.started + self.record.total_us * 1000, usage::charged(&self.record, need));
+        hold.settle(self.started + self.record.total_us * 1000, used);
         Some(need.prompt)
     }
 

@@ -8,12 +8,13 @@ use crate::tokens;
 ///
 /// The usage that the provider reported counts. Without one, a failure is free; for a response that
 /// began, or a client that left while a provider worked on it, the prompt counts as estimated and
-/// the response by its bytes. A client gets no free tokens by disconnecting.
-pub(super) fn charged(record: &Record, need: Need) -> u64 {
+/// the response by `bytes`, those of it that the client got. A client gets no free tokens by
+/// disconnecting.
+pub(super) fn charged(record: &Record, need: Need, bytes: u64) -> u64 {
     if let Some(tokens) = record.tokens.filter(|tokens| tokens.input + tokens.output > 0) {
         return tokens.input.saturating_add(tokens.output);
     }
-    let estimated = || need.prompt + tokens::of_answer(record.response_bytes, record.stream).min(need.output);
+    let estimated = || need.prompt + tokens::of_answer(bytes, record.stream).min(need.output);
     match record.outcome {
         Outcome::Failed(_) => 0,
         Outcome::Complete if record.status >= 400 => 0,
@@ -24,17 +25,22 @@ pub(super) fn charged(record: &Record, need: Need) -> u64 {
 
 /// Returns the tokens that a request has used up, for its budgets: as [`charged`], by their kinds.
 /// Of a response that came to no end at least what was forwarded counts.
-pub(super) fn spent(record: &Record, need: Need) -> Tokens {
+pub(super) fn spent(record: &Record, need: Need, bytes: u64) -> Tokens {
     let reported = record.tokens.filter(|tokens| tokens.total() > 0);
     let Some(mut tokens) = reported else {
-        let used = charged(record, need);
+        let used = charged(record, need, bytes);
         let input = need.prompt.min(used);
         return Tokens { input, output: used - input, source: Source::Estimate, ..Tokens::default() };
     };
     if is_interrupted(record) {
-        tokens.output = tokens.output.max(tokens::of_answer(record.response_bytes, record.stream));
+        tokens.output = tokens.output.max(tokens::of_answer(bytes, record.stream));
     }
     tokens
+}
+
+/// Returns the tokens of a prompt of which nothing is known but the bytes of the request.
+pub(super) fn prompt_by_bytes(record: &Record) -> u64 {
+    record.request_bytes.div_ceil(4)
 }
 
 fn is_interrupted(record: &Record) -> bool {
@@ -43,20 +49,20 @@ fn is_interrupted(record: &Record) -> bool {
 
 /// Completes the tokens of a model's response: estimates those that the provider did not report.
 /// `prompt` is the estimate of the prompt, if there is one.
-pub(super) fn complete(record: &mut Record, prompt: Option<u64>) {
+pub(super) fn complete(record: &mut Record, prompt: Option<u64>, bytes: u64) {
     if record.tokens.is_none_or(|tokens| tokens.total() == 0) && has_response(record) {
-        let input = prompt.unwrap_or_else(|| record.request_bytes.div_ceil(4));
-        let output = tokens::of_answer(record.response_bytes, record.stream);
+        let input = prompt.unwrap_or_else(|| prompt_by_bytes(record));
+        let output = tokens::of_answer(bytes, record.stream);
         record.tokens = Some(Tokens { input, output, source: Source::Estimate, ..Tokens::default() });
     }
 }
 
 /// Completes what a provider reported in the middle of a response that came to no end: its output is
 /// at least what was forwarded.
-pub(super) fn complete_interrupted(record: &mut Record) {
+pub(super) fn complete_interrupted(record: &mut Record, bytes: u64) {
     let is_interrupted = is_interrupted(record);
     if let Some(tokens) = record.tokens.as_mut().filter(|_| is_interrupted) {
-        tokens.output = tokens.output.max(tokens::of_answer(record.response_bytes, record.stream));
+        tokens.output = tokens.output.max(tokens::of_answer(bytes, record.stream));
         tokens.source = Source::Estimate;
     }
 }
@@ -105,7 +111,7 @@ mod tests {
         ];
         for (outcome, status, attempts, bytes, tokens, expected) in rows {
             let record = record(outcome, status, attempts, bytes, tokens);
-            assert_eq!(charged(&record, Need { prompt: 40, output: 500 }), expected, "{record:?}");
+            assert_eq!(charged(&record, Need { prompt: 40, output: 500 }, bytes), expected, "{record:?}");
         }
     }
 }

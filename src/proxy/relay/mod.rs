@@ -45,11 +45,6 @@ pub fn is_answer(format: Format, body: &[u8]) -> bool {
     answer::check(format, body, (&mut AnswerTemplates::default(), &mut Tape::default()), "").is_ok()
 }
 
-/// Shows the recorder what has arrived behind the head.
-fn note_arrived(req: &mut RequestContext<'_>, response: &UpstreamResponse) {
-    req.recorder.answer_arrived(response.bytes.get(response.head.len..).unwrap_or_default());
-}
-
 /// Translates a response of another format.
 pub async fn translate(
     req: &mut RequestContext<'_>,
@@ -58,11 +53,11 @@ pub async fn translate(
     provider: &str,
 ) -> Result<Next, Interrupt> {
     translated::count_losses(req, &translated);
-    note_arrived(req, &response);
     let body = match response.is_encoded {
         true => Box::pin(buffered::decode(req, response, provider)).await?,
         false => UpstreamBody::new(response),
     };
+    body.note_tier(req);
     // Boxed, as those below: the future of every request would have the room of the largest relay,
     // and is moved once for each.
     Box::pin(translated::run(req, body, translated, provider)).await
@@ -76,7 +71,6 @@ pub async fn passthrough(
     responder: &Responder<'_>,
 ) -> Result<Next, Interrupt> {
     let provider = &*responder.provider.key;
-    note_arrived(req, &response);
     let is_answer = response.head.status == 200 && req.route.operation == Operation::Generate;
     let is_stream = match is_answer {
         true => req.stream,
@@ -88,6 +82,7 @@ pub async fn passthrough(
         true => Box::pin(buffered::decode(req, response, provider)).await?,
         false => UpstreamBody::new(response),
     };
+    body.note_tier(req);
     // What the client has can be gone on with by a translation alone.
     if req.rest.as_ref().is_some_and(|rest| rest.fitting().is_none()) {
         return Box::pin(converted::run(req, body, Form::Events, responder)).await;

@@ -192,6 +192,18 @@ impl UpstreamBody {
         Ok(self.decode())
     }
 
+    /// Shows the recorder what has arrived of the body, without its framing, where it reads the tier of
+    /// service out of it.
+    pub fn note_tier(&self, req: &mut RequestContext<'_>) {
+        if !req.recorder.reads_tier() {
+            return;
+        }
+        let (mut decoder, mut position) = (self.decoder.clone(), self.position);
+        while let Ok(Step::Data(range)) = decoder.next(&self.response.bytes, &mut position) {
+            req.recorder.note_tier(&self.response.bytes[range]);
+        }
+    }
+
     /// Hands the chunks that have arrived as a whole to `take`, one by one, until it returns false:
     /// the pieces that [`UpstreamBody::next`] would return.
     #[inline]
@@ -255,10 +267,10 @@ impl UpstreamBody {
         let read = self.response.connection.reader.read(&mut self.response.bytes);
         let event = match req.client.wait(read).await {
             Ok(Ok(n)) if n > 0 => {
-                req.recorder.upstream_bytes_arrived();
-                req.recorder.answer_arrived(&self.response.bytes);
+                req.recorder.upstream_bytes_arrived(n);
                 self.silent_at = None;
                 self.input = Input::Undecoded;
+                self.note_tier(req);
                 return Ok(None);
             }
             Ok(Ok(_)) if self.decoder.eof().is_ok() => BodyEvent::End,

@@ -6,6 +6,7 @@ mod budgets;
 mod cooldowns;
 mod groups;
 mod load;
+mod other_attempts;
 mod regressions;
 mod shared;
 mod shared_budgets;

@@ -73,6 +73,52 @@ fn the_tier_that_the_answer_names_is_paid() {
     assert_eq!(costs, [0.003, 0.003, 0.001, 0.001, 0.001]);
 }
 
+fn gzip(body: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(body).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// The tier is read without the framing of the answer, which may cut the member anywhere, and out of an
+/// answer that is compressed.
+#[test]
+fn the_tier_is_read_whatever_the_framing_is() {
+    let text = |served: &str| {
+        let mut answer: Value = serde_json::from_str(ANSWER).unwrap();
+        answer["service_tier"] = json!(served);
+        answer.to_string()
+    };
+    let upstream = Fake::answering(move |request| {
+        let asked = request.json();
+        let body = text("priority");
+        match asked["model"].as_str().unwrap().rsplit_once('-').unwrap().1 {
+            "gzip" => {
+                let head = [("content-type", "application/json"), ("content-encoding", "gzip")];
+                answer::with(200, &head, gzip(body.as_bytes()))
+            }
+            size => {
+                let chunks = body.as_bytes().chunks(size.parse().unwrap()).flat_map(answer::chunk);
+                answer::JSON.bytes().chain(chunks).chain(answer::LAST_CHUNK.bytes()).collect()
+            }
+        }
+    });
+    let models = ["p-1", "p-2", "p-3", "p-5", "p-7", "p-11", "p-gzip"];
+    let price = |name: &str| {
+        json!({ "mapped_model": name, "input_cost_per_token": 1e-6, "output_cost_per_token": 0,
+                "input_cost_per_token_priority": 3e-6 })
+    };
+    let mapping: serde_json::Map<String, Value> = models.iter().map(|name| ((*name).to_owned(), price(name))).collect();
+    let mapping = Value::Object(mapping).to_string();
+    let gateway = Place(None).with(vec![ProviderRow { model_mapping: mapping, ..chat(&upstream) }]).start();
+    for model in models {
+        let body = json!({ "model": model, "messages": [], "service_tier": "auto" });
+        ask(&gateway, &post("/v1/chat/completions").body(body.to_string()));
+    }
+    let costs: Vec<_> =
+        items(&gateway, "/logs", models.len()).iter().map(|row| row["cost"].as_f64().unwrap()).collect();
+    assert_eq!(costs, vec![0.003; models.len()]);
+}
+
 #[test]
 fn prices_are_set_one_by_one() {
     on_either(|place| {

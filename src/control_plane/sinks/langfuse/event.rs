@@ -159,7 +159,7 @@ impl<'a> TraceBuilder<'a> {
         if let Some(tokens) = &record.tokens {
             usage(o, tokens);
         }
-        if let Some(cost) = record.cost {
+        if let Some(cost) = record.total_cost() {
             o.object("costDetails", |o| {
                 o.key("total").extend_from_slice(format!("{}", cost as f64 / 1e9).as_bytes());
             });

@@ -55,7 +55,7 @@ fn of_request(record: &Record, trace: &Context, directory: &Directory) -> Span {
     if record.first_content_us > 0 {
         attributes.push(float("llm_proxy.time_to_first_token", record.first_content_us as f64 / 1e6));
     }
-    if let Some(cost) = record.cost {
+    if let Some(cost) = record.total_cost() {
         attributes.push(float("llm_proxy.cost_dollars", cost as f64 / 1e9));
     }
     attributes.extend(record.stream_defect.map(|defect| text("llm_proxy.stream_defect", defect.label())));

@@ -100,7 +100,7 @@ pub(super) fn request(record: &Record, directory: &Directory, bodies: bool) -> R
         error_message: detail.filter(|_| category(record).is_some()).and_then(message),
         request_body: shown.and_then(|detail| detail.body.as_ref()).map(|body| shorten::body(body).to_string()),
         response_body: shown.and_then(answer).map(|answer| answer.to_string()),
-        cost: record.cost.map(|cost| i64::try_from(cost).unwrap_or(i64::MAX)),
+        cost: record.total_cost().map(|cost| i64::try_from(cost).unwrap_or(i64::MAX)),
         session: SESSION_HEADERS.iter().find_map(|name| header(name)).and_then(name),
         tags: header("x-llm-proxy-tags").and_then(tags),
         trace: trace::trace(record, directory),
