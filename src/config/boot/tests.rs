@@ -124,6 +124,38 @@ fn a_former_name_is_an_alias() {
     }
 }
 
+/// The adaptive routing of llm-proxy v1 had these names and defaults, and it was off.
+#[test]
+fn adaptive_routing_has_the_names_and_numbers_of_v1() {
+    let of_v1 = [
+        ("ADAPTIVE_MIN_MULTIPLIER", "0.05"),
+        ("ADAPTIVE_HALF_OPEN_WEIGHT_FACTOR", "0.2"),
+        ("ADAPTIVE_SUCCESS_RECOVERY_STEP", "0.1"),
+        ("ADAPTIVE_SLOW_START_WINDOW_SECS", "60"),
+        ("ADAPTIVE_429_THRESHOLD", "3"),
+        ("ADAPTIVE_5XX_THRESHOLD", "5"),
+        ("ADAPTIVE_TRANSPORT_THRESHOLD", "4"),
+        ("ADAPTIVE_HALF_OPEN_SUCCESS_THRESHOLD", "2"),
+        ("ADAPTIVE_HALF_OPEN_MAX_PROBES", "1"),
+        ("ADAPTIVE_BASE_429_COOLDOWN_SECS", "15"),
+        ("ADAPTIVE_MAX_429_COOLDOWN_SECS", "300"),
+        ("ADAPTIVE_BASE_OPEN_DURATION_SECS", "30"),
+        ("ADAPTIVE_MAX_OPEN_DURATION_SECS", "300"),
+    ];
+    let of = |variables: &[(&str, &str)]| {
+        let (boot, warnings) = Boot::from(&[], &environment(variables, &[])).unwrap();
+        assert!(warnings.is_empty(), "{warnings:?}");
+        format!("{:?}", boot.adaptive)
+    };
+    let default = of(&[]);
+    assert_eq!(of(&of_v1), default);
+    assert_ne!(of(&[("ADAPTIVE_ROUTING_ENABLED", "false")]), default, "it is on by default");
+    for (name, value) in of_v1 {
+        let other = if value.starts_with("0.") { "0.5" } else { "7" };
+        assert_ne!(of(&[(name, other)]), default, "{name} has an effect");
+    }
+}
+
 #[test]
 fn warnings_of_what_has_no_effect() {
     // variable, value, what the one warning says; empty: none

@@ -2,6 +2,7 @@
 
 mod latency;
 mod matrix;
+mod pairs;
 mod rescue;
 mod rescue_formats;
 mod scenario_table;

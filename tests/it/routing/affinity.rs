@@ -78,6 +78,50 @@ fn conversations_find_their_caches() {
     assert_eq!(hit_ratio("session", None), hit_ratio("off", None), "without a header nothing changes");
 }
 
+/// The figures of `docs/internals/affinity.md`: ten thousand conversations of two turns over the weights
+/// 3, 2 and 1, with affinity and without, and a third turn while a provider is out.
+#[test]
+fn ten_thousand_conversations() {
+    const CONVERSATIONS: usize = 10_000;
+    const SHARES: [f64; 3] = [0.5, 1.0 / 3.0, 1.0 / 6.0];
+    /// Who serves a turn of each conversation, and the part of the prompts that was cached.
+    fn turns(three: &Three, n: usize) -> (Vec<String>, f64) {
+        let mut client = three.gateway.client();
+        let served = (0..CONVERSATIONS).map(|at| turn(&mut client, at, n, Some("session_id")));
+        let (by, cached): (Vec<_>, Vec<u64>) = served.unzip();
+        (by, cached.iter().sum::<u64>() as f64 / 1000.0 / CONVERSATIONS as f64)
+    }
+    let share = |by: &[String], name: &str| by.iter().filter(|by| *by == name).count() as f64 / by.len() as f64;
+    let mut found = Vec::new();
+    for affinity in ["off", "session"] {
+        let three = three(affinity);
+        let (first, none) = turns(&three, 0);
+        let (second, cached) = turns(&three, 1);
+        assert_eq!(none, 0.0);
+        let shares = NAMES.map(|name| share(&first, name));
+        println!("AFFINITY={affinity}: shares {shares:.3?}, cached at the second turn {cached:.3}");
+        for (found, expected) in shares.into_iter().zip(SHARES) {
+            assert!((found - expected).abs() < 0.02, "{affinity}: {shares:?}");
+        }
+        found.push(cached);
+        if affinity == "session" {
+            assert_eq!(first, second);
+            let mut client = three.gateway.client();
+            client.ask(&post("/admin/v1/providers/2/circuit").key(ADMIN_KEY).body(r#"{"state":"open"}"#));
+            assert_eq!(client.response().status, 200);
+            let (third, cached) = turns(&three, 2);
+            let moved = first.iter().zip(&third).filter(|(before, after)| before != after);
+            let (of_b, moved) = (first.iter().filter(|by| *by == "b").count(), moved.map(|(before, _)| before));
+            let moved: Vec<_> = moved.collect();
+            assert!(moved.iter().all(|before| *before == "b") && moved.len() == of_b);
+            println!("b is out: {} of its {of_b} conversations moved, and no other; cached {cached:.3}", moved.len());
+        }
+    }
+    // A provider that is not asked by conversation has seen one as often as its share says: the sum of
+    // their squares.
+    assert!(found[0] < 0.5 && found[1] == 1.0, "{found:?}");
+}
+
 #[test]
 fn only_the_conversations_of_a_provider_that_goes_move() {
     let three = three("session");

@@ -181,16 +181,33 @@ fn an_administrator_opens_and_closes() {
     assert_eq!(a.served(), 2);
 }
 
+/// By the fields of OpenAI and of Anthropic, in whichever unit.
 #[test]
 fn a_limit_that_is_used_up_steers_before_the_429() {
-    let (a, b, setup) = pair([1, 0]);
-    let gateway = setup.start();
-    let mut client = gateway.client();
-    let fields = [("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "1m0s")];
-    a.then([answer::with(200, &fields, r#"{"by":"a"}"#)]);
-    assert_eq!(answered_by(&mut client, "m"), "a");
-    assert_eq!(answered_by(&mut client, "m"), "b");
-    assert_eq!((a.served(), b.served()), (1, 1));
+    for (remaining, reset, time) in [
+        ("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests", "1m0s"),
+        ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens", "1m0s"),
+        ("anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-requests-reset", "2999-01-01T00:00:00Z"),
+        ("anthropic-ratelimit-tokens-remaining", "anthropic-ratelimit-tokens-reset", "2999-01-01T00:00:00Z"),
+        (
+            "anthropic-ratelimit-input-tokens-remaining",
+            "anthropic-ratelimit-input-tokens-reset",
+            "2999-01-01T00:00:00Z",
+        ),
+        (
+            "anthropic-ratelimit-output-tokens-remaining",
+            "anthropic-ratelimit-output-tokens-reset",
+            "2999-01-01T00:00:00Z",
+        ),
+    ] {
+        let (a, b, setup) = pair([1, 0]);
+        let gateway = setup.start();
+        let mut client = gateway.client();
+        a.then([answer::with(200, &[(remaining, "0"), (reset, time)], r#"{"by":"a"}"#)]);
+        assert_eq!(answered_by(&mut client, "m"), "a");
+        assert_eq!(answered_by(&mut client, "m"), "b", "{remaining}");
+        assert_eq!((a.served(), b.served()), (1, 1), "{remaining}");
+    }
 }
 
 /// An account that has fewer tokens left than another such request needs is left for as long as it
