@@ -23,10 +23,8 @@ pub(crate) enum Way {
     /// By the index that the database chooses.
     #[default]
     Any,
-    /// By the index of this part of the filter, which few rows fit.
-    Narrow(Filter),
-    /// By the index of this part of the filter, which has the conditions without an index too. Of
-    /// its rows only those are read that the indexes of the other parts have as well.
+    /// Among the ids that the index of the first part of the filter has, and those of the other
+    /// parts too.
     Among(Filter, Vec<Filter>),
 }
 
@@ -67,15 +65,11 @@ impl Statement {
         self.push(table.name);
         match way {
             Way::Any => self.filter(dialect, filter),
-            Way::Narrow(part) => {
-                // Ids lead to rows without an index too.
+            Way::Among(first, others) => {
+                // Ids lead to rows without an index.
                 self.push(" NOT INDEXED");
                 self.filter(dialect, filter);
                 self.push(&format!(" AND id IN (SELECT id FROM {}", table.name));
-                self.filter(dialect, part);
-                self.push(")");
-            }
-            Way::Among(first, others) => {
                 self.filter(dialect, first);
                 for part in others {
                     // The sign keeps SQLite from looking up each of these ids.
@@ -83,6 +77,7 @@ impl Statement {
                     self.filter(dialect, part);
                     self.push(")");
                 }
+                self.push(")");
             }
         }
     }

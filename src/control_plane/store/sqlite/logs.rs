@@ -48,14 +48,15 @@ fn insert(connection: &mut Connection, table: &'static Table, rows: &[Vec<Value>
 /// Columns of requests that have an index by their value and the time.
 const INDEXED: [&str; 5] = ["provider_name", "model_requested", "credential_name", "status_code", "session"];
 
-/// The rows of a part of a filter are counted up to this number, which takes some milliseconds.
-const COMPARED: i64 = 100_000;
+/// The rows of a part of a filter are counted up to this number. The ids of more are not collected.
+const COMPARED: i64 = 150_000;
 
 /// Returns how the rows of a query are found. SQLite takes one index of several, and reads each row
 /// that it leads to: of two conditions that many rows fit, and hardly any both, that would be many
-/// for little.
+/// for little. Where so many rows fit each condition that their ids can't be collected, most likely
+/// many fit all, and SQLite soon has enough.
 fn way(connection: &Connection, query: &Query) -> rusqlite::Result<Way> {
-    let (parts, rest) = parts(&query.filter);
+    let parts = parts(&query.filter);
     if parts.len() < 2 || query.table.name != RequestRow::TABLE.name {
         return Ok(Way::Any);
     }
@@ -64,29 +65,30 @@ fn way(connection: &Connection, query: &Query) -> rusqlite::Result<Way> {
         let count = sql::count_part(Dialect::Sqlite, query.table, &part, COMPARED);
         let count: i64 = connection.query_row(&count.sql, values(&count), |row| row.get(0))?;
         if count <= COUNTED {
-            return Ok(Way::Narrow(part));
+            return Ok(Way::Among(part, Vec::new()));
         }
-        counted.push((count, part));
+        if count < COMPARED {
+            counted.push((count, part));
+        }
     }
     // An index is walked through faster than its ids are collected.
     counted.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
     let mut parts = counted.into_iter().map(|(_, part)| part);
-    let Some(mut first) = parts.next() else { return Ok(Way::Any) };
-    first.equal.extend(rest.equal);
-    first.containing = rest.containing;
-    Ok(Way::Among(first, parts.collect()))
+    Ok(match (parts.next(), parts.next()) {
+        (Some(first), Some(second)) => Way::Among(first, std::iter::once(second).chain(parts).collect()),
+        _ => Way::Any,
+    })
 }
 
-/// Splits a filter into a part for each condition that has an index, all with its times, and the
-/// rest.
-fn parts(filter: &Filter) -> (Vec<Filter>, Filter) {
+/// Splits a filter into a part for each condition that has an index, all with its times.
+fn parts(filter: &Filter) -> Vec<Filter> {
     let times = Filter { from: filter.from, to: filter.to, ..Filter::default() };
-    let is_indexed = |(column, _): &(&'static Column, Value)| INDEXED.contains(&column.name);
-    let (indexed, equal): (Vec<_>, Vec<_>) = filter.equal.iter().cloned().partition(is_indexed);
-    let mut parts: Vec<_> = indexed.into_iter().map(|equal| Filter { equal: vec![equal], ..times.clone() }).collect();
+    let indexed = filter.equal.iter().filter(|(column, _)| INDEXED.contains(&column.name));
+    let mut parts: Vec<_> = indexed.map(|equal| Filter { equal: vec![equal.clone()], ..times.clone() }).collect();
     parts.extend(filter.tag.iter().map(|tag| Filter { tag: Some(tag.clone()), ..times.clone() }));
     parts.extend(filter.failed.then(|| Filter { failed: true, ..times.clone() }));
-    (parts, Filter { equal, containing: filter.containing.clone(), ..times })
+    parts.extend(filter.containing.iter().map(|text| Filter { containing: vec![text.clone()], ..times.clone() }));
+    parts
 }
 
 fn list(connection: &Connection, query: &Query) -> rusqlite::Result<Listing> {
@@ -310,19 +312,19 @@ mod tests {
                 "i % 30 = 0",
                 "among",
             ),
-            (equal(&[("credential_name", "a"), ("session", "s")]), "i % 1000 = 0", "narrow"),
-            (equal(&[("credential_name", "b7"), ("status_code", "200")]), "i = 7", "narrow"),
+            (equal(&[("credential_name", "a"), ("session", "s")]), "i % 1000 = 0", "of one"),
+            (equal(&[("credential_name", "b7"), ("status_code", "200")]), "i = 7", "of one"),
             (Filter { tag: tag.clone(), failed: true, ..Filter::default() }, "i % 20 = 0", "among"),
             (Filter { tag, ..equal(&[("model_requested", "m")]) }, "i % 12 = 0", "among"),
             (
                 Filter { containing, ..equal(&[("model_requested", "m"), ("credential_name", "a")]) },
-                "i % 30 = 0 AND i % 100 IN (40, 4)",
-                "among",
+                "i % 30 = 0 AND i % 100 = 40",
+                "of one",
             ),
             (
                 Filter { from, to, ..equal(&[("model_requested", "m"), ("status_code", "200")]) },
                 "i % 3 = 0 AND i % 5 <> 0 AND i BETWEEN 20000 AND 40000",
-                "narrow",
+                "of one",
             ),
         ];
         for (filter, expected, found_by) in rows {
@@ -345,7 +347,7 @@ mod tests {
                 };
                 let way = match way(&connection, &query).unwrap() {
                     Way::Any => "any",
-                    Way::Narrow(_) => "narrow",
+                    Way::Among(_, others) if others.is_empty() => "of one",
                     Way::Among(..) => "among",
                 };
                 assert_eq!(way, found_by, "{expected}");
