@@ -61,11 +61,16 @@ pub(super) fn ask(gateway: &Gateway, most: u64) -> Response {
 }
 
 pub(super) fn state(gateway: &Gateway, name: &str) -> Value {
+    listed(gateway, name)["state"].clone()
+}
+
+/// A budget as the admin interface lists it.
+fn listed(gateway: &Gateway, name: &str) -> Value {
     let mut client = gateway.client();
     client.ask(&get("/admin/v1/budgets").key(ADMIN));
     let budgets = client.response().json();
     let found = budgets["budgets"].as_array().unwrap().iter().find(|budget| budget["name"] == name).cloned();
-    found.unwrap_or_else(|| panic!("{name}: {budgets}"))["state"].clone()
+    found.unwrap_or_else(|| panic!("{name}: {budgets}"))
 }
 
 /// What was spent, once the gateway has reported it.
@@ -101,6 +106,31 @@ fn a_hard_budget_refuses_before_money_is_spent() {
     assert!(gateway.metric("llm_proxy_budget_exceeded_total") >= Some(1.0));
     let state = state(&gateway, "b");
     assert!(state["left"].as_f64().unwrap() <= 0.05 && state["renews_at"].is_string(), "{state}");
+}
+
+/// The headers are of the budget of which the least part is left, and of its amount as it is now.
+#[test]
+fn the_headers_follow_the_budget() {
+    let fake = using(10, 20);
+    let setup = Setup::new().provider(priced("p", &fake)).env("ADMIN_KEY", ADMIN);
+    let setup = setup.budget(tokens("wide", "credential", KEY, 1_000_000));
+    let gateway = setup.budget(budget("narrow", "credential", KEY, 100 * DOLLAR)).start();
+    let fields = || {
+        let response = ask(&gateway, 20);
+        assert_eq!(response.status, 200, "{}", response.text());
+        let field = |name: &str| response.header(&format!("x-llm-proxy-budget{name}")).unwrap().to_owned();
+        assert!(field("-reset").ends_with("T00:00:00Z"));
+        (field(""), field("-unit"), field("-limit"), field("-remaining").parse::<f64>().unwrap())
+    };
+    let (name, unit, limit, left) = fields();
+    assert_eq!((&*name, &*unit, &*limit), ("narrow", "usd", "100.00"));
+    assert!((99.0..100.0).contains(&left), "{left}");
+    let mut client = gateway.client();
+    let id = listed(&gateway, "narrow")["id"].clone();
+    let body = json!({ "amount": 25 }).to_string();
+    client.ask(&post(&format!("/admin/v1/budgets/{id}/top-up")).key(ADMIN).body(body));
+    assert_eq!(client.response().status, 200);
+    eventually("the amount of this window is shown", || fields().2 == "125.00");
 }
 
 /// The highest threshold that was come to, and once.
