@@ -106,14 +106,16 @@ pub(crate) fn of_error(value: RawValue<'_>) -> Option<ReadError<'_>> {
     }
 }
 
-/// Reads an `error` that is a text, in the object around it. Of two texts the longer one says more,
-/// and of equals the message: the other is a title, or a code (NestJS and Spring:
-/// `{"error":"Bad Request","message":"..."}`; RFC 6749: `error_description`).
+/// Reads an `error` that is a text, in the object around it. A text beside one that is a code, a
+/// single word, is the message (RFC 6749: `error_description`). Of two texts the longer one says
+/// more, and of equals the message: the other is a title (NestJS and Spring:
+/// `{"error":"Bad Request","message":"..."}`).
 pub(crate) fn beside<'a>(object: RawValue<'a>, error: RawValue<'a>) -> Option<ReadError<'a>> {
     const BESIDE: [&str; 6] = ["message", "error_description", "error_message", "error_msg", "msg", "detail"];
     let short = error.as_str()?;
-    let is_longer = |text: &RawStr<'_>| text.len() >= short.len() && *text != short;
-    let long = BESIDE.iter().find_map(|name| object.find(name)?.as_str().filter(is_longer));
+    let is_code = !short.as_bytes().contains(&b' ');
+    let says_more = |text: &RawStr<'_>| *text != short && (is_code || text.len() >= short.len()) && !text.is_empty();
+    let long = BESIDE.iter().find_map(|name| object.find(name)?.as_str().filter(says_more));
     Some(match long {
         Some(message) => ReadError { message, r#type: Some(short), ..ReadError::default() },
         None => ReadError { message: short, ..ReadError::default() },
