@@ -135,11 +135,6 @@ fn a_stream_that_is_continued_is_paid_twice() {
     let expected = [("first".to_owned(), 0, PROMPT, first_cost), ("second".to_owned(), 1, 3, second_cost)];
     assert_eq!(two.spend(), expected);
     assert_eq!(two.logged_cost(), first_cost + second_cost);
-    // The minute of the first provider is used up, so that it is not asked.
-    let mut client = two.ask();
-    two.answer_by_second();
-    assert!(client.response().text().ends_with("data: [DONE]\n\n"));
-    assert!(two.first.try_accept().is_none());
 }
 
 /// If nobody can go on, the stream that broke off is the answer, and is paid once.
@@ -183,10 +178,6 @@ fn the_loser_of_a_race_is_paid() {
     let expected = [("first".to_owned(), 0, PROMPT, 5002), ("second".to_owned(), 1, 3, 7)];
     assert_eq!(two.spend(), expected);
     assert_eq!(two.logged_cost(), 5009);
-    // The minute of the first provider is used up.
-    let mut client = two.ask();
-    two.answer_by_second();
-    assert!(client.response().text().ends_with("data: [DONE]\n\n"));
 
     let two = hedged();
     let mut client = two.ask();
