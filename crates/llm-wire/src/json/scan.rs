@@ -324,9 +324,7 @@ fn skip_number(buf: &[u8], start: usize) -> Result<usize, ScanError> {
 ///
 /// Most bytes of a body stand inside strings, so this is the speed of everything above. Most
 /// strings are short, keys above all, and runs between escapes are too: the first 8 bytes are
-/// looked at as a word, with arithmetic that finds the position. Longer runs: a yes-or-no question
-/// about 32 bytes at once, in a form that compilers turn into vector instructions, and then word by
-/// word.
+/// looked at as a word, with arithmetic that finds the position. Longer runs: [`long_run`].
 #[inline]
 pub(crate) fn plain_run(buf: &[u8], pos: usize) -> usize {
     let Some(rest) = buf.get(pos..) else { return buf.len() };
@@ -352,33 +350,49 @@ pub(crate) fn short_run(buf: &[u8]) -> usize {
     }
 }
 
-/// Not inlined: it would make the short way longer everywhere.
+/// Not inlined: it would make the short way longer everywhere. Two words more, since keys end there,
+/// and then what has vector instructions: a search for the end, and the least byte before it.
 #[inline(never)]
-fn long_run(buf: &[u8], mut pos: usize) -> usize {
-    for block in buf[pos..].as_chunks::<32>().0 {
-        if block.iter().fold(false, |any, &b| any | is_special(b)) {
-            break;
-        }
-        pos += 32;
+fn long_run(buf: &[u8], pos: usize) -> usize {
+    let rest = &buf[pos..];
+    let ([first, second, ..], _) = rest.as_chunks::<8>() else { return pos + last_run(rest) };
+    match special_marks(u64::from_le_bytes(*first)) {
+        0 => {}
+        marks => return pos + marks.trailing_zeros() as usize / 8,
     }
-    for word in buf[pos..].as_chunks::<8>().0 {
+    match special_marks(u64::from_le_bytes(*second)) {
+        0 => {}
+        marks => return pos + 8 + marks.trailing_zeros() as usize / 8,
+    }
+    let end = 16 + memchr::memchr2(b'"', b'\\', &rest[16..]).unwrap_or(rest.len() - 16);
+    let control = if has_control(&rest[..end]) { rest[..end].iter().position(|&b| b < b' ') } else { None };
+    pos + control.unwrap_or(end)
+}
+
+/// Returns whether one of at least 16 bytes is a control character. The last 16 may be looked at
+/// twice.
+#[inline]
+fn has_control(bytes: &[u8]) -> bool {
+    let Some(last) = bytes.last_chunk::<16>() else { return bytes.iter().any(|&b| b < b' ') };
+    let mut least = *last;
+    for block in bytes.as_chunks::<16>().0 {
+        for (least, &byte) in least.iter_mut().zip(block) {
+            *least = (*least).min(byte);
+        }
+    }
+    least.iter().fold(u8::MAX, |all, &byte| all.min(byte)) < b' '
+}
+
+/// Does the same as [`plain_run`] for the last bytes of a document, fewer than two words.
+fn last_run(rest: &[u8]) -> usize {
+    let (words, tail) = rest.as_chunks::<8>();
+    for (n, word) in words.iter().enumerate() {
         let marks = special_marks(u64::from_le_bytes(*word));
         if marks != 0 {
-            return pos + marks.trailing_zeros() as usize / 8;
+            return 8 * n + marks.trailing_zeros() as usize / 8;
         }
-        pos += 8;
     }
-    let left = buf.len() - pos;
-    match buf.last_chunk::<8>() {
-        _ if left == 0 => pos,
-        // The bytes before `pos` are shifted out, and zeros, which are control characters, come in
-        // behind the last one.
-        Some(last) => {
-            let marks = special_marks(u64::from_le_bytes(*last) >> (8 * (8 - left)));
-            pos + marks.trailing_zeros() as usize / 8
-        }
-        None => buf[pos..].iter().position(|&b| is_special(b)).map_or(buf.len(), |n| pos + n),
-    }
+    8 * words.len() + tail.iter().position(|&b| is_special(b)).unwrap_or(tail.len())
 }
 
 #[inline]
