@@ -97,6 +97,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     // Of the binary alone.
     ("memory", &[]),
+    ("allocator", &[]),
     ("static_libc", &[]),
 ];
 
@@ -182,6 +183,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("src/net/handoff.rs", "takes the socket of a monoio stream, which gives it as a number"),
     ("src/net/acked.rs", "asks the kernel for what a peer has acknowledged, which no crate offers"),
     ("src/net/send.rs", "sends without waiting on a socket that is not in that mode"),
+    ("src/allocator.rs", "is the allocator of the process"),
     ("src/memory.rs", "calls the allocator and the kernel, which have no safe function for it"),
     ("src/static_libc.rs", "calls a function of glibc that no crate offers"),
 ];
