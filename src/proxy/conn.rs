@@ -14,6 +14,7 @@ use rustls::ServerConfig;
 use super::client::{Client, ListenerKind, WaitError};
 use super::core::Core;
 use super::endpoint;
+use super::pinned::pinned;
 use super::reply::{self, Cors, ResponseMeta};
 use super::request;
 use super::request_context::{Next, new_request_id};
@@ -137,7 +138,7 @@ fn serve_requests(mut client: Client, core: Rc<Core>) -> impl Future<Output = ()
                 Err(refusal) => return Box::pin(refuse(&core, &mut client, refusal)).await,
             };
             first = false;
-            match Box::pin(request::serve(&core, &mut client, head)).await {
+            match pinned(|| request::serve(&core, &mut client, head)).await {
                 // What the client had sent ahead was too much to keep.
                 Next::KeepAlive if client.reader.has_discarded() => {
                     return Box::pin(client.close_gracefully()).await;

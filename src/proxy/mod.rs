@@ -33,6 +33,7 @@ pub mod local;
 pub mod log_limit;
 pub mod overload;
 pub mod page;
+mod pinned;
 pub mod prepare;
 pub mod provider_hold;
 mod reasoning_cache;

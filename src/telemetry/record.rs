@@ -210,6 +210,7 @@ impl Record {
     }
 
     /// Does the same with an id that was cut already.
+    #[inline]
     pub fn of(request_id: Short<64>, started_us: u64) -> Record {
         Record {
             request_id,

@@ -17,9 +17,8 @@ pub const CAPACITY: usize = 4096;
 /// The finished requests of one worker that the control plane has not taken yet.
 #[derive(Debug)]
 pub struct Ring {
-    /// Records are shared pointers here: a block of the queue has 31 places, which are zeroed when it is
-    /// made.
-    queue: SegQueue<Arc<Record>>,
+    /// Records are pointers here: a block of the queue has 31 places, which are zeroed when it is made.
+    queue: SegQueue<Box<Record>>,
     /// Records in the queue.
     count: AtomicUsize,
     dropped: AtomicU64,
@@ -43,7 +42,8 @@ impl Ring {
     }
 
     /// Queues a record. Never blocks: a record without room is dropped and counted.
-    pub fn push(&self, mut record: Record) {
+    pub fn push(&self, record: impl Into<Box<Record>>) {
+        let mut record = record.into();
         let mut size = record.detail_size();
         if size > 0 && self.bytes.load(Ordering::Relaxed) + size > self.max_bytes {
             record.detail = None;
@@ -60,10 +60,10 @@ impl Ring {
         if size > 0 {
             self.bytes.fetch_add(size, Ordering::Relaxed);
         }
-        self.queue.push(Arc::new(record));
+        self.queue.push(record);
     }
 
-    /// Takes the oldest record.
+    /// Takes the oldest record. The thread that drains makes it a shared one, not the worker.
     pub fn pop(&self) -> Option<Arc<Record>> {
         let record = self.queue.pop()?;
         self.count.fetch_sub(1, Ordering::Relaxed);
@@ -71,7 +71,7 @@ impl Ring {
             0 => {}
             size => _ = self.bytes.fetch_sub(size, Ordering::Relaxed),
         }
-        Some(record)
+        Some(record.into())
     }
 
     /// Returns whether no record waits.

@@ -66,15 +66,17 @@ impl RequestRecorder {
     /// it changes hands and a record is large.
     pub fn new(core: &Rc<Core>, request_id: Short<64>, head: &[u8], head_began: Option<u64>) -> Box<RequestRecorder> {
         core.metrics.inc(Counter::Requests);
-        let record = Record::of(request_id, core.timers.unix_us());
+        let started_us = core.timers.unix_us();
         let config = core.shared.capture;
-        let second = record.started_us / 1_000_000;
+        let second = started_us / 1_000_000;
         let is_sampled = config.per_second.is_none_or(|max| core.sampler.admit(second, max));
         let started = core.timers.recent();
-        Box::new(RequestRecorder {
+        // Written to its place on the heap, since there is one before.
+        let place = Box::new_uninit();
+        let recorder = RequestRecorder {
             core: core.clone(),
             started,
-            record,
+            record: Record::of(request_id, started_us),
             hold: None,
             provider_hold: None,
             spending: None,
@@ -85,7 +87,8 @@ impl RequestRecorder {
             clock: StageClock::start(core.boot().observe.stage_clock, head_began, started),
             attempt: AttemptLog::default(),
             capture: PayloadCapture::start(config, head, is_sampled),
-        })
+        };
+        Box::write(place, recorder)
     }
 
     /// Sets the route template of the request.
@@ -508,8 +511,10 @@ impl RequestRecorder {
         usage::complete_interrupted(&mut self.record, bytes);
         self.record.other_usage = (!others.is_empty()).then(|| others.into());
         self.count_labelled(&measured);
-        let detail = self.record.detail.take();
-        self.core.ring.push(Record { detail, ..self.record.clone() });
+        // All other fields are copied in one piece, to their place on the heap.
+        let (detail, tags) = (self.record.detail.take(), self.record.tags.take());
+        let queued = Box::write(Box::new_uninit(), Record { detail, tags, ..self.record });
+        self.core.ring.push(queued);
         self.core.shared.drain_waker.wake();
     }
 

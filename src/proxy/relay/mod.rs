@@ -28,6 +28,7 @@ mod whole;
 
 use super::endpoint::Operation;
 use super::interrupt::Interrupt;
+use super::pinned::pinned;
 use super::prepare::{Bypass, Translated};
 use super::request_context::{Next, RequestContext};
 use super::upstream::UpstreamResponse;
@@ -60,7 +61,7 @@ pub async fn translate(
     body.note_tier(req);
     // Boxed, as those below: the future of every request would have the room of the largest relay,
     // and is moved once for each.
-    Box::pin(translated::run(req, body, translated, provider)).await
+    pinned(|| translated::run(req, body, translated, provider)).await
 }
 
 /// Forwards a response of the client's own format.
@@ -88,7 +89,7 @@ pub async fn passthrough(
         return Box::pin(converted::run(req, body, Form::Events, responder)).await;
     }
     let relayed = match is_stream {
-        true => Box::pin(stream::run(req, body, bypass, provider)).await?,
+        true => pinned(|| stream::run(req, body, bypass, provider)).await?,
         // Where nothing is translated, a stream that was not requested is forwarded as it is.
         false => whole::run(req, body, bypass, provider, is_answer && req.route.translates()).await?,
     };

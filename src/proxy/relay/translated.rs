@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::super::body::exhausted;
 use super::super::interrupt::Interrupt;
+use super::super::pinned::pinned;
 use super::super::prepare::Translated;
 use super::super::request_context::{Next, RequestContext};
 use super::super::stream_rest::StreamRest;
@@ -193,7 +194,7 @@ impl<'p> Relay<'p> {
                 }
             }
         }
-        Box::pin(self.finish(req, body)).await
+        pinned(|| self.finish(req, body)).await
     }
 
     /// Takes the body for what its first bytes are.
