@@ -169,7 +169,11 @@ pub async fn read_up_to(
         }
     };
     let mut received = Received { bytes: Rc::new(std::mem::take(&mut pending.bytes)), body, _held: held };
-    let decoded = match pending.head.get(&received.bytes, "content-encoding") {
+    let codings = match pending.head.has_content_encoding {
+        true => pending.head.get(&received.bytes, "content-encoding"),
+        false => None,
+    };
+    let decoded = match codings {
         None => None,
         Some(codings) => match Box::pin(decode(core, codings, received.body(), limit)).await {
             Ok(decoded) => decoded,

@@ -69,6 +69,22 @@ fn contains(table: &[&str], name: &[u8]) -> bool {
     table.iter().any(|entry| name.eq_ignore_ascii_case(entry.as_bytes()))
 }
 
+/// Returns the lengths of the names in a table, as bits.
+const fn lengths(table: &[&str]) -> u64 {
+    let (mut bits, mut at) = (0, 0);
+    while at < table.len() {
+        bits |= 1 << table[at].len();
+        at += 1;
+    }
+    bits
+}
+
+/// Returns whether a set of lengths has that of a name: most names are of no interest, and none of
+/// their bytes is looked at then.
+fn has_length(lengths: u64, name: &[u8]) -> bool {
+    name.len() < 64 && lengths >> name.len() & 1 == 1
+}
+
 /// Returns whether a client's header is forwarded to a provider, of its own format or of another.
 pub fn to_upstream(name: &[u8], own_format: bool) -> bool {
     contains(TO_UPSTREAM, name) || (own_format && contains(TO_OWN_FORMAT, name))
@@ -76,15 +92,19 @@ pub fn to_upstream(name: &[u8], own_format: bool) -> bool {
 
 /// Returns what to do with a provider's header for a client of its own format.
 pub fn to_client(name: &[u8]) -> Disposition {
-    if contains(TO_CLIENT, name) {
+    const FORWARDED: u64 = lengths(TO_CLIENT);
+    const IDS: u64 = lengths(UPSTREAM_IDS);
+    if has_length(FORWARDED, name) && contains(TO_CLIENT, name) {
         return Disposition::Forward;
     }
-    if contains(UPSTREAM_IDS, name) {
+    if has_length(IDS, name) && contains(UPSTREAM_IDS, name) {
         return Disposition::UpstreamId;
     }
-    let limits = RATE_LIMITS
-        .iter()
-        .any(|prefix| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes())));
+    // Neither letter stands at the start of many names.
+    let limits = matches!(name.first(), Some(b'x' | b'X' | b'a' | b'A'))
+        && RATE_LIMITS
+            .iter()
+            .any(|prefix| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes())));
     if limits { Disposition::RateLimit } else { Disposition::Drop }
 }
 

@@ -72,9 +72,8 @@ pub enum Cors {
 /// Begins a head: the status line and the fields that every response has. The caller adds its own
 /// and calls `write::end_head`.
 pub fn begin(out: &mut Vec<u8>, status: u16, meta: &ResponseMeta, request_id: &[u8]) {
-    write::status_line(out, status);
-    write_date(out);
-    // The end of what [`write_date`] writes is the name of the field. An id was checked when it was taken
+    write_start(out, status);
+    // The end of what [`write_start`] writes is the name of the field. An id was checked when it was taken
     // from the client.
     out.extend_from_slice(request_id);
     out.extend_from_slice(b"\r\n");
@@ -149,9 +148,10 @@ fn write_budget(out: &mut Vec<u8>, left: &BudgetLeft) {
     }
 }
 
-/// Writes the `date` field and the beginning of `x-request-id`. The text is made once a second per
-/// worker.
-fn write_date(out: &mut Vec<u8>) {
+/// Writes the status line, the `date` field and the beginning of `x-request-id`. The text for status 200
+/// is made once a second per worker.
+fn write_start(out: &mut Vec<u8>, status: u16) {
+    const OK: &str = "HTTP/1.1 200 OK\r\n";
     thread_local! {
         static DATE: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
     }
@@ -160,9 +160,13 @@ fn write_date(out: &mut Vec<u8>) {
         let this = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
         if *second != this {
             *second = this;
-            *text = format!("date: {}\r\nx-request-id: ", httpdate::fmt_http_date(now));
+            *text = format!("{OK}date: {}\r\nx-request-id: ", httpdate::fmt_http_date(now));
         }
-        out.extend_from_slice(text.as_bytes());
+        if status == 200 {
+            return out.extend_from_slice(text.as_bytes());
+        }
+        write::status_line(out, status);
+        out.extend_from_slice(&text.as_bytes()[OK.len()..]);
     });
 }
 

@@ -42,12 +42,12 @@ impl UpstreamResponse {
         head: ResponseHead,
         bytes: Vec<u8>,
     ) -> UpstreamResponse {
-        let content_type = head.get(&bytes, "content-type").unwrap_or_default();
+        let content_type = head.content_type(&bytes).unwrap_or_default();
         let is_event_stream =
             content_type.get(..17).is_some_and(|start| start.eq_ignore_ascii_case(b"text/event-stream"));
         let names_json = || content_type.windows(4).any(|part| part.eq_ignore_ascii_case(b"json"));
         let is_json = content_type.starts_with(b"application/json") || !is_event_stream && names_json();
-        let coding = head.get(&bytes, "content-encoding");
+        let coding = head.content_encoding(&bytes);
         let is_encoded = coding.is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"));
         UpstreamResponse { connection, origin, head, bytes, is_event_stream, is_json, is_encoded }
     }

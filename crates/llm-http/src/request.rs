@@ -29,6 +29,8 @@ pub struct RequestHead {
     pub expect_continue: bool,
     /// The client asks to speak WebSocket on this connection.
     pub upgrade_websocket: bool,
+    /// Whether there is a field `content-encoding`.
+    pub has_content_encoding: bool,
     method_text: Span,
     path: Span,
     query: Option<Span>,
@@ -128,6 +130,7 @@ fn parse_whole(buf: &[u8], start: usize, end: usize) -> Result<RequestHead, Refu
         keep_alive: facts.connection.persists(version),
         expect_continue: facts.expect_continue && modern && framing.has_body(),
         upgrade_websocket: facts.websocket && facts.connection.upgrade && modern && method == "GET",
+        has_content_encoding: facts.has_content_encoding,
         method_text: Span::locate(method.as_bytes(), buf),
         path: Span::locate(path, buf),
         query: query.map(|query| Span::locate(query, buf)),
@@ -143,6 +146,7 @@ struct Facts<'b> {
     connection: Connection,
     expect_continue: bool,
     websocket: bool,
+    has_content_encoding: bool,
 }
 
 impl<'b> Facts<'b> {
@@ -163,6 +167,7 @@ impl<'b> Facts<'b> {
                 7 if is("upgrade") => facts.websocket |= list(value).any(|one| one.eq_ignore_ascii_case(b"websocket")),
                 10 if is("connection") => facts.connection.note(value),
                 14 if is("content-length") => facts.framing.length(value),
+                16 => facts.has_content_encoding |= is("content-encoding"),
                 17 if is("transfer-encoding") => facts.framing.coding(value),
                 _ => {}
             }

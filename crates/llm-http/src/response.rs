@@ -23,12 +23,28 @@ pub struct ResponseHead {
     /// Whether the connection may carry another request once the body has ended.
     pub keep_alive: bool,
     reason: Span,
+    /// The places of the first `content-type` and the first `content-encoding` among the fields.
+    content: [Option<u16>; 2],
 }
 
 impl ResponseHead {
     /// The reason phrase; empty if absent or not ASCII.
     pub fn reason<'b>(&self, buf: &'b [u8]) -> &'b [u8] {
         self.reason.of(buf)
+    }
+
+    /// Returns the value of the first field `content-type`, without a search.
+    pub fn content_type<'b>(&self, buf: &'b [u8]) -> Option<&'b [u8]> {
+        self.value_at(self.content[0]?, buf)
+    }
+
+    /// Returns the value of the first field `content-encoding`, without a search.
+    pub fn content_encoding<'b>(&self, buf: &'b [u8]) -> Option<&'b [u8]> {
+        self.value_at(self.content[1]?, buf)
+    }
+
+    fn value_at<'b>(&self, at: u16, buf: &'b [u8]) -> Option<&'b [u8]> {
+        self.fields.as_slice().get(usize::from(at)).map(|field| field.value.of(buf))
     }
 
     /// The value of the first field of this name, without regard to case.
@@ -111,9 +127,12 @@ fn parse_whole(buf: &[u8], start: usize, end: usize, request: Method) -> Result<
     }
     let version = Version::of(parsed.version);
     let (mut declared, mut connection) = (Declared::default(), Connection::default());
-    for header in parsed.headers.iter() {
+    let mut content = [None; 2];
+    for (at, header) in (0..).zip(parsed.headers.iter()) {
         let is = |known: &str| header.name.eq_ignore_ascii_case(known);
         match header.name.len() {
+            12 if is("content-type") => _ = content[0].get_or_insert(at),
+            16 if is("content-encoding") => _ = content[1].get_or_insert(at),
             10 if is("connection") => connection.note(header.value),
             14 if is("content-length") => declared.length(header.value),
             17 if is("transfer-encoding") => declared.coding(header.value),
@@ -129,6 +148,7 @@ fn parse_whole(buf: &[u8], start: usize, end: usize, request: Method) -> Result<
         framing,
         keep_alive: connection.persists(version) && framing != Framing::Close && status != 101,
         reason: Span::locate(parsed.reason.unwrap_or_default().as_bytes(), buf),
+        content,
     })
 }
 
@@ -158,6 +178,12 @@ mod tests {
         assert_eq!((head.status, head.reason(text.as_bytes())), (200, &b"OK"[..]));
         assert_eq!((head.framing, head.keep_alive), (Framing::Chunked, true));
         assert_eq!(head.get(text.as_bytes(), "content-type"), Some(&b"text/event-stream"[..]));
+        assert_eq!(head.content_type(text.as_bytes()), Some(&b"text/event-stream"[..]));
+        assert_eq!(head.content_encoding(text.as_bytes()), None);
+        let twice = "HTTP/1.1 200 OK\r\nContent-Encoding: a\r\nContent-Type: x\r\ncontent-encoding: b\r\ncontent-type: y\r\n\r\n";
+        let (second, bytes) = (parse(twice).unwrap().unwrap(), twice.as_bytes());
+        let found = (second.content_type(bytes), second.content_encoding(bytes));
+        assert_eq!(found, (Some(&b"x"[..]), Some(&b"a"[..])));
         assert_eq!(&text[head.len..], "0\r\n\r\n");
     }
 

@@ -87,7 +87,23 @@ pub fn static_header(out: &mut Vec<u8>, name: &'static str, value: &'static str)
 
 /// Writes the field `content-length`.
 pub fn content_length(out: &mut Vec<u8>, length: u64) {
-    line(out, "content-length", itoa::Buffer::new().format(length).as_bytes());
+    /// The name, room for the digits of 2^64, and the end of the line.
+    const ROOM: usize = NAME.len() + 20 + 2;
+    const NAME: &[u8; 16] = b"content-length: ";
+    let mut line = [b'\n'; ROOM];
+    let (mut at, mut left) = (ROOM - 2, length);
+    line[at] = b'\r';
+    loop {
+        at -= 1;
+        line[at] = b'0' + (left % 10) as u8;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    at -= NAME.len();
+    line[at..at + NAME.len()].copy_from_slice(NAME);
+    out.extend_from_slice(&line[at..]);
 }
 
 /// Writes the field `transfer-encoding: chunked`.
@@ -221,6 +237,15 @@ mod tests {
         content_length(&mut out, 7);
         end_head(&mut out);
         assert_eq!(out, b"POST /v1/x?y HTTP/1.1\r\nhost: example\r\naccept: */*\r\ncontent-length: 7\r\n\r\n");
+    }
+
+    #[test]
+    fn lengths() {
+        for length in [0, 7, 10, 65_536, u64::MAX] {
+            let mut out = Vec::new();
+            content_length(&mut out, length);
+            assert_eq!(out, format!("content-length: {length}\r\n").into_bytes());
+        }
     }
 
     #[test]

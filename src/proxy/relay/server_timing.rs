@@ -63,15 +63,27 @@ fn write_stages(out: &mut Vec<u8>, stages: &Stages) {
     }
 }
 
+/// The decimals of each number of microseconds below a millisecond, behind their point.
+const DECIMALS: [[u8; 4]; 1000] = {
+    let mut decimals = [[b'.', b'0', b'0', b'0']; 1000];
+    let mut us = 0;
+    while us < decimals.len() {
+        decimals[us][1] += (us / 100) as u8;
+        decimals[us][2] += (us / 10 % 10) as u8;
+        decimals[us][3] += (us % 10) as u8;
+        us += 1;
+    }
+    decimals
+};
+
 /// Puts microseconds as milliseconds with three decimals at `at`, and returns where they end.
 fn put_milliseconds(line: &mut [u8; ROOM], at: usize, us: u64) -> usize {
-    let (ms, rest) = (us / 1000, (us % 1000) as u32);
-    let digit = |n: u32| b'0' + (n % 10) as u8;
+    let (ms, rest) = (us / 1000, (us % 1000) as usize);
     let mut at = at;
     match ms {
         // Nearly all.
         0..=9 => {
-            line[at] = digit(ms as u32);
+            line[at] = b'0' + ms as u8;
             at += 1;
         }
         _ => {
@@ -81,7 +93,7 @@ fn put_milliseconds(line: &mut [u8; ROOM], at: usize, us: u64) -> usize {
             at += digits.len();
         }
     }
-    line[at..at + 4].copy_from_slice(&[b'.', digit(rest / 100), digit(rest / 10), digit(rest)]);
+    line[at..at + 4].copy_from_slice(&DECIMALS[rest]);
     at + 4
 }
 
