@@ -19,6 +19,7 @@ use crate::proxy::log_limit::LogLimits;
 use crate::proxy::reasoning_cache::ReasoningCache;
 use crate::proxy::request_metrics::RequestMetrics;
 use crate::proxy::throttle::AdminThrottle;
+use crate::proxy::translation_key::TranslationKey;
 use crate::proxy::wait_queue::WaitQueue;
 use crate::route::selector::Selector;
 use crate::shared::ProcessState;
@@ -30,6 +31,8 @@ use llm_wire::passthrough::answer_templates::AnswerTemplates;
 use llm_wire::passthrough::event_templates::EventTemplates;
 use llm_wire::passthrough::request_templates::RequestTemplates;
 use llm_wire::reasoning::envelope::{Scope, model_family};
+use llm_wire::translate::known_answers::KnownAnswers;
+use llm_wire::translate::known_requests::KnownRequests;
 
 /// One worker's view of a snapshot.
 pub struct WorkerSnapshot {
@@ -141,6 +144,10 @@ pub struct Core {
 #[derive(Default)]
 pub struct Templates {
     pub requests: RefCell<RequestTemplates>,
+    /// Requests as providers of other formats got them.
+    pub translations: RefCell<KnownRequests<TranslationKey>>,
+    /// Whole answers as clients of other formats got them.
+    pub translated_answers: RefCell<KnownAnswers>,
     answers: [RefCell<AnswerTemplates>; Format::ALL.len()],
     events: [RefCell<EventTemplates>; Format::ALL.len()],
 }

@@ -50,6 +50,7 @@ pub mod stored;
 mod stream_rest;
 pub mod tags;
 pub mod throttle;
+pub mod translation_key;
 pub mod upstream;
 pub mod upstream_head;
 pub mod usage;

@@ -11,6 +11,8 @@
 //! ```
 
 mod any;
+pub mod known_answers;
+pub mod known_requests;
 mod output;
 mod request;
 mod rescue;
@@ -33,6 +35,7 @@ use crate::sse::Frame;
 use crate::target::plan::{Plan, Reply};
 use crate::target::quirks::Quirks;
 use any::AnyEncoder;
+use known_answers::{End, KnownAnswers};
 
 pub use any::AnyDecoder;
 pub use output::Phase;
@@ -206,6 +209,41 @@ impl Translator {
                 sink(Event::Fail(error));
             }
         })
+    }
+
+    /// Does what [`Translator::body`] does, for an answer whose structure `known` has without reading
+    /// it.
+    pub fn whole_body(&mut self, known: &mut KnownAnswers, body: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        let is_fresh = self.phase == Phase::Waiting && self.reply.own_id.is_none() && self.model.is_none();
+        if !is_fresh || self.reply.plan.stream || !known_answers::is_plain(&self.reply.plan) {
+            return self.body(body, out);
+        }
+        if let Some((usage, end)) = known.write(body, &self.reply, out) {
+            self.shape.end_known(usage, end.reason);
+            self.phase = Phase::Over;
+            self.content = true;
+            self.model = end.model.clone();
+            return Ok(());
+        }
+        let from = out.len();
+        self.body(body, out)?;
+        let translate = |body: &[u8], reply: Reply| {
+            let (mut translator, mut out) = (Translator::new(reply), Vec::new());
+            translator.body(body, &mut out).ok()?;
+            let (usage, end) = translator.plain_end()?;
+            Some((out, usage, end))
+        };
+        known.learn((body, &out[from..]), &self.reply, || self.plain_end(), translate);
+        Ok(())
+    }
+
+    /// Returns the counts of the answer and how it has ended, if that was well and without oddities.
+    fn plain_end(&self) -> Option<(Usage, End)> {
+        let is_odd = self.reply.notes.iter().any(|n| *n > 0) || self.failure.is_some() || self.stopped_early();
+        let is_useful = self.captured.as_ref().is_some_and(Captured::is_useful);
+        let usage = self.usage().filter(known_answers::is_counted)?;
+        let end = End { reason: self.reason(), model: self.model.clone() };
+        (self.phase == Phase::Over && self.content && !is_odd && !is_useful).then_some((usage, end))
     }
 
     /// The provider's bytes have ended.

@@ -88,7 +88,7 @@ pub fn request(
         (TransferMode::Bypass(bypass), body)
     } else {
         let scope = view.scope(candidate.provider, &model);
-        let (mut translated, mut body) = translated::body(req, (provider, scope), target, &model, retry_without)?;
+        let (mut translated, mut body) = translated::body(req, view, (provider, scope), target, &model, retry_without)?;
         if target.format != candidate.target.format {
             translated.ledger.repair(Repair::ThinkingTools);
         }

@@ -1,6 +1,11 @@
 //! Prepares the body for a provider of another format.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
+use super::super::core::WorkerSnapshot;
 use super::super::request_context::RequestContext;
+use super::super::translation_key::TranslationOf;
 use super::bypass::{limit_field, set_limit};
 use crate::config::snapshot::Provider;
 use crate::metrics::names::Counter;
@@ -16,6 +21,7 @@ use llm_wire::reasoning::envelope::{Family, Scope, model_family};
 use llm_wire::request::retry_without::RetryWithout;
 use llm_wire::target::plan::{Context, Plan, Policy, Target};
 use llm_wire::translate;
+use llm_wire::translate::Encoded;
 
 /// What the relay needs to translate the response.
 #[derive(Debug)]
@@ -62,9 +68,10 @@ pub fn conversion(
 /// format.
 pub fn body(
     req: &RequestContext<'_>,
+    view: &WorkerSnapshot,
     (provider, scope): (&Provider, Scope),
     target_format: &TargetFormat,
-    model: &str,
+    model: &Rc<str>,
     retry_without: RetryWithout,
 ) -> Result<(Translated, Vec<u8>), Error> {
     let session = req.head.get(req.bytes(), "x-claude-code-session-id").and_then(|id| std::str::from_utf8(id).ok());
@@ -73,7 +80,26 @@ pub fn body(
         summaries: provider.dialect.policy.summaries && retry_without != RetryWithout::Summary,
         ..provider.dialect.policy
     };
-    let input_estimate = || tokens::prompt(req.body());
+    let of = TranslationOf {
+        generation: view.snapshot.generation,
+        provider,
+        client: req.route.format,
+        target: target_format.format,
+        model,
+        requested: &req.model.requested,
+    };
+    let may_repeat = session.is_none() && req.output_cap.is_none() && retry_without == RetryWithout::Nothing;
+    let known = &req.core.templates.translations;
+    let found = if may_repeat { known.borrow_mut().find(|key| of.has(key), req.body()) } else { None };
+    if let Some(Encoded { body, plan, ledger, .. }) = found {
+        return Ok((Translated { plan, ledger, retry_without }, body));
+    }
+    // What depends on the length of the prompt is not that of another.
+    let is_estimated = Cell::new(false);
+    let input_estimate = || {
+        is_estimated.set(true);
+        tokens::prompt(req.body())
+    };
     let memory = CredentialMemory { cache: &req.core.reasoning_cache, credential: req.recorder.credential() };
     let context = Context {
         target: target(provider, target_format, model, scope),
@@ -87,6 +113,10 @@ pub fn body(
     let capped = req.output_cap.map(|cap| capped(req, cap));
     let client_body = capped.as_deref().unwrap_or(req.body());
     let encoded = translate::request(req.route.format, client_body, &context)?;
+    if may_repeat && !is_estimated.get() {
+        let translate = |body: &[u8]| translate::request(req.route.format, body, &context).ok();
+        known.borrow_mut().learn(of.key(), req.route.format, (req.body(), &encoded), translate);
+    }
     req.core.metrics.add(Counter::ReasoningRestored, encoded.restored as u64);
     let translated = Translated { plan: encoded.plan, ledger: encoded.ledger, retry_without };
     Ok((translated, encoded.body))

@@ -12,6 +12,7 @@
 use std::time::Duration;
 
 use super::super::body::exhausted;
+use super::super::core::Core;
 use super::super::interrupt::Interrupt;
 use super::super::pinned::pinned;
 use super::super::prepare::Translated;
@@ -171,7 +172,7 @@ impl<'p> Relay<'p> {
                 BodyEvent::Drained => self.on_drained(req, &mut body).await?,
                 BodyEvent::Idle => self.on_idle(req).await?,
                 BodyEvent::End => {
-                    self.on_end(&mut req.recorder)?;
+                    self.on_end(req.core, &mut req.recorder)?;
                     break;
                 }
                 BodyEvent::Cut(Cut::TimedOut) if self.translator.holds_finish() && !req.core.stopping() => {
@@ -181,7 +182,7 @@ impl<'p> Relay<'p> {
                 }
                 // The answer is complete, although its body has not ended.
                 BodyEvent::Cut(_) if matches!(&self.input, Input::Whole(held) if answer::is_whole(held)) => {
-                    self.on_end(&mut req.recorder)?;
+                    self.on_end(req.core, &mut req.recorder)?;
                     break;
                 }
                 BodyEvent::Cut(Cut::TimedOut) if self.awaits_end && !req.core.stopping() => {
@@ -348,7 +349,7 @@ impl<'p> Relay<'p> {
 
     /// Ends the translation with the body. What stands behind the last blank line counts if it is
     /// complete; half an event is none.
-    fn on_end(&mut self, recorder: &mut RequestRecorder) -> Result<(), Error> {
+    fn on_end(&mut self, core: &Core, recorder: &mut RequestRecorder) -> Result<(), Error> {
         let from = self.output.buf().len();
         let is_stream = matches!(self.input, Input::Events(_)) && !self.translator.is_finished();
         if is_stream && self.form != Some(Form::Events) {
@@ -359,7 +360,7 @@ impl<'p> Relay<'p> {
                 let out = self.output.buf();
                 // It becomes about as much again: to grow in steps would copy it each time.
                 out.reserve(body.len() + body.len() / 4 + 256);
-                self.translator.body(body, out)?;
+                self.translator.whole_body(&mut core.templates.translated_answers.borrow_mut(), body, out)?;
             }
             Input::Events(framer) => {
                 if let Some(Block { frame: Some(frame), .. }) = framer.finish()
@@ -378,7 +379,7 @@ impl<'p> Relay<'p> {
     /// complete: only its end mark is missing.
     fn on_cut(&mut self, req: &mut RequestContext<'_>, cut: Cut) -> Result<(), Error> {
         if self.translator.is_finished() && !matches!(cut, Cut::Malformed(_)) {
-            return self.on_end(&mut req.recorder);
+            return self.on_end(req.core, &mut req.recorder);
         }
         let error = cut.error(req, self.provider);
         self.fail(&mut req.recorder, error)

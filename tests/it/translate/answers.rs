@@ -100,6 +100,44 @@ fn whole_responses_are_translated() {
     }
 }
 
+/// A request, or an answer, of a structure that came before is translated as the first one was, with
+/// its own texts.
+#[test]
+fn what_repeats_is_translated_as_what_is_new() {
+    const TEXTS: [(&str, &str); 5] = [
+        ("hi", "hi"),
+        ("ho", "ho"),
+        (r"an \u00e9 and a line\n", "an é and a line\n"),
+        (r#"a \"quote\" and 世界"#, "a \"quote\" and 世界"),
+        ("last", "last"),
+    ];
+    let quoted = |text: &str| serde_json::to_string(text).unwrap();
+    for (client, provider) in pairs() {
+        let (fake, gateway) = start(provider);
+        let mut asking = gateway.client();
+        let (mut conn, mut first, mut ids) = (None, None, Vec::new());
+        for (raw, plain) in TEXTS {
+            let raw = format!("\"{raw}\"");
+            asking.ask(&post(client.path).body(client.ask.replace("\"hi\"", &raw)));
+            let conn = conn.get_or_insert_with(|| fake.accept());
+            let request = conn.request().json().to_string();
+            conn.send(answer::json(200, provider.answer.replace("\"Hello\"", &raw)));
+            let response = asking.response();
+            let body = response.json();
+            let case = format!("{} {} {plain}", client.kind, provider.kind);
+            assert_eq!((response.status, text(client, &body).as_str()), (200, plain), "{case}");
+            ids.push(body["id"].to_string());
+            let (asked, usage) = first.get_or_insert_with(|| (request.clone(), body["usage"].clone()));
+            assert_eq!(request, asked.replace("\"hi\"", &quoted(plain)), "{case}");
+            assert_eq!(body["usage"], *usage, "{case}");
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), TEXTS.len(), "each answer has an id of its own");
+        assert_eq!(gateway.metric("llm_proxy_translated_requests_total"), Some(TEXTS.len() as f64));
+    }
+}
+
 #[test]
 fn streams_event_by_event_and_over_one_connection() {
     for (client, provider) in pairs() {

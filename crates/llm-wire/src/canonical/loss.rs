@@ -166,7 +166,7 @@ struct Entry {
 }
 
 /// The losses and repairs of one translation. Encoders and decoders of requests write it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ledger {
     strict: bool,
     entries: Vec<Entry>,

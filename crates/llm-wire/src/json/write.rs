@@ -89,6 +89,11 @@ pub fn object(out: &mut Vec<u8>, fill: impl FnOnce(&mut Object<'_>)) {
     out.push(b'}');
 }
 
+/// The members of an object that `fill` writes, without the braces.
+pub(crate) fn members(out: &mut Vec<u8>, fill: impl FnOnce(&mut Object<'_>)) {
+    fill(&mut Object { out, empty: true });
+}
+
 /// An array whose elements `fill` writes.
 pub fn array(out: &mut Vec<u8>, fill: impl FnOnce(&mut Array<'_>)) {
     out.push(b'[');

@@ -47,12 +47,21 @@ impl<T> DocumentTemplates<T> {
     /// Returns what was found in a document of the same structure, and where its parts are here. A
     /// document that is found is JSON, in UTF-8.
     pub(crate) fn find(&mut self, document: &[u8]) -> Option<(&T, &Places)> {
+        self.find_where(document, |_| true)
+    }
+
+    /// Does the same among those documents of which what was found `is_wanted`.
+    pub(crate) fn find_where(&mut self, document: &[u8], is_wanted: impl Fn(&T) -> bool) -> Option<(&T, &Places)> {
         self.was_unknown = false;
         if self.pause > 0 {
             self.pause -= 1;
             return None;
         }
-        let found = self.known.iter().position(|(template, _)| template.match_whole(document, &mut self.places));
+        let known = self.known.iter();
+        let found = known
+            .enumerate()
+            .find(|(_, (template, found))| is_wanted(found) && template.match_whole(document, &mut self.places))
+            .map(|(n, _)| n);
         let is_text = || scan::is_ascii(document) || std::str::from_utf8(document).is_ok();
         let Some(n) = found.filter(|_| is_text()) else {
             self.misses = (self.misses + 1).min(MAX_MISSES);
@@ -60,8 +69,25 @@ impl<T> DocumentTemplates<T> {
             return None;
         };
         self.misses = 0;
-        self.known.swap(0, n);
+        if n > 0 {
+            self.known.swap(0, n);
+        }
         Some((&self.known[0].1, &self.places))
+    }
+
+    /// Returns whether [`DocumentTemplates::learn`] would learn from a document now.
+    pub(crate) fn would_learn(&self, document: &[u8]) -> bool {
+        self.was_unknown && document.len() <= MAX_DOCUMENT
+    }
+
+    /// Does what [`DocumentTemplates::learn`] does with a document from which nothing is learned.
+    /// Returns whether it was looked for.
+    pub(crate) fn skip(&mut self) -> bool {
+        if !std::mem::take(&mut self.was_unknown) {
+            return false;
+        }
+        self.pause = (1 << self.misses) - 2;
+        true
     }
 
     /// Learns from a valid document that [`DocumentTemplates::find`] has looked for in vain. `found`
@@ -72,11 +98,7 @@ impl<T> DocumentTemplates<T> {
         is_hole: impl Fn(&Value<'_>) -> bool,
         found: impl FnOnce(&dyn Fn(Range<usize>) -> Option<Spot>) -> Option<T>,
     ) {
-        if !std::mem::take(&mut self.was_unknown) {
-            return;
-        }
-        self.pause = (1 << self.misses) - 2;
-        if document.len() > MAX_DOCUMENT {
+        if !self.skip() || document.len() > MAX_DOCUMENT {
             return;
         }
         let Some(template) = Template::cut(document, true, is_hole) else { return };

@@ -3,7 +3,7 @@
 
 pub mod answer_templates;
 pub mod continuation;
-mod document_templates;
+pub(crate) mod document_templates;
 pub mod event_template;
 pub mod event_templates;
 pub mod finish;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::json::{RawKind, RawValue, write};
 
 /// Raw values of a Responses request that its answer repeats, whatever was sent to the provider.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Echo {
     fields: Vec<(&'static str, Box<[u8]>)>,
 }

@@ -171,7 +171,7 @@ pub trait IdSource {
 }
 
 /// What the request leaves behind for the response. Owned: it outlives the body.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// The client's format.
     pub client: Format,

@@ -174,7 +174,7 @@ pub struct ToolEntry {
 
 /// From the names that a provider was given back to the client's. Made with the request, used on
 /// the response. Lookups are by hash: a request may declare any number of tools.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ToolTable {
     entries: Vec<ToolEntry>,
     /// From [`ToolEntry::sent`] to the place in `entries`.

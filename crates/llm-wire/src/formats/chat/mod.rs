@@ -39,6 +39,6 @@ pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod stream;
 pub(crate) mod tap;
-mod words;
+pub(crate) mod words;
 
 pub(crate) use profile::PROFILE;

@@ -29,7 +29,7 @@ pub(super) fn write_tier(tier: RawStr<'_>, o: &mut write::Object<'_>) {
 }
 
 /// The members of a `usage` object.
-pub(super) fn write_usage(usage: &Usage, o: &mut write::Object<'_>) {
+pub(crate) fn write_usage(usage: &Usage, o: &mut write::Object<'_>) {
     o.u64("prompt_tokens", usage.input_total);
     o.u64("completion_tokens", usage.output_total);
     o.u64("total_tokens", usage.total());

@@ -23,6 +23,6 @@ pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod stream;
 pub(crate) mod tap;
-mod usage;
+pub(crate) mod usage;
 
 pub(crate) use profile::PROFILE;

@@ -5,7 +5,7 @@ use crate::canonical::usage::Usage;
 use crate::json::write;
 
 /// Writes a `usage` object. `tier` is in the words of this format.
-pub(super) fn write(o: &mut write::Object<'_>, usage: &Usage, tier: Option<&str>) {
+pub(crate) fn write(o: &mut write::Object<'_>, usage: &Usage, tier: Option<&str>) {
     o.object("usage", |o| {
         o.u64("input_tokens", usage.input_fresh());
         o.u64("cache_read_input_tokens", usage.cache_read);

@@ -58,6 +58,11 @@ impl Normalizer {
         self.reason
     }
 
+    /// Ends an answer that is known, of which no event came.
+    pub(crate) fn end_known(&mut self, usage: Usage, reason: Option<Reason>) {
+        (self.phase, self.usage, self.reason) = (Phase::Over, Some(usage), reason);
+    }
+
     /// Returns how many items have begun.
     pub(crate) fn items(&self) -> u32 {
         self.items.len() as u32
