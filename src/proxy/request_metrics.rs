@@ -67,7 +67,14 @@ struct Provider {
     transfers: [[Option<Arc<Series>>; 3]; 3],
 }
 
-type Providers = HashMap<i64, Provider, ahash::RandomState>;
+/// The series of all providers.
+#[derive(Debug, Default)]
+struct Providers {
+    list: Vec<Provider>,
+    places: HashMap<i64, usize, ahash::RandomState>,
+    /// The provider that was looked up last, and its place: most requests go to the one before.
+    last: Option<(i64, usize)>,
+}
 /// Where the series of each kind are in a list.
 type Places = HashMap<Key, usize, ahash::RandomState>;
 
@@ -120,7 +127,8 @@ impl RequestMetrics {
     }
 
     fn active(&mut self, endpoint: &'static str) -> &Series {
-        let at = self.active.iter().position(|(known, _)| *known == endpoint).unwrap_or_else(|| {
+        // Each text exists once; if not, the second one finds the same series by its label.
+        let at = self.active.iter().position(|(known, _)| std::ptr::eq(*known, endpoint)).unwrap_or_else(|| {
             self.active.push((endpoint, self.index.series(Family::Active, &[endpoint])));
             self.active.len() - 1
         });
@@ -136,7 +144,7 @@ impl RequestMetrics {
     /// 0 without a response.
     pub fn record_attempt(&mut self, id: i64, name: &str, outcome: &'static str, latency_us: u64) {
         let RequestMetrics { index, providers, .. } = self;
-        let provider = provider(providers, index, id, name);
+        let provider = providers.find(index, id, name);
         if latency_us > 0 {
             provider.latency.observe(latency_us);
         }
@@ -150,7 +158,7 @@ impl RequestMetrics {
     /// Counts a connection that was opened in `us` microseconds.
     pub fn record_connect(&mut self, id: i64, name: &str, us: u64) {
         let RequestMetrics { index, providers, .. } = self;
-        provider(providers, index, id, name).connect.observe(us);
+        providers.find(index, id, name).connect.observe(us);
     }
 
     /// Counts a request that a limit of its credential has refused. At most `max_credentials`
@@ -200,11 +208,8 @@ impl RequestMetrics {
             route.count_stream(record, measured, index);
         }
         if record.attempts > 0 {
-            provider(providers, index, record.provider, &route.names.provider).count_transfer(
-                record,
-                &route.names,
-                index,
-            );
+            let provider = providers.find(index, record.provider, &route.names.provider);
+            provider.count_transfer(record, &route.names, index);
         }
     }
 
@@ -230,7 +235,7 @@ impl RequestMetrics {
     fn refresh(&mut self, snapshot: &Snapshot) {
         if self.generation != snapshot.generation || self.routes.list.len() >= MAX_KINDS {
             self.routes = Routes::default();
-            self.providers.clear();
+            self.providers = Providers::default();
             self.generation = snapshot.generation;
         }
     }
@@ -326,6 +331,16 @@ impl Route {
 }
 
 impl Provider {
+    fn new(index: &mut SeriesIndex, name: &str) -> Provider {
+        Provider {
+            latency: index.series(Family::Latency, &[name]),
+            connect: index.series(Family::ConnectTime, &[name]),
+            bypass_bytes: index.series(Family::BypassBytes, &[name]),
+            outcomes: Vec::new(),
+            transfers: Default::default(),
+        }
+    }
+
     /// Counts a request that this provider served, or that ended meanwhile.
     fn count_transfer(&mut self, record: &Record, names: &Names, index: &mut SeriesIndex) {
         if record.outcome == Outcome::ClientDisconnected {
@@ -342,14 +357,22 @@ impl Provider {
     }
 }
 
-fn provider<'t>(providers: &'t mut Providers, index: &mut SeriesIndex, id: i64, name: &str) -> &'t mut Provider {
-    providers.entry(id).or_insert_with(|| Provider {
-        latency: index.series(Family::Latency, &[name]),
-        connect: index.series(Family::ConnectTime, &[name]),
-        bypass_bytes: index.series(Family::BypassBytes, &[name]),
-        outcomes: Vec::new(),
-        transfers: Default::default(),
-    })
+impl Providers {
+    /// Finds the series of a provider, or makes them.
+    fn find(&mut self, index: &mut SeriesIndex, id: i64, name: &str) -> &mut Provider {
+        let at = match self.last {
+            Some((last, at)) if last == id => at,
+            _ => {
+                let at = *self.places.entry(id).or_insert_with(|| {
+                    self.list.push(Provider::new(index, name));
+                    self.list.len() - 1
+                });
+                self.last = Some((id, at));
+                at
+            }
+        };
+        &mut self.list[at]
+    }
 }
 
 /// The series of all kinds of requests that were seen.
