@@ -47,7 +47,7 @@ impl<'a> Summary<'a> {
 /// Reads the facts of an answer of which `member` finds the members.
 pub(super) fn facts<'a>(format: Format, member: impl Fn(&str) -> Option<RawValue<'a>>) -> AnswerFacts<'a> {
     let reason: Option<Reason> = finish::of_answer(format, &member);
-    AnswerFacts { usage: member("usage"), model: member("model"), reason }
+    AnswerFacts { usage: member("usage"), counted: None, model: member("model"), reason }
 }
 
 /// Reads the top level of `body` by one walk, without an opinion on it.
@@ -89,7 +89,7 @@ pub(super) fn check<'a>(
     let facts = summary.facts(format);
     if is_whole && is_answer && !(has_error && format.profile().response.fails_by_error_member) {
         if !has_error && body.len() == whole_body.len() {
-            known.learn(body, &facts);
+            known.learn(format, body, &facts);
         }
         return Ok(facts);
     }
@@ -143,6 +143,7 @@ fn note<'a>(summary: &mut Summary<'a>, key: RawStr<'a>, value: RawValue<'a>) {
 #[cfg(test)]
 mod tests {
     use llm_wire::error::Kind;
+    use llm_wire::passthrough::tap;
     use proptest::prelude::*;
 
     use super::*;
@@ -195,7 +196,7 @@ mod tests {
     const ANSWERS: &[(Format, &str)] = &[
         (
             Format::Chat,
-            r#"{"id":"TEXT","created":NUMBER,"model":"m","choices":[{"message":{"content":"TEXT"},"finish_reason":"WORD"}],"usage":{"prompt_tokens":NUMBER,"completion_tokens":7}}"#,
+            r#"{"id":"TEXT","created":NUMBER,"model":"m","choices":[{"message":{"content":"TEXT"},"finish_reason":"WORD"}],"usage":{"prompt_tokens":NUMBER,"completion_tokens":7,"prompt_tokens_details":{"cached_tokens":null,"audio_tokens":NUMBER}}}"#,
         ),
         (Format::Chat, r#"{"choices":[{"finish_reason":"WORD"}],"error":"TEXT","model":"WORD"}"#),
         (Format::Chat, r#"{"own":"TEXT","detail":"WORD"}"#),
@@ -219,7 +220,7 @@ mod tests {
         /// Whatever came before, an answer is judged and read as if nothing had.
         #[test]
         fn a_known_structure_is_read_as_a_new_one(
-            steps in prop::collection::vec((0..ANSWERS.len(), 0..TEXTS.len(), 0..WORDS.len(), "0|[1-9][0-9]{0,3}|01|-1|1\\.5"), 1..50),
+            steps in prop::collection::vec((0..ANSWERS.len(), 0..TEXTS.len(), 0..WORDS.len(), "0|[1-9][0-9]{0,3}|[1-9][0-9]{13,17}|01|-1|1\\.5"), 1..50),
         ) {
             let mut known: [AnswerTemplates; 3] = Default::default();
             for (answer, text, word, number) in steps {
@@ -229,6 +230,10 @@ mod tests {
                 let found = check(format, body.as_bytes(), (&mut known[format as usize], &mut tape), "p");
                 let expected = check(format, body.as_bytes(), (&mut nothing, &mut other_tape), "p");
                 let kind = |error: Error| (error.kind, error.note);
+                if let Ok(AnswerFacts { usage: Some(usage), counted: Some(counted), .. }) = found {
+                    prop_assert_eq!(counted, tap::usage(format, usage), "{}", body);
+                }
+                let found = found.map(|facts| AnswerFacts { counted: None, ..facts });
                 prop_assert_eq!(found.map_err(kind), expected.map_err(kind), "{}", body);
             }
         }

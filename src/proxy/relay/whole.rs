@@ -393,7 +393,8 @@ fn note_issuer(req: &RequestContext<'_>, body: &[u8]) {
 /// Records what a response says of itself at its top level: usage, finish reason, model.
 fn record_facts(req: &mut RequestContext<'_>, facts: &AnswerFacts<'_>) {
     if let Some(raw) = facts.usage {
-        req.recorder.record_mut().tokens = Some(Tokens::reported(&tap::usage(req.route.format, raw)));
+        let usage = facts.counted.unwrap_or_else(|| tap::usage(req.route.format, raw));
+        req.recorder.record_mut().tokens = Some(Tokens::reported(&usage));
     }
     if req.route.operation == Operation::Generate {
         req.recorder.record_mut().finish = facts.reason.map(Reason::label);

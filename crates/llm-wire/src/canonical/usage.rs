@@ -132,6 +132,46 @@ impl Usage {
     pub fn from_openai(raw: RawValue<'_>) -> Usage {
         Counts::of(raw).settled()
     }
+
+    /// Does the same for an object that has these names, of which the numbers are given in their
+    /// order. `None` if one of them is missing.
+    pub(crate) fn from_numbers(names: &NumberNames, mut numbers: impl Iterator<Item = Option<u64>>) -> Option<Usage> {
+        let mut counts = Counts::default();
+        for NumberName { place, key, is_null } in &names.0 {
+            let n = if *is_null { 0 } else { numbers.next()?? };
+            counts.take(*place, key, n);
+        }
+        Some(counts.settled())
+    }
+}
+
+/// The names of the numbers in a `usage` object of an OpenAI format, in their order.
+#[derive(Debug)]
+pub(crate) struct NumberNames(Vec<NumberName>);
+
+/// The name of a number, or of a null, which counts as 0.
+#[derive(Debug)]
+struct NumberName {
+    place: Place,
+    key: Box<[u8]>,
+    is_null: bool,
+}
+
+impl NumberNames {
+    /// Returns the names in an object that has whole numbers, nulls and details alone.
+    pub(crate) fn of(raw: RawValue<'_>) -> Option<NumberNames> {
+        let mut names = Vec::new();
+        let mut note = |place, key: &[u8], n: Option<u64>| {
+            names.push(NumberName { place, key: key.into(), is_null: n.is_none() });
+        };
+        let end = plain_object(raw.bytes(), 0, Place::Top, &mut note);
+        (end == Some(raw.bytes().len())).then_some(NumberNames(names))
+    }
+
+    /// Returns how many of them are numbers.
+    pub(crate) fn numbers(&self) -> usize {
+        self.0.iter().filter(|name| !name.is_null).count()
+    }
 }
 
 /// Which object a number of a `usage` object stands in.
@@ -221,48 +261,8 @@ impl Counts {
     /// Reads an object that has whole numbers, nulls and details alone, as nearly all have: a fifth of
     /// the cost of a walk. Returns false for any other, having read a part of it.
     fn read_plain(&mut self, object: &[u8]) -> bool {
-        self.plain_object(object, 0, Place::Top) == Some(object.len())
-    }
-
-    /// Reads the object at `pos`, and returns the position behind it.
-    fn plain_object(&mut self, buf: &[u8], pos: usize, place: Place) -> Option<usize> {
-        /// Numbers of so many digits are exact in every reader.
-        const MAX_DIGITS: usize = 15;
-        let mut pos = expect(buf, pos, b'{')?;
-        loop {
-            let start = expect(buf, skip_space(buf, pos), b'"')?;
-            let end = start + memchr::memchr(b'"', buf.get(start..)?)?;
-            let key = &buf[start..end];
-            if key.last() == Some(&b'\\') {
-                return None;
-            }
-            pos = skip_space(buf, expect(buf, skip_space(buf, end + 1), b':')?);
-            match (buf.get(pos)?, place) {
-                (b'{', Place::Top) => pos = self.plain_object(buf, pos, Place::inside(key)?)?,
-                (b'n', _) if buf[pos..].starts_with(b"null") => {
-                    self.take(place, key, 0);
-                    pos += 4;
-                }
-                (b'0'..=b'9', _) => {
-                    let (first, mut n) = (pos, 0);
-                    while let Some(digit) = buf.get(pos).filter(|byte| byte.is_ascii_digit()) {
-                        if pos - first == MAX_DIGITS {
-                            return None;
-                        }
-                        n = n * 10 + u64::from(digit - b'0');
-                        pos += 1;
-                    }
-                    self.take(place, key, n);
-                }
-                _ => return None,
-            }
-            pos = skip_space(buf, pos);
-            match buf.get(pos)? {
-                b',' => pos += 1,
-                b'}' => return Some(pos + 1),
-                _ => return None,
-            }
-        }
+        let take = &mut |place, key: &[u8], n: Option<u64>| self.take(place, key, n.unwrap_or(0));
+        plain_object(object, 0, Place::Top, take) == Some(object.len())
     }
 
     fn settled(self) -> Usage {
@@ -278,6 +278,54 @@ impl Counts {
             usage.input_total = total;
         }
         usage.settled(total, has_audio)
+    }
+}
+
+/// Numbers of so many digits are exact in every reader.
+pub(crate) const MAX_DIGITS: usize = 15;
+
+/// Reads the object at `pos`, and returns the position behind it. `take` gets the numbers, and `None`
+/// for a null.
+fn plain_object(
+    buf: &[u8],
+    pos: usize,
+    place: Place,
+    take: &mut impl FnMut(Place, &[u8], Option<u64>),
+) -> Option<usize> {
+    let mut pos = expect(buf, pos, b'{')?;
+    loop {
+        let start = expect(buf, skip_space(buf, pos), b'"')?;
+        let end = start + memchr::memchr(b'"', buf.get(start..)?)?;
+        let key = &buf[start..end];
+        if key.last() == Some(&b'\\') {
+            return None;
+        }
+        pos = skip_space(buf, expect(buf, skip_space(buf, end + 1), b':')?);
+        match (buf.get(pos)?, place) {
+            (b'{', Place::Top) => pos = plain_object(buf, pos, Place::inside(key)?, take)?,
+            (b'n', _) if buf[pos..].starts_with(b"null") => {
+                take(place, key, None);
+                pos += 4;
+            }
+            (b'0'..=b'9', _) => {
+                let (first, mut n) = (pos, 0);
+                while let Some(digit) = buf.get(pos).filter(|byte| byte.is_ascii_digit()) {
+                    if pos - first == MAX_DIGITS {
+                        return None;
+                    }
+                    n = n * 10 + u64::from(digit - b'0');
+                    pos += 1;
+                }
+                take(place, key, Some(n));
+            }
+            _ => return None,
+        }
+        pos = skip_space(buf, pos);
+        match buf.get(pos)? {
+            b',' => pos += 1,
+            b'}' => return Some(pos + 1),
+            _ => return None,
+        }
     }
 }
 

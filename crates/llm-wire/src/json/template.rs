@@ -67,6 +67,15 @@ fn is_counter(key: &[u8]) -> bool {
     key == b"sequence_number"
 }
 
+/// Returns the number that ends before `end`, where a hole for a number does. `None` if it has more than
+/// `most` digits.
+pub(crate) fn number_before(text: &[u8], end: usize, most: usize) -> Option<u64> {
+    let digits = text[..end].iter().rev().take(most + 1).take_while(|byte| byte.is_ascii_digit()).count();
+    let number =
+        text[end - digits..end].iter().fold(0u64, |n, digit| n.wrapping_mul(10).wrapping_add(u64::from(digit - b'0')));
+    (digits <= most).then_some(number)
+}
+
 /// A structure. The default is that of nothing.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Template {
@@ -192,6 +201,11 @@ impl Template {
 }
 
 impl Spot {
+    /// Returns the numbers of the holes in the range.
+    pub(crate) fn holes(self) -> std::ops::Range<usize> {
+        self.start.0..self.end.0
+    }
+
     /// Returns the same range in a text that matches.
     pub(crate) fn in_match(self, places: &Places) -> std::ops::Range<usize> {
         let place = |(run, offset): (usize, usize)| places[run] + offset;

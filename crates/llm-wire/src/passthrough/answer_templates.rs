@@ -1,9 +1,12 @@
 //! Reads whole answers, of those that repeat a structure without a walk.
 
 use crate::canonical::event::Reason;
+use crate::canonical::usage::{MAX_DIGITS, NumberNames, Usage};
+use crate::format::Format;
 use crate::json::RawValue;
-use crate::json::template::{Spot, Value};
+use crate::json::template::{Spot, Value, number_before};
 use crate::passthrough::document_templates::DocumentTemplates;
+use crate::passthrough::tap;
 
 /// The structures of the answers of one format that a worker has read.
 #[derive(Debug, Default)]
@@ -14,6 +17,8 @@ pub struct AnswerTemplates(DocumentTemplates<Members>);
 pub struct AnswerFacts<'a> {
     /// The member `usage`.
     pub usage: Option<RawValue<'a>>,
+    /// What it says, where the structure of the answer shows that without reading it.
+    pub counted: Option<Usage>,
     /// The member `model`.
     pub model: Option<RawValue<'a>>,
     /// Why the answer ended.
@@ -23,6 +28,8 @@ pub struct AnswerFacts<'a> {
 #[derive(Debug)]
 struct Members {
     usage: Option<Spot>,
+    /// The names of the numbers in it, each of which is a hole.
+    numbers: Option<NumberNames>,
     model: Option<Spot>,
     reason: Option<Reason>,
 }
@@ -41,12 +48,16 @@ impl AnswerTemplates {
     pub fn find<'b>(&mut self, body: &'b [u8]) -> Option<AnswerFacts<'b>> {
         let (members, places) = self.0.find(body)?;
         let value = |spot: Option<Spot>| spot.map(|spot| RawValue::new(&body[spot.in_match(places)]));
-        Some(AnswerFacts { usage: value(members.usage), model: value(members.model), reason: members.reason })
+        let counted = members.usage.zip(members.numbers.as_ref()).and_then(|(spot, names)| {
+            let numbers = spot.holes().map(|hole| number_before(body, places[hole + 1], MAX_DIGITS));
+            Usage::from_numbers(names, numbers)
+        });
+        Some(AnswerFacts { usage: value(members.usage), counted, model: value(members.model), reason: members.reason })
     }
 
     /// Learns from an answer that was not found, and that is whole and no error. The facts are parts
     /// of it.
-    pub fn learn(&mut self, body: &[u8], facts: &AnswerFacts<'_>) {
+    pub fn learn(&mut self, format: Format, body: &[u8], facts: &AnswerFacts<'_>) {
         self.0.learn(body, is_hole, |spot| {
             let place = |value: Option<RawValue<'_>>| match value {
                 None => Some(None),
@@ -55,7 +66,10 @@ impl AnswerTemplates {
                     spot(start..start + value.bytes().len()).map(Some)
                 }
             };
-            Some(Members { usage: place(facts.usage)?, model: place(facts.model)?, reason: facts.reason })
+            let usage = place(facts.usage)?;
+            let is_all = |names: &NumberNames| usage.is_some_and(|spot| spot.holes().len() == names.numbers());
+            let numbers = facts.usage.and_then(|raw| tap::number_names(format, raw)).filter(is_all);
+            Some(Members { usage, numbers, model: place(facts.model)?, reason: facts.reason })
         });
     }
 }

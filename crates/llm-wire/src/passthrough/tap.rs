@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::canonical::usage::Usage;
+use crate::canonical::usage::{NumberNames, Usage};
 use crate::format::Format;
 use crate::formats::{chat, messages, responses};
 use crate::json::{RawStr, RawValue, walk};
@@ -118,6 +118,14 @@ pub fn usage(format: Format, raw: RawValue<'_>) -> Usage {
         Format::Chat => chat::tap::usage(raw),
         Format::Messages => messages::tap::usage(raw),
         Format::Responses => responses::tap::usage(raw),
+    }
+}
+
+/// Returns the names in a usage object whose numbers alone make the usage, of formats where that is so.
+pub(crate) fn number_names(format: Format, raw: RawValue<'_>) -> Option<NumberNames> {
+    match format {
+        Format::Chat | Format::Responses => NumberNames::of(raw),
+        Format::Messages => None,
     }
 }
 
