@@ -184,6 +184,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("src/net/acked.rs", "asks the kernel for what a peer has acknowledged, which no crate offers"),
     ("src/net/send.rs", "sends without waiting on a socket that is not in that mode"),
     ("src/allocator.rs", "is the allocator of the process"),
+    ("src/net/monotonic.rs", "reads the clock by a function that callgrind can follow"),
     ("src/memory.rs", "calls the allocator and the kernel, which have no safe function for it"),
     ("src/static_libc.rs", "calls a function of glibc that no crate offers"),
 ];
