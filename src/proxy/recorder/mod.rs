@@ -513,7 +513,8 @@ impl RequestRecorder {
         self.count_labelled(&measured);
         // All other fields are copied in one piece, to their place on the heap.
         let (detail, tags) = (self.record.detail.take(), self.record.tags.take());
-        let queued = Box::write(Box::new_uninit(), Record { detail, tags, ..self.record });
+        let other_usage = self.record.other_usage.take();
+        let queued = Box::write(Box::new_uninit(), Record { detail, tags, other_usage, ..self.record });
         self.core.ring.push(queued);
         self.core.shared.drain_waker.wake();
     }
