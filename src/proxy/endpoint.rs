@@ -289,8 +289,8 @@ pub fn near(path: &str) -> Option<&'static str> {
     if best.0 <= 2.min(best.1.len() / 4) {
         return Some(best.2);
     }
-    // A message of a thread is no doubled path.
-    let has_state = matches!(find(&path), Endpoint::Stateful(_));
+    // A message of a thread is no doubled path, and an escape may hide what is meant.
+    let has_state = path.contains('%') || matches!(find(&path), Endpoint::Stateful(_));
     let is_meant = |upstream: &str| {
         let Some(base) = rest.strip_suffix(upstream) else { return false };
         let base = base.strip_suffix("/v1").or_else(|| base.strip_suffix("/v2")).unwrap_or(base);
