@@ -352,8 +352,12 @@ pub(crate) fn short_run(buf: &[u8]) -> usize {
 
 /// Not inlined: it would make the short way longer everywhere. Two words more, since keys end there,
 /// and then what has vector instructions: a search for the end, and the least byte before it.
+///
+/// Both look at a piece at a time, each four times the one before: a caller that goes on behind a
+/// control character, as one that escapes lines of text does, pays for the way to it alone.
 #[inline(never)]
 fn long_run(buf: &[u8], pos: usize) -> usize {
+    const FIRST_PIECE: usize = 256;
     let rest = &buf[pos..];
     let ([first, second, ..], _) = rest.as_chunks::<8>() else { return pos + last_run(rest) };
     match special_marks(u64::from_le_bytes(*first)) {
@@ -364,9 +368,19 @@ fn long_run(buf: &[u8], pos: usize) -> usize {
         0 => {}
         marks => return pos + 8 + marks.trailing_zeros() as usize / 8,
     }
-    let end = 16 + memchr::memchr2(b'"', b'\\', &rest[16..]).unwrap_or(rest.len() - 16);
-    let control = if has_control(&rest[..end]) { rest[..end].iter().position(|&b| b < b' ') } else { None };
-    pos + control.unwrap_or(end)
+    let (mut from, mut piece) = (16, FIRST_PIECE);
+    loop {
+        let to = rest.len().min(from + piece);
+        let end = memchr::memchr2(b'"', b'\\', &rest[from..to]).map_or(to, |n| from + n);
+        // The 16 bytes before are plain, so that a block of them is never too short.
+        if has_control(&rest[from - 16..end]) {
+            return pos + rest[from..end].iter().position(|&b| b < b' ').map_or(end, |n| from + n);
+        }
+        if end < to || to == rest.len() {
+            return pos + end;
+        }
+        (from, piece) = (to, piece * 4);
+    }
 }
 
 /// Returns whether one of at least 16 bytes is a control character. The last 16 may be looked at
