@@ -102,6 +102,10 @@ impl<T> DocumentTemplates<T> {
             return;
         }
         let Some(template) = Template::cut(document, true, is_hole) else { return };
+        // Digits behind a point may begin with 0, and then nothing matches.
+        if !template.match_whole(document, &mut self.places) {
+            return;
+        }
         if let Some(found) = found(&|range| template.spot(range)) {
             self.known.truncate(MAX_TEMPLATES - 1);
             self.known.insert(0, (template, found));
@@ -127,6 +131,15 @@ mod tests {
         let (spot, places) = list.find(longer.as_bytes()).unwrap();
         assert_eq!(&longer[spot.in_match(places)], "true");
         assert!(list.find(b"{\"a\":\"\xff\",\"b\":true}").is_none(), "not UTF-8");
+    }
+
+    #[test]
+    fn what_does_not_match_itself_is_not_kept() {
+        let mut list = DocumentTemplates::default();
+        let document = r#"{"cost":0.00012,"b":true}"#;
+        assert!(list.find(document.as_bytes()).is_none());
+        learn(&mut list, document);
+        assert!(list.known.is_empty());
     }
 
     #[test]

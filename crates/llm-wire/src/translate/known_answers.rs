@@ -329,8 +329,8 @@ impl IdSource for OneId {
     }
 }
 
-/// Translates an answer by `translate`. `None` if it ends otherwise than `end`, or needs more than one
-/// id.
+/// Translates an answer by `translate`. `None` if it ends otherwise than `end`, needs more than one id,
+/// or if its counts are not those of its member `usage`.
 fn translated(
     body: &[u8],
     (plan, end): (&Plan, &End),
@@ -340,7 +340,9 @@ fn translated(
     let asked = Rc::new(Cell::new(0));
     let stamps = OneId { id, created, asked: asked.clone() };
     let (out, usage, found) = translate(body, Reply::new(plan.clone(), Box::new(stamps), ""))?;
-    (found == *end && asked.get() == 1).then_some((out, usage))
+    let counts = Variable::of(plan.provider, body)?.usage;
+    let is_own = usage == tap::usage(plan.provider, RawValue::new(&body[counts]));
+    (found == *end && asked.get() == 1 && is_own).then_some((out, usage))
 }
 
 /// Cuts a translation into pieces, by translating the answer with other texts, ids and counts. `None`

@@ -14,6 +14,8 @@ const MESSAGES: &[&str] = &[
     r#"{"id":"ID","type":"message","content":[{"type":"tool_use","id":"ID","name":"f","input":{"text":"TEXT"}}],"stop_reason":"tool_use","usage":{"input_tokens":NUMBER,"output_tokens":NUMBER}}"#,
     r#"{"id":"ID","type":"message","content":[{"type":"text","text":"TEXT"}],"stop_reason":null,"usage":{"input_tokens":NUMBER,"output_tokens":NUMBER}}"#,
     r#"{"type":"error","error":{"type":"overloaded_error","message":"TEXT"}}"#,
+    // The last member of a name counts, however the name is spelled.
+    r#"{"id":"ID","type":"message","content":[{"type":"text","text":"TEXT"}],"stop_reason":"end_turn","usage":{"input_tokens":NUMBER,"output_tokens":NUMBER},"usag\u0065":{"input_tokens":3,"output_tokens":4}}"#,
     r#"{"id":"ID","content":[{"type":"text","text":"TEXT"}],"content":[{"type":"text","text":"TEXT"}],"stop_reason":"end_turn","usage":{"input_tokens":NUMBER,"output_tokens":NUMBER}}"#,
 ];
 
@@ -101,7 +103,7 @@ fn filled(body: &str, text: &str, number: &str, id: &str) -> String {
 #[test]
 fn answers_of_texts_are_known_by_their_structure() {
     let rows = [
-        (Format::Messages, MESSAGES, &[true, true, false, false, false, false, false][..]),
+        (Format::Messages, MESSAGES, &[true, true, false, false, false, false, false, false][..]),
         (Format::Chat, CHAT, &[true, false, false, false]),
     ];
     for (provider, bodies, expected) in rows {
@@ -125,7 +127,7 @@ proptest! {
     fn a_known_answer_is_translated_as_a_new_one(
         is_chat in any::<bool>(),
         client in 0..3usize,
-        bodies in prop::collection::vec((0..7usize, 0..4usize), 1..3),
+        bodies in prop::collection::vec((0..8usize, 0..4usize), 1..3),
         steps in prop::collection::vec((0..3usize, 0..TEXTS.len(), 0..NUMBERS.len(), 0..IDS.len()), 1..50),
     ) {
         let (provider, list) = if is_chat { (Format::Chat, CHAT) } else { (Format::Messages, MESSAGES) };
