@@ -150,7 +150,7 @@ fn a_byte_order_mark_is_left_out() {
     let marked = format!("\u{feff}{body}");
     for sample in FORMATS {
         let plain = asking(sample, marked.as_bytes());
-        let coded = post(sample.path).header("content-encoding", "gzip").body(&gzip(marked.as_bytes())).bytes();
+        let coded = post(sample.path).header("content-encoding", "gzip").body(gzip(marked.as_bytes())).bytes();
         for request in [plain, coded] {
             let mut client = bench.gateway.client();
             client.send(&request);
