@@ -19,13 +19,15 @@ pub(crate) enum Dialect {
 
 /// How the rows of a filter are found.
 #[derive(Debug, Default)]
-pub(crate) enum Way {
+pub(crate) enum AccessPath {
     /// By the index that the database chooses.
     #[default]
-    Any,
-    /// Among the ids that the index of the first part of the filter has, and those of the other
-    /// parts too.
-    Among(Filter, Vec<Filter>),
+    Default,
+    /// By the ids that the index of this part of the filter has.
+    ByIds(Filter),
+    /// By the ids that the index of the first part of the filter has, and those of every other part
+    /// too.
+    Intersection(Filter, Vec<Filter>),
 }
 
 /// A statement with the values of its parameters.
@@ -61,25 +63,29 @@ impl Statement {
     }
 
     /// The table with the rows of a filter.
-    fn rows(&mut self, dialect: Dialect, table: &Table, filter: &Filter, way: &Way) {
-        self.push(table.name);
-        match way {
-            Way::Any => self.filter(dialect, filter),
-            Way::Among(first, others) => {
-                // Ids lead to rows without an index.
-                self.push(" NOT INDEXED");
-                self.filter(dialect, filter);
-                self.push(&format!(" AND id IN (SELECT id FROM {}", table.name));
-                self.filter(dialect, first);
-                for part in others {
-                    // The sign keeps SQLite from looking up each of these ids.
-                    self.push(&format!(" AND +id IN (SELECT id FROM {}", table.name));
-                    self.filter(dialect, part);
-                    self.push(")");
-                }
-                self.push(")");
+    fn rows(&mut self, dialect: Dialect, table: &Table, filter: &Filter, path: &AccessPath) {
+        let (first, others) = match path {
+            AccessPath::Default => {
+                self.push(table.name);
+                return self.filter(dialect, filter);
             }
+            AccessPath::ByIds(part) => (part, &[][..]),
+            AccessPath::Intersection(first, others) => (first, &others[..]),
+        };
+        self.push(table.name);
+        // In SQLite, ids lead to rows without an index, and the sign keeps it from looking up each
+        // of the ids of the other parts. PostgreSQL has no such words, and plans by statistics.
+        let (unindexed, sign) = if dialect == Dialect::Sqlite { (" NOT INDEXED", "+") } else { ("", "") };
+        self.push(unindexed);
+        self.filter(dialect, filter);
+        self.push(&format!(" AND id IN (SELECT id FROM {}", table.name));
+        self.filter(dialect, first);
+        for part in others {
+            self.push(&format!(" AND {sign}id IN (SELECT id FROM {}", table.name));
+            self.filter(dialect, part);
+            self.push(")");
         }
+        self.push(")");
     }
 
     /// `is_dense`: many rows fit, so that they are read in their order and not looked up.
@@ -213,18 +219,18 @@ fn insert_all(dialect: Dialect, table: &Table, rows: &[Vec<Value>]) -> Statement
 /// Few rows are found first and sorted then: for a filter that hardly any row fits, a walk along
 /// the index by time would read the whole table. Of many, such a walk soon has enough. Either way
 /// only the rows of the answer are read as a whole.
-pub(crate) fn list(dialect: Dialect, query: &Query, total: i64, found_by: &Way) -> Statement {
+pub(crate) fn list(dialect: Dialect, query: &Query, total: i64, path: &AccessPath) -> Statement {
     let Query { table, filter, sort, .. } = query;
-    let way = if query.descending { "DESC" } else { "ASC" };
+    let direction = if query.descending { "DESC" } else { "ASC" };
     // What is never null is read from its index in either direction; with the condition, PostgreSQL
     // would sort.
     let nulls = if sort.kind == Kind::Time { "" } else { " NULLS LAST" };
-    let order = format!(" ORDER BY {} {way}{nulls}, id {way}", sort.name);
+    let order = format!(" ORDER BY {} {direction}{nulls}, id {direction}", sort.name);
     let mut statement = Statement::default();
     let is_few = total <= COUNTED;
     if is_few {
         statement.push(&format!("WITH found AS MATERIALIZED (SELECT id, {} FROM ", sort.name));
-        statement.rows(dialect, table, filter, found_by);
+        statement.rows(dialect, table, filter, path);
         statement.push(") ");
     }
     statement.push(&select(dialect, table, false).sql);
@@ -251,9 +257,9 @@ pub(crate) fn list(dialect: Dialect, query: &Query, total: i64, found_by: &Way) 
 }
 
 /// Returns the statement that counts the rows of a query up to [`COUNTED`] and one more.
-pub(crate) fn count(dialect: Dialect, query: &Query, way: &Way) -> Statement {
+pub(crate) fn count(dialect: Dialect, query: &Query, path: &AccessPath) -> Statement {
     let mut statement = Statement::new("SELECT count(*) FROM (SELECT 1 FROM ");
-    statement.rows(dialect, query.table, &query.filter, way);
+    statement.rows(dialect, query.table, &query.filter, path);
     statement.push(&format!(" LIMIT {}) AS counted", COUNTED + 1));
     statement
 }
@@ -369,7 +375,7 @@ mod tests {
             start: Start::Skip(50),
             take: 25,
         };
-        let sqlite = list(Dialect::Sqlite, &query, COUNTED + 1, &Way::Any).sql;
+        let sqlite = list(Dialect::Sqlite, &query, COUNTED + 1, &AccessPath::Default).sql;
         let end = "FROM request_logs WHERE id IN (SELECT id FROM request_logs WHERE true AND status_code = $1 AND timestamp >= $2 \
                    AND (status_code >= 400 OR error_category IS NOT NULL) \
                    ORDER BY total_tokens DESC NULLS LAST, id DESC LIMIT $3 OFFSET $4) \
@@ -379,19 +385,19 @@ mod tests {
             sqlite.contains("error_message, NULL, NULL, request_headers, cost, session, tags, NULL FROM"),
             "{sqlite}"
         );
-        let few = list(Dialect::Sqlite, &query, COUNTED, &Way::Any).sql;
+        let few = list(Dialect::Sqlite, &query, COUNTED, &AccessPath::Default).sql;
         let begin =
             "WITH found AS MATERIALIZED (SELECT id, total_tokens FROM request_logs WHERE true AND status_code = $1 ";
         let end = "WHERE id IN (SELECT id FROM found WHERE true ORDER BY total_tokens DESC NULLS LAST, id DESC LIMIT $3 OFFSET $4) \
                    ORDER BY total_tokens DESC NULLS LAST, id DESC";
         assert!(few.starts_with(begin) && few.ends_with(end), "{few}");
-        let postgres = list(Dialect::Postgres, &query, COUNTED + 1, &Way::Any);
+        let postgres = list(Dialect::Postgres, &query, COUNTED + 1, &AccessPath::Default);
         assert!(postgres.sql.contains("AND timestamp >= to_timestamp($2::float8 / 1e6) AND"), "{}", postgres.sql);
         assert_eq!(postgres.values.len(), 4);
 
         let containing = vec![(RequestRow::column("error_message").unwrap(), "5%_!".to_owned())];
         let query = Query { filter: Filter { containing, ..Filter::default() }, ..query };
-        let sqlite = count(Dialect::Sqlite, &query, &Way::Any);
+        let sqlite = count(Dialect::Sqlite, &query, &AccessPath::Default);
         let end =
             "WHERE true AND error_message IS NOT NULL AND error_message LIKE $1 ESCAPE '!' LIMIT 10001) AS counted";
         assert!(sqlite.sql.ends_with(end), "{}", sqlite.sql);
@@ -404,11 +410,11 @@ mod tests {
             ..query
         };
         let query = Query { sort: RequestRow::column("timestamp").unwrap(), ..query };
-        let sqlite = list(Dialect::Sqlite, &query, COUNTED + 1, &Way::Any).sql;
+        let sqlite = list(Dialect::Sqlite, &query, COUNTED + 1, &AccessPath::Default).sql;
         let end = "WHERE true AND tags IS NOT NULL AND instr(tags, $1) > 0 AND timestamp <= $2 AND (timestamp, id) < ($3, $4) \
                    ORDER BY timestamp DESC, id DESC LIMIT $5 OFFSET $6) ORDER BY timestamp DESC, id DESC";
         assert!(sqlite.ends_with(end), "{sqlite}");
-        let postgres = count(Dialect::Postgres, &query, &Way::Any).sql;
+        let postgres = count(Dialect::Postgres, &query, &AccessPath::Default).sql;
         assert!(postgres.contains("AND string_to_array(tags, ',') @> ARRAY[$1] LIMIT"), "{postgres}");
 
         let rows = [PriceRow::default().values(), PriceRow::default().values()];
@@ -417,5 +423,29 @@ mod tests {
         assert!(prices.sql.contains(" ON CONFLICT (model) DO UPDATE SET input = excluded.input, "), "{}", prices.sql);
         let removed = remove(Dialect::Sqlite, RequestRow::TABLE, &Which::Ids(vec![3, 4])).sql;
         assert_eq!(removed, "DELETE FROM request_logs WHERE id IN ($1, $2)");
+    }
+
+    /// What only SQLite understands is written for SQLite alone.
+    #[test]
+    fn ids_of_parts_in_either_dialect() {
+        let part = |status| {
+            let equal = vec![(RequestRow::column("status_code").unwrap(), Value::Number(status))];
+            Filter { equal, ..Filter::default() }
+        };
+        let query = Query {
+            table: RequestRow::TABLE,
+            filter: Filter::default(),
+            sort: RequestRow::column("timestamp").unwrap(),
+            descending: true,
+            start: Start::Skip(0),
+            take: 25,
+        };
+        let path = AccessPath::Intersection(part(1), vec![part(2)]);
+        let of = |dialect| count(dialect, &query, &path).sql;
+        let sqlite = "request_logs NOT INDEXED WHERE true AND id IN (SELECT id FROM request_logs WHERE true AND status_code = $1 \
+                      AND +id IN (SELECT id FROM request_logs WHERE true AND status_code = $2)) LIMIT";
+        assert!(of(Dialect::Sqlite).contains(sqlite), "{}", of(Dialect::Sqlite));
+        let postgres = sqlite.replace(" NOT INDEXED", "").replace('+', "");
+        assert!(of(Dialect::Postgres).contains(&postgres), "{}", of(Dialect::Postgres));
     }
 }

@@ -6,7 +6,7 @@ use tokio_postgres::{Client, Row};
 use crate::control_plane::store::error::Answer;
 use crate::control_plane::store::hours_sql;
 use crate::control_plane::store::log_sql as sql;
-use crate::control_plane::store::log_sql::{Dialect, Statement, Way};
+use crate::control_plane::store::log_sql::{AccessPath, Dialect, Statement};
 use crate::control_plane::store::logs::{
     Filter, Hour, Kind, LedgerRow, Line, Listing, Query, Recost, Spend, SpendKey, SpendQuery, SpendSums, Stats, Sum,
     Summary, Table, Tables, Value, Which,
@@ -50,12 +50,12 @@ async fn lines(client: &Client, table: &Table, statement: &Statement) -> Result<
 }
 
 async fn list(client: &Client, query: &Query) -> Result<Listing, QueryError> {
-    let count = sql::count(Dialect::Postgres, query, &Way::Any);
+    let count = sql::count(Dialect::Postgres, query, &AccessPath::Default);
     let total = client.query_typed_one(&count.sql, &values(&count)).await?.try_get(0)?;
     if query.is_behind(total) {
         return Ok(Listing { total, lines: Vec::new() });
     }
-    let list = sql::list(Dialect::Postgres, query, total, &Way::Any);
+    let list = sql::list(Dialect::Postgres, query, total, &AccessPath::Default);
     Ok(Listing { total, lines: lines(client, query.table, &list).await? })
 }
 

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params_f
 use crate::control_plane::store::error::{Answer, Error};
 use crate::control_plane::store::hours_sql;
 use crate::control_plane::store::log_sql as sql;
-use crate::control_plane::store::log_sql::{Dialect, Way};
+use crate::control_plane::store::log_sql::{AccessPath, Dialect};
 use crate::control_plane::store::logs::{
     COUNTED, Column, Filter, Hour, Kind, LedgerRow, Line, Listing, Query, Recost, RequestRow, Row as _, Spend,
     SpendKey, SpendQuery, SpendSums, Stats, Sum, Summary, Table, Tables, Value, Which,
@@ -48,35 +48,39 @@ fn insert(connection: &mut Connection, table: &'static Table, rows: &[Vec<Value>
 /// Columns of requests that have an index by their value and the time.
 const INDEXED: [&str; 5] = ["provider_name", "model_requested", "credential_name", "status_code", "session"];
 
-/// The rows of a part of a filter are counted up to this number. The ids of more are not collected.
+/// The rows that fit a part of a filter are counted up to this number. The ids of a part that this
+/// many rows fit are not collected.
 const COMPARED: i64 = 150_000;
 
 /// Returns how the rows of a query are found. SQLite takes one index of several, and reads each row
 /// that it leads to: of two conditions that many rows fit, and hardly any both, that would be many
-/// for little. Where so many rows fit each condition that their ids can't be collected, most likely
+/// for little. So the ids of each part that fewer than `compared` rows fit are collected, which is
+/// what bounds the memory and the rows that are read. Where more rows fit each part, most likely
 /// many fit all, and SQLite soon has enough.
-fn way(connection: &Connection, query: &Query) -> rusqlite::Result<Way> {
+fn access_path(connection: &Connection, query: &Query, compared: i64) -> rusqlite::Result<AccessPath> {
     let parts = parts(&query.filter);
     if parts.len() < 2 || query.table.name != RequestRow::TABLE.name {
-        return Ok(Way::Any);
+        return Ok(AccessPath::Default);
     }
     let mut counted = Vec::new();
     for part in parts {
-        let count = sql::count_part(Dialect::Sqlite, query.table, &part, COMPARED);
+        let count = sql::count_part(Dialect::Sqlite, query.table, &part, compared);
         let count: i64 = connection.query_row(&count.sql, values(&count), |row| row.get(0))?;
         if count <= COUNTED {
-            return Ok(Way::Among(part, Vec::new()));
+            return Ok(AccessPath::ByIds(part));
         }
-        if count < COMPARED {
+        if count < compared {
             counted.push((count, part));
         }
     }
     // An index is walked through faster than its ids are collected.
     counted.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
     let mut parts = counted.into_iter().map(|(_, part)| part);
-    Ok(match (parts.next(), parts.next()) {
-        (Some(first), Some(second)) => Way::Among(first, std::iter::once(second).chain(parts).collect()),
-        _ => Way::Any,
+    let (first, others) = (parts.next(), parts.collect::<Vec<_>>());
+    Ok(match first {
+        None => AccessPath::Default,
+        Some(part) if others.is_empty() => AccessPath::ByIds(part),
+        Some(first) => AccessPath::Intersection(first, others),
     })
 }
 
@@ -92,13 +96,16 @@ fn parts(filter: &Filter) -> Vec<Filter> {
 }
 
 fn list(connection: &Connection, query: &Query) -> rusqlite::Result<Listing> {
-    let way = way(connection, query)?;
-    let count = sql::count(Dialect::Sqlite, query, &way);
+    list_by(connection, query, &access_path(connection, query, COMPARED)?)
+}
+
+fn list_by(connection: &Connection, query: &Query, path: &AccessPath) -> rusqlite::Result<Listing> {
+    let count = sql::count(Dialect::Sqlite, query, path);
     let total = connection.query_row(&count.sql, values(&count), |row| row.get(0))?;
     if query.is_behind(total) {
         return Ok(Listing { total, lines: Vec::new() });
     }
-    let list = sql::list(Dialect::Sqlite, query, total, &way);
+    let list = sql::list(Dialect::Sqlite, query, total, path);
     let mut prepared = connection.prepare(&list.sql)?;
     let lines = prepared.query_map(values(&list), |row| line(row, query.table))?.collect::<rusqlite::Result<_>>()?;
     Ok(Listing { total, lines })
@@ -303,31 +310,49 @@ mod tests {
         let tag = Some("t".to_owned());
         let containing = vec![(RequestRow::column("error_message").unwrap(), "FAILURE 4".to_owned())];
         let (from, to) = (Some(20_000_000), Some(40_000_000));
+        // Each with the number of rows above which the ids of a part are not collected.
         let rows = [
-            (equal(&[("credential_name", "a")]), "i % 2 = 0", "any"),
-            (equal(&[("credential_name", "a"), ("provider_name", "q")]), "false", "among"),
-            (equal(&[("credential_name", "a"), ("model_requested", "m")]), "i % 6 = 0", "among"),
+            (equal(&[("credential_name", "a")]), COMPARED, "i % 2 = 0", "default"),
+            (equal(&[("credential_name", "a"), ("provider_name", "q")]), COMPARED, "false", "intersection of 2"),
+            (equal(&[("credential_name", "a"), ("provider_name", "q")]), 16_000, "false", "by ids"),
+            (equal(&[("credential_name", "a"), ("provider_name", "q")]), 15_000, "false", "default"),
+            (equal(&[("credential_name", "a"), ("model_requested", "m")]), COMPARED, "i % 6 = 0", "intersection of 2"),
+            (equal(&[("credential_name", "a"), ("model_requested", "m")]), 16_000, "i % 6 = 0", "default"),
             (
                 equal(&[("credential_name", "a"), ("model_requested", "m"), ("status_code", "500")]),
+                COMPARED,
                 "i % 30 = 0",
-                "among",
+                "intersection of 3",
             ),
-            (equal(&[("credential_name", "a"), ("session", "s")]), "i % 1000 = 0", "of one"),
-            (equal(&[("credential_name", "b7"), ("status_code", "200")]), "i = 7", "of one"),
-            (Filter { tag: tag.clone(), failed: true, ..Filter::default() }, "i % 20 = 0", "among"),
-            (Filter { tag, ..equal(&[("model_requested", "m")]) }, "i % 12 = 0", "among"),
+            (equal(&[("credential_name", "a"), ("session", "s")]), COMPARED, "i % 1000 = 0", "by ids"),
+            (equal(&[("credential_name", "b7"), ("status_code", "200")]), COMPARED, "i = 7", "by ids"),
+            (
+                Filter { tag: tag.clone(), failed: true, ..Filter::default() },
+                COMPARED,
+                "i % 20 = 0",
+                "intersection of 2",
+            ),
+            (
+                Filter { tag: tag.clone(), ..equal(&[("model_requested", "m")]) },
+                COMPARED,
+                "i % 12 = 0",
+                "intersection of 2",
+            ),
+            (Filter { tag, ..equal(&[("model_requested", "m")]) }, 16_000, "i % 12 = 0", "by ids"),
             (
                 Filter { containing, ..equal(&[("model_requested", "m"), ("credential_name", "a")]) },
+                COMPARED,
                 "i % 30 = 0 AND i % 100 = 40",
-                "of one",
+                "by ids",
             ),
             (
                 Filter { from, to, ..equal(&[("model_requested", "m"), ("status_code", "200")]) },
+                COMPARED,
                 "i % 3 = 0 AND i % 5 <> 0 AND i BETWEEN 20000 AND 40000",
-                "of one",
+                "by ids",
             ),
         ];
-        for (filter, expected, found_by) in rows {
+        for (filter, compared, expected, expected_path) in rows {
             let sql = format!("SELECT i FROM (SELECT id AS i FROM request_logs) WHERE {expected} ORDER BY i DESC");
             let ids: Vec<i64> = connection
                 .prepare(&sql)
@@ -345,13 +370,14 @@ mod tests {
                     start: Start::Skip(start),
                     take: 20,
                 };
-                let way = match way(&connection, &query).unwrap() {
-                    Way::Any => "any",
-                    Way::Among(_, others) if others.is_empty() => "of one",
-                    Way::Among(..) => "among",
+                let path = access_path(&connection, &query, compared).unwrap();
+                let name = match &path {
+                    AccessPath::Default => "default".to_owned(),
+                    AccessPath::ByIds(_) => "by ids".to_owned(),
+                    AccessPath::Intersection(_, others) => format!("intersection of {}", others.len() + 1),
                 };
-                assert_eq!(way, found_by, "{expected}");
-                let found = list(&connection, &query).unwrap();
+                assert_eq!(name, expected_path, "{expected} up to {compared}");
+                let found = list_by(&connection, &query, &path).unwrap();
                 assert_eq!(found.total, (ids.len() as i64).min(COUNTED + 1), "{expected}");
                 let found: Vec<i64> = found.lines.iter().map(|(id, _)| *id).collect();
                 let page: Vec<i64> = ids.iter().skip(start as usize).take(21).copied().collect();
