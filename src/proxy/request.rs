@@ -186,11 +186,19 @@ async fn enter(
     output: peek::Output,
 ) -> Result<Rc<Candidates>, Interrupt> {
     req.slot = overload::enter_process(req).await?;
-    reserve_budgets(req, view, caller, candidates, output).await
+    let has_budgets = !view.snapshot.budgets.is_empty() && req.route.operation != Operation::Count;
+    let candidates = match has_budgets {
+        true => reserve_budgets(req, view, caller, candidates, output).await?,
+        false => candidates,
+    };
+    if has_budgets || req.slot.is_some() {
+        req.recorder.end_stage(Stage::Limit);
+    }
+    Ok(candidates)
 }
 
-/// Reserves what the request may cost, if there are budgets. Returns those who may serve it: other ones
-/// if a budget downgrades it. The future is boxed since it is rare that anything is waited for.
+/// Reserves what the request may cost. Returns those who may serve it: other ones if a budget
+/// downgrades it. The future is boxed since it is rare that anything is waited for.
 async fn reserve_budgets(
     req: &mut RequestContext<'_>,
     view: &WorkerSnapshot,
@@ -198,15 +206,10 @@ async fn reserve_budgets(
     candidates: Rc<Candidates>,
     output: peek::Output,
 ) -> Result<Rc<Candidates>, Interrupt> {
-    if view.snapshot.budgets.is_empty() || req.route.operation == Operation::Count {
-        return Ok(candidates);
-    }
     if budget::reserve_at_once(req, view, caller, &candidates, output) {
         return Ok(candidates);
     }
-    let candidates = Box::pin(budget::reserve(req, view, caller, candidates, output)).await?;
-    req.recorder.end_stage(Stage::Limit);
-    Ok(candidates)
+    Box::pin(budget::reserve(req, view, caller, candidates, output)).await
 }
 
 /// Takes what the request needs from the limits of its credential.

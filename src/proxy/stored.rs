@@ -18,6 +18,7 @@ use super::{admission, auth, body, overload};
 use crate::limit::Need;
 use crate::metrics::names::Counter;
 use crate::proxy::recorder::RequestRecorder;
+use crate::telemetry::stages::Stage;
 use llm_http::Method;
 use llm_wire::Format;
 use llm_wire::error::{Error, Kind, Methods};
@@ -88,6 +89,9 @@ async fn run(
     }
     req.pooled = candidates.pooled();
     req.slot = overload::enter_process(req).await?;
+    if req.slot.is_some() {
+        req.recorder.end_stage(Stage::Limit);
+    }
     failover::run(req, view, &candidates).await
 }
 

@@ -118,7 +118,7 @@ pub struct Budget {
 pub struct Fields {
     /// What they depend on beside the row: the end of the window, if that is known, and what was
     /// added to the amount for it.
-    of: (Option<i64>, i64),
+    key: (Option<i64>, i64),
     pub text: Box<[u8]>,
 }
 
@@ -131,10 +131,10 @@ impl Budget {
     /// Returns the fields for a window that ends at `ends_at` and to whose amount `extra` was
     /// added. They are made if those that were last made are others.
     pub fn fields(&self, ends_at: Option<i64>, extra: i64, make: impl FnOnce() -> Vec<u8>) -> Arc<Fields> {
-        if let Some(known) = self.fields.load().as_ref().filter(|known| known.of == (ends_at, extra)) {
+        if let Some(known) = self.fields.load().as_ref().filter(|known| known.key == (ends_at, extra)) {
             return known.clone();
         }
-        let made = Arc::new(Fields { of: (ends_at, extra), text: make().into() });
+        let made = Arc::new(Fields { key: (ends_at, extra), text: make().into() });
         self.fields.store(Some(made.clone()));
         made
     }

@@ -191,6 +191,7 @@ fn requests_of_the_process_are_bounded() {
     eventually("three run", || value("llm_proxy_limited_requests") == Some(3.0));
     clients.extend([ask(&gateway), ask(&gateway)]);
     eventually("two wait", || value("llm_proxy_queue_requests") == Some(2.0));
+    let waiting = Instant::now();
     // The queue is bounded, too.
     let refused = gateway.client().call(CHAT.path, CHAT.ask);
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
@@ -201,9 +202,17 @@ fn requests_of_the_process_are_bounded() {
     eventually("one waits", || value("llm_proxy_queue_requests") == Some(1.0));
     clients.push(ask(&gateway));
     eventually("two wait again", || value("llm_proxy_queue_requests") == Some(2.0));
+    let waited = waiting.elapsed().as_secs_f64() * 1e3;
     (0..5).for_each(|_| permit.send(()).unwrap());
-    for client in &mut clients {
-        assert_eq!(client.response().status, 200);
+    for (at, client) in clients.iter_mut().enumerate() {
+        let response = client.response();
+        assert_eq!(response.status, 200);
+        // The wait of one that waited all the time is part of no other stage.
+        if at == 3 {
+            let timing = response.header("server-timing").unwrap();
+            let limit = timing.split(", ").find_map(|stage| stage.strip_prefix("limit;dur="));
+            assert!(limit.is_some_and(|ms| ms.parse::<f64>().unwrap() >= waited), "{waited} ms of {timing}");
+        }
     }
     eventually("all places are free", || value("llm_proxy_limited_requests") == Some(0.0));
 }

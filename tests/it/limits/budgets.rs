@@ -73,6 +73,15 @@ fn listed(gateway: &Gateway, name: &str) -> Value {
     found.unwrap_or_else(|| panic!("{name}: {budgets}"))
 }
 
+/// Waits until nothing of a budget is reserved: the gateway has given back what it held, as it does
+/// when nobody has used the budget for some seconds. What a request keeps it can't give back.
+fn nothing_is_reserved(gateway: &Gateway, name: &str) {
+    eventually("nothing is reserved", || {
+        let state = state(gateway, name);
+        state["reserved"] == json!(0.0)
+    });
+}
+
 /// What was spent, once the gateway has reported it.
 pub(super) fn spent(gateway: &Gateway, name: &str, expected: f64) {
     eventually("what was spent is reported", || {
@@ -167,15 +176,20 @@ fn every_level_counts_and_is_named() {
     let member = CredentialRow { group_name: Some("team".into()), ..credential(KEY) };
     let setup = Setup::new().provider(priced("p", &fake)).group(group).credential(member).env("ADMIN_KEY", ADMIN);
     let setup =
-        setup.budget(budget("wide", "credential", KEY, 100 * DOLLAR)).budget(tokens("narrow", "group", "team", 100));
+        setup.budget(budget("wide", "credential", KEY, DOLLAR / 2)).budget(tokens("narrow", "group", "team", 200));
     let gateway = setup.start();
     assert_eq!(ask(&gateway, 20).status, 200);
     spent(&gateway, "wide", 0.05);
     spent(&gateway, "narrow", 30.0);
-    let refused = ask(&gateway, 80);
-    assert!(refused.text().contains("budget `narrow` of group `team` (100 tokens per month)"), "{}", refused.text());
-    // What the other budget had reserved for it is free again.
-    eventually("nothing is reserved", || state(&gateway, "wide")["spent"] == json!(0.05));
+    let refused = ask(&gateway, 180);
+    assert!(refused.text().contains("budget `narrow` of group `team` (200 tokens per month)"), "{}", refused.text());
+    // What the other budget had reserved for it is free again: of 0.45 dollars, 0.36 and the prompt.
+    let response = ask(&gateway, 100);
+    assert_eq!(response.status, 200, "{}", response.text());
+    spent(&gateway, "wide", 0.1);
+    spent(&gateway, "narrow", 60.0);
+    nothing_is_reserved(&gateway, "wide");
+    nothing_is_reserved(&gateway, "narrow");
 }
 
 #[test]
@@ -237,15 +251,9 @@ fn tags_have_budgets() {
 #[test]
 fn every_way_out_settles() {
     let fake = Fake::start();
-    let gateway = Setup::new().provider(priced("p", &fake)).budget(budget("b", "credential", KEY, 100 * DOLLAR));
+    let gateway = Setup::new().provider(priced("p", &fake)).budget(budget("b", "credential", KEY, 15 * DOLLAR));
     let gateway = gateway.env("ADMIN_KEY", ADMIN).start();
-    let settled = |what: &str| {
-        eventually(what, || {
-            let state = state(&gateway, "b");
-            // A slice is held; 1000 tokens of a response are two dollars.
-            state["left"].as_f64().unwrap() > 80.0
-        });
-    };
+    // 5000 tokens of a response are ten of the fifteen dollars.
     let ask =
         json!({ "model": "m", "messages": [{ "role": "user", "content": "hi" }], "max_tokens": 5000 }).to_string();
     let request = || post(PATH).key(KEY).body(&ask).bytes();
@@ -257,16 +265,18 @@ fn every_way_out_settles() {
     upstream.send(answer::json(500, "{}"));
     upstream.close();
     assert!(client.response().status >= 500);
-    settled("a failure is free");
+    nothing_is_reserved(&gateway, "b");
     spent(&gateway, "b", 0.0);
 
     let mut client = gateway.client();
     client.send(request());
     let upstream = fake.accept();
     drop(client);
-    settled("the client has left");
-    drop(upstream);
     eventually("the prompt is charged", || state(&gateway, "b")["spent"].as_f64().unwrap() > 0.0);
+    drop(upstream);
+    nothing_is_reserved(&gateway, "b");
+    let left = state(&gateway, "b")["left"].as_f64().unwrap();
+    assert!((14.0..15.0).contains(&left), "all but the prompt: {left}");
 }
 
 /// A request that is not affordable is served by the model that the budget names, if that is.
@@ -330,10 +340,9 @@ fn a_stream_that_breaks_settles() {
     client.read_until("ten");
     upstream.reset();
     eventually("what came is charged", || state(&gateway, "b")["spent"].as_f64().unwrap() > 0.005);
-    eventually("the rest is free again", || {
-        let state = state(&gateway, "b");
-        state["left"].as_f64().unwrap() > 80.0 && state["spent"].as_f64().unwrap() < 2.0
-    });
+    nothing_is_reserved(&gateway, "b");
+    let left = state(&gateway, "b")["left"].as_f64().unwrap();
+    assert!((98.0..100.0).contains(&left), "all but what came: {left}");
 }
 
 /// The sums are in the store: a restart loses nothing.
