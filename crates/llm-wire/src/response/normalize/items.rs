@@ -87,19 +87,24 @@ impl Normalizer {
     }
 
     /// Returns the provider's id, a fresh one if it gave none, with a suffix if it was given out
-    /// before.
+    /// before. The suffixes of an id count on, so that many calls with one id cost no more than
+    /// others.
     fn call_id(&mut self, id: RawStr<'_>, reply: &mut Reply) -> Text<'static> {
         let first = if id.is_empty() { Text::plain(&reply.fresh("call_")) } else { Text::from(id).into_owned() };
-        let mut id = first.clone();
-        let mut n = 2;
-        while self.ids.contains(&id) {
-            if n == 2 {
-                reply.note(Note::DuplicateCallId);
-            }
-            id = Text::join(&[first.clone(), Text::plain(&format!("_{n}"))], "");
+        let Some(tried) = self.ids.get(&first).copied() else {
+            self.ids.insert(first.clone(), 1);
+            return first;
+        };
+        reply.note(Note::DuplicateCallId);
+        let with_suffix = |n: u64| Text::join(&[first.clone(), Text::plain(&format!("_{n}"))], "");
+        let mut n = tried + 1;
+        let mut id = with_suffix(n);
+        while self.ids.contains_key(&id) {
             n += 1;
+            id = with_suffix(n);
         }
-        self.ids.push(id.clone());
+        self.ids.insert(first.clone(), n);
+        self.ids.insert(id.clone(), 1);
         id
     }
 

@@ -1,5 +1,7 @@
 //! The state of one answer between decoder and encoder.
 
+use std::collections::HashMap;
+
 use crate::canonical::event::{Event, Reason};
 use crate::canonical::text::Text;
 use crate::canonical::usage::Usage;
@@ -25,8 +27,8 @@ pub(super) enum Phase {
 pub(crate) struct Normalizer {
     pub(super) phase: Phase,
     pub(super) items: Vec<Item>,
-    /// Ids of calls given out so far, escaped.
-    pub(super) ids: Vec<Text<'static>>,
+    /// Ids of calls given out so far, escaped, each with the last suffix that was tried for it.
+    pub(super) ids: HashMap<Text<'static>, u64>,
     pub(super) usage: Option<Usage>,
     /// Escaped bytes of text, reasoning and arguments that went out: the base of an estimate.
     pub(super) sent: u64,

@@ -74,12 +74,17 @@ impl Decoder {
     /// `false` if there are too many.
     pub(super) fn add(&mut self, slot: Slot, sink: Sink<'_>) -> bool {
         if self.open.len() + self.closed.len() >= ITEMS_MAX {
-            let note = format!("the upstream's answer has more than {ITEMS_MAX} items");
-            self.fail(Error::upstream(ErrorKind::UpstreamFault, note), sink);
+            self.fail_for_items(sink);
             return false;
         }
         self.open.push(slot);
         true
+    }
+
+    /// Fails the answer for too many items.
+    pub(super) fn fail_for_items(&mut self, sink: Sink<'_>) {
+        let note = format!("the upstream's answer has more than {ITEMS_MAX} items");
+        self.fail(Error::upstream(ErrorKind::UpstreamFault, note), sink);
     }
 
     /// Begins a reasoning item.

@@ -1,9 +1,11 @@
 //! What the terminal event of a stream has beyond all that was passed on: items and texts that no
 //! event before it brought.
 
+use std::collections::HashMap;
+
 use crate::canonical::codec::Sink;
 use crate::canonical::event::{Block, Event, Note, Status};
-use crate::formats::responses::stream::decode::Decoder;
+use crate::formats::responses::stream::decode::{Decoder, ITEMS_MAX};
 use crate::formats::responses::stream::slot::{Kind, Part, Sent, Slot, SlotContent, closed_at, open_at};
 use crate::formats::responses::stream::whole::{
     is_refusal, kind_of, part_of, parts_of, string, text_of, texts, whole_part,
@@ -22,6 +24,10 @@ impl Decoder {
                 self.item_done(Some(n), item, sink);
             }
         }
+        // Each item is compared with those that have ended, of which there are no more either.
+        if items().nth(ITEMS_MAX).is_some() {
+            return self.fail_for_items(sink);
+        }
         let nothing = self.open.is_empty() && self.closed.is_empty();
         let sent = self.progress.text;
         let mut text = self.missed_text(response, sink);
@@ -30,17 +36,23 @@ impl Decoder {
             let total = items().filter(|(_, (item, _))| kind_of(*item) == kind).count();
             total.saturating_sub(count(&self.open, kind) + count(&self.closed, kind))
         });
-        let mut call_ids = Vec::new();
+        let mut call_ids: HashMap<&[u8], usize> = HashMap::new();
         for (n, (item, _)) in items() {
             let kind = kind_of(item);
             // Of several calls with one id the n-th is the n-th that was seen.
             let call_id = string(item, "call_id").unwrap_or_default();
-            let nth = call_ids.iter().filter(|id| **id == call_id).count();
-            call_ids.extend(Some(call_id).filter(|id| !id.is_empty()));
+            let nth = match call_id.is_empty() {
+                true => 0,
+                false => {
+                    let seen = call_ids.entry(call_id.as_bytes()).or_default();
+                    *seen += 1;
+                    *seen - 1
+                }
+            };
             let known = self.is_closed(n, nth, item);
             match (kind, &mut text) {
-                // Each is an item of its own: xAI gives one id to several items of reasoning, others
-                // to all calls.
+                // Each is an item of its own: xAI gives one id to several items of reasoning,
+                // others to all calls.
                 _ if nothing => self.item_missed(n, item, sink),
                 (Kind::Message, Missed::From(skipped)) => self.late_texts(item, skipped, &sent, sink),
                 // Its parts are compared one by one.
