@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use crate::canonical::text::{Text, Unescape, Unit};
+use crate::canonical::text::{Text, Unescape, Unit, is_blank};
 use crate::json::{RawStr, RawValue, write};
 
 /// The key that holds arguments which are no JSON object.
@@ -94,6 +94,12 @@ pub(crate) fn write_object(arguments: RawStr<'_>, out: &mut Vec<u8>) -> bool {
             true
         }
     }
+}
+
+/// Returns whether arguments (a string body with JSON text in it) are nothing, an empty object or
+/// `null`: what a host sends for a call that it has not made.
+pub(crate) fn is_placeholder(arguments: RawStr<'_>) -> bool {
+    is_blank(arguments) || matches!(arguments.unescape().trim(), "{}" | "null")
 }
 
 /// Writes an object as a string body, byte for byte; `{"_raw_arguments": …}` gives back the text it

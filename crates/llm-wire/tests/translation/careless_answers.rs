@@ -1,10 +1,13 @@
-//! Answers of hosts that are careless about the forms of their format: what they say arrives, or the
-//! answer fails; none of it ends cleanly without it.
+//! Answers of hosts that are careless about the forms of their format: what they say arrives, or
+//! the answer fails; none of it ends cleanly without it.
+
+use std::collections::HashSet;
 
 use llm_wire::Format;
+use llm_wire::canonical::event::Note;
 use serde_json::{Value, json};
 
-use crate::support::{ClientView, folded, stream, whole};
+use crate::support::{ClientView, feed, folded, stream, translator, whole};
 
 /// A Chat answer with this choice, whole and as a stream of one chunk, for each client.
 fn chat(choice: &Value) -> Vec<(String, ClientView)> {
@@ -57,14 +60,14 @@ fn blank_arguments_are_an_object() {
 fn an_end_before_the_end_is_no_stop() {
     for word in ["max_tokens", "MAX_TOKENS", "model_length"] {
         for (what, seen) in chat(&json!({"index": 0, "message": {"content": "Hi"}, "finish_reason": word})) {
-            let told = seen.raw.contains("\"max_tokens\"") || seen.raw.contains("\"max_output_tokens\"");
-            assert!(seen.clean && told, "{what}: {}", seen.raw);
+            let is_reported = seen.raw.contains("\"max_tokens\"") || seen.raw.contains("\"max_output_tokens\"");
+            assert!(seen.clean && is_reported, "{what}: {}", seen.raw);
         }
     }
-    for word in ["SAFETY", "sensitive", "content_filter: SPII"] {
+    for word in ["SAFETY", "sensitive", "content_filter: SPII", "CONTENT_FILTER: SPII", "OTHER"] {
         for (what, seen) in chat(&json!({"index": 0, "message": {"content": "Hi"}, "finish_reason": word})) {
-            let told = seen.raw.contains("\"refusal\"") || seen.raw.contains("\"content_filter\"");
-            assert!(seen.clean && told, "{what}: {}", seen.raw);
+            let is_reported = seen.raw.contains("\"refusal\"") || seen.raw.contains("\"content_filter\"");
+            assert!(seen.clean && is_reported, "{what}: {}", seen.raw);
         }
     }
     for word in ["abort", "network_error", "error", "function_call_filter: MALFORMED_FUNCTION_CALL"] {
@@ -83,9 +86,80 @@ fn an_answer_without_a_message_fails() {
             assert!(seen.error.is_some_and(|error| error.contains("no message")), "{client}: {}", seen.raw);
         }
     }
-    // Azure's filter has taken it.
-    for (what, seen) in chat(&json!({"index": 0, "finish_reason": "content_filter"})) {
-        assert!(seen.clean && seen.error.is_none(), "{what}: {}", seen.raw);
+    // Azure's filter has taken it, or the limit left no room for it.
+    for word in ["content_filter", "length", "ERROR_LIMIT"] {
+        for (what, seen) in chat(&json!({"index": 0, "finish_reason": word})) {
+            assert!(seen.clean && seen.error.is_none(), "{what}: {}", seen.raw);
+        }
+    }
+}
+
+/// A budget is settled by what was used, whether or not the answer could be shown.
+#[test]
+fn an_answer_that_fails_has_its_usage() {
+    let usage = json!({"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10});
+    let call = json!({"id": "a", "type": "function", "function": {"arguments": "{\"a\":1}"}});
+    for choice in [
+        json!({"index": 0, "finish_reason": "stop"}),
+        json!({"index": 0, "message": {"content": "Hi"}, "finish_reason": "error"}),
+        json!({"index": 0, "message": {"tool_calls": [call]}, "finish_reason": "tool_calls"}),
+    ] {
+        let answer = json!({"id": "c", "choices": [choice], "usage": usage});
+        for client in [Format::Messages, Format::Responses] {
+            let mut translator = translator(Format::Chat, client, false);
+            let result = translator.body(answer.to_string().as_bytes(), &mut Vec::new());
+            assert!(result.is_err() || translator.failure().is_some(), "{answer}");
+            let counted = translator.usage().map(|usage| (usage.input_total, usage.output_total));
+            assert_eq!(counted, Some((7, 3)), "{client}: {answer}");
+        }
+    }
+    // In a stream it comes behind the reason of the end, with which the answer fails.
+    let choice = json!({"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": "tool_calls"});
+    let end = json!({"id": "c", "choices": [], "usage": usage});
+    let bytes = format!("data: {}\n\ndata: {end}\n\n", json!({"id": "c", "choices": [choice]}));
+    for client in [Format::Messages, Format::Responses] {
+        let mut translator = translator(Format::Chat, client, true);
+        let result = feed(&mut translator, &bytes, &mut Vec::new());
+        assert!(result.is_err() || translator.failure().is_some(), "{client}");
+        assert_eq!(translator.usage().map(|usage| usage.input_total), Some(7), "{client}");
+    }
+}
+
+/// The reason of the end may be repeated beside it; only beside `stop` it is a stop sequence.
+#[test]
+fn a_reason_beside_the_reason_is_no_stop_sequence() {
+    for word in ["end_turn", "eos", "COMPLETE"] {
+        let choice = json!({"index": 0, "message": {"content": "Hi"}, "finish_reason": word, "stop_reason": word});
+        for (what, seen) in chat(&choice) {
+            assert!(seen.clean && !seen.raw.contains("\"stop_sequence\":\""), "{what}: {}", seen.raw);
+            assert_ne!(seen.finish.as_deref(), Some("stop_sequence"), "{what}");
+        }
+    }
+    let choice = json!({"index": 0, "message": {"content": "Hi"}, "finish_reason": "stop", "stop_reason": "END"});
+    let answer = json!({"id": "c", "choices": [choice]});
+    let seen = whole(Format::Chat, Format::Messages, &answer);
+    assert!(seen.raw.contains(r#""stop_sequence":"END""#), "{}", seen.raw);
+}
+
+/// Some hosts fill the list of calls with an empty element where there is no call.
+#[test]
+fn an_empty_element_is_no_call() {
+    for input in ["{}", " ", "{}\n", "null"] {
+        let call = json!({"index": 0, "id": "", "function": {"name": "", "arguments": input}});
+        for finish in ["stop", "length"] {
+            let choice =
+                json!({"index": 0, "message": {"content": "Hi", "tool_calls": [call]}, "finish_reason": finish});
+            for (what, seen) in chat(&choice) {
+                assert!(seen.clean && seen.text == "Hi" && seen.calls.is_empty(), "{what}: {}", seen.raw);
+                assert!(seen.has(Note::DroppedOutput), "{what}");
+            }
+        }
+        // The answer ended for a call, and has none that can be made.
+        let choice =
+            json!({"index": 0, "message": {"content": "Hi", "tool_calls": [call]}, "finish_reason": "tool_calls"});
+        for (what, seen) in chat(&choice) {
+            assert!(!seen.clean && seen.error.is_some(), "{what}: {}", seen.raw);
+        }
     }
 }
 
@@ -143,6 +217,20 @@ fn items_with_the_same_ids_are_all_there() {
     let bytes = format!("data: {done}\n\ndata: {end}\n\n");
     for client in [Format::Chat, Format::Messages] {
         assert_eq!(stream(Format::Responses, client, &bytes).names(), ["f", "g"], "{client}");
+    }
+}
+
+/// Thousands of calls with one id take no longer than others, and each gets an id of its own.
+#[test]
+fn many_calls_with_the_same_id_are_all_there() {
+    let call = json!({"type": "function_call", "id": "fc", "call_id": "call_0", "name": "f", "arguments": "{}"});
+    let response = |count| json!({"id": "r", "status": "completed", "output": vec![&call; count]});
+    for (what, seen) in responses(&response(4096)) {
+        let ids: HashSet<&str> = seen.calls.iter().map(|(id, ..)| id.as_str()).collect();
+        assert_eq!((ids.len(), seen.clean), (4096, true), "{what}");
+    }
+    for (what, seen) in responses(&response(4097)) {
+        assert!(seen.error.is_some_and(|error| error.contains("more than 4096 items")), "{what}");
     }
 }
 

@@ -12,7 +12,7 @@ use crate::json::RawStr;
 pub(crate) enum FinishWord {
     /// The answer ended for this reason.
     Reason(Reason),
-    /// The answer was given up. The text says why, in words that follow "the upstream".
+    /// The answer was given up. The text is the message of the error.
     Failed(Kind, &'static str),
     /// A word that is not known here.
     Unknown,
@@ -40,28 +40,42 @@ const WORDS: &[(&str, FinishWord)] = &[
     ("max_tokens", FinishWord::Reason(Reason::Length)),
     ("max_output_tokens", FinishWord::Reason(Reason::Length)),
     ("model_context_window_exceeded", FinishWord::Reason(Reason::ContextWindow)),
-    // GLM, Gemini, Bedrock, Messages.
+    // GLM, Gemini, Cohere, Bedrock, Messages.
     ("sensitive", FinishWord::Reason(Reason::Refusal)),
     ("safety", FinishWord::Reason(Reason::Refusal)),
     ("recitation", FinishWord::Reason(Reason::Refusal)),
     ("blocklist", FinishWord::Reason(Reason::Refusal)),
     ("prohibited_content", FinishWord::Reason(Reason::Refusal)),
     ("spii", FinishWord::Reason(Reason::Refusal)),
+    // Gemini: an unsupported language, and "all other reasons".
+    ("language", FinishWord::Reason(Reason::Refusal)),
+    ("other", FinishWord::Reason(Reason::Refusal)),
+    ("error_toxic", FinishWord::Reason(Reason::Refusal)),
+    ("error_limit", FinishWord::Reason(Reason::ContextWindow)),
     ("content_filtered", FinishWord::Reason(Reason::Refusal)),
     ("guardrail_intervened", FinishWord::Reason(Reason::Refusal)),
     ("refusal", FinishWord::Reason(Reason::Refusal)),
     // OpenRouter and Mistral, DeepSeek, GLM, vLLM and SGLang, Gemini.
-    ("error", FinishWord::Failed(Kind::UpstreamFault, "ended its answer with the reason `error`")),
-    ("insufficient_system_resource", FinishWord::Failed(Kind::Overloaded, "stopped for want of resources")),
-    ("network_error", FinishWord::Failed(Kind::UpstreamFault, "ended its answer with the reason `network_error`")),
-    ("abort", FinishWord::Failed(Kind::UpstreamFault, "ended its answer with the reason `abort`")),
-    ("malformed_function_call", FinishWord::Failed(Kind::UpstreamFault, "could not write a valid tool call")),
+    ("error", FinishWord::Failed(Kind::UpstreamFault, "the upstream ended its answer with the reason `error`")),
+    (
+        "insufficient_system_resource",
+        FinishWord::Failed(Kind::Overloaded, "the upstream stopped for want of resources"),
+    ),
+    (
+        "network_error",
+        FinishWord::Failed(Kind::UpstreamFault, "the upstream ended its answer with the reason `network_error`"),
+    ),
+    ("abort", FinishWord::Failed(Kind::UpstreamFault, "the upstream ended its answer with the reason `abort`")),
+    (
+        "malformed_function_call",
+        FinishWord::Failed(Kind::UpstreamFault, "the upstream could not write a valid tool call"),
+    ),
 ];
 
 /// Words behind which hosts write a reason of their own, after a colon.
 const BEGINNINGS: &[(&str, FinishWord)] = &[
     ("content_filter", FinishWord::Reason(Reason::Refusal)),
-    ("function_call_filter", FinishWord::Failed(Kind::UpstreamFault, "could not write a valid tool call")),
+    ("function_call_filter", FinishWord::Failed(Kind::UpstreamFault, "the upstream could not write a valid tool call")),
 ];
 
 impl FinishWord {
@@ -72,7 +86,8 @@ impl FinishWord {
             return None;
         }
         let is = |known: &str| word.eq_ignore_ascii_case(known.as_bytes());
-        let begins = |known: &str| word.starts_with(known.as_bytes());
+        let begins =
+            |known: &str| word.get(..known.len()).is_some_and(|start| start.eq_ignore_ascii_case(known.as_bytes()));
         let found = WORDS.iter().find(|(known, _)| is(known));
         let found = found.or_else(|| BEGINNINGS.iter().find(|(known, _)| begins(known)));
         Some(found.map_or(FinishWord::Unknown, |(_, meaning)| *meaning))
@@ -98,7 +113,12 @@ mod tests {
             ("model_context_window_exceeded", Reason::ContextWindow),
             ("SAFETY", Reason::Refusal),
             ("sensitive", Reason::Refusal),
+            ("LANGUAGE", Reason::Refusal),
+            ("OTHER", Reason::Refusal),
+            ("ERROR_TOXIC", Reason::Refusal),
+            ("ERROR_LIMIT", Reason::ContextWindow),
             ("content_filter: PROHIBITED_CONTENT", Reason::Refusal),
+            ("CONTENT_FILTER: SPII", Reason::Refusal),
         ];
         for (word, reason) in rows {
             assert_eq!(read(word), Some(FinishWord::Reason(reason)), "{word}");

@@ -43,7 +43,7 @@ pub(crate) fn decode(body: RawValue<'_>, quirks: Quirks, sink: Sink<'_>) -> Resu
     let has_message = choice.message(Source::Whole).is_some() || !choice.text.is_empty();
     let finish = match choice.finish() {
         Some(Finished::Failed(error)) => {
-            sink(Event::Fail(error));
+            fail(chunk.usage, error, sink);
             return Ok(());
         }
         Some(Finished::Reason { finish, known }) => {
@@ -57,17 +57,19 @@ pub(crate) fn decode(body: RawValue<'_>, quirks: Quirks, sink: Sink<'_>) -> Resu
             Finish::of(Reason::End)
         }
     };
-    // Azure leaves the message out of an answer that its filter has taken.
+    // Azure leaves the message out of an answer that its filter has taken, other hosts where the
+    // limit left no room for one.
+    let may_be_empty = matches!(finish.reason, Reason::Refusal | Reason::Length | Reason::ContextWindow);
     let failure = match () {
-        () if !has_message && finish.reason != Reason::Refusal => {
+        () if !has_message && !may_be_empty => {
             Some(Error::upstream(Kind::UpstreamFault, "the upstream's answer has no message"))
         }
         () if reader.shows_nothing() => Some(classify::no_visible_output()),
-        () if reader.has_nameless_call() => Some(classify::nameless_call()),
+        () if reader.has_nameless_call(finish.reason) => Some(classify::nameless_call()),
         () => None,
     };
     if let Some(error) = failure {
-        sink(Event::Fail(error));
+        fail(chunk.usage, error, sink);
         return Ok(());
     }
     reader.close(status_of(finish.reason), sink);
@@ -77,6 +79,14 @@ pub(crate) fn decode(body: RawValue<'_>, quirks: Quirks, sink: Sink<'_>) -> Resu
     sink(Event::Finish(finish));
     sink(Event::End);
     Ok(())
+}
+
+/// Ends an answer that cannot be shown. What was counted for it has been used all the same.
+fn fail(usage: Option<RawValue<'_>>, error: Error, sink: Sink<'_>) {
+    if let Some(usage) = usage {
+        sink(Event::Usage(tap::usage(usage)));
+    }
+    sink(Event::Fail(error));
 }
 
 /// Writes a whole answer for a client of this format.

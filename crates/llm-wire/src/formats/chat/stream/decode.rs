@@ -8,8 +8,8 @@
 //! | `Finished` | usage alone; content is a fault | `End` | `End` |
 //! | `Over` | nothing | | |
 //!
-//! The reason is held because hosts give one for each tool call (Together), or with each chunk (Open
-//! WebUI in front of vLLM), and go on.
+//! The reason is held because hosts give one for each tool call (Together), or with each chunk
+//! (Open WebUI in front of vLLM), and go on.
 
 use crate::canonical::codec::{Decode, Sink};
 use crate::canonical::event::{Event, Finish, Note, Reason, Status};
@@ -134,9 +134,13 @@ impl Decoder {
             sink(Event::Tier(tier));
         }
         if chunk.usage.is_some() && chunk.choice.is_none() && self.phase == Phase::Holding {
+            if let Some(usage) = chunk.usage.filter(|_| self.failure().is_some()) {
+                // Nothing is read behind a failure, and what was used for it counts.
+                sink(Event::Usage(tap::usage(usage)));
+            }
             self.release(sink);
         }
-        if let Some(usage) = chunk.usage {
+        if let Some(usage) = chunk.usage.filter(|_| self.phase != Phase::Over) {
             sink(Event::Usage(tap::usage(usage)));
         }
         if chunk.other_choices {
@@ -173,8 +177,8 @@ impl Decoder {
             None => {}
             Some(Finished::Failed(error)) => self.fail(error, sink),
             Some(_) if !matches!(self.phase, Phase::Live | Phase::Holding) => {}
-            // Several finish reasons may follow one another without content. The first one other than
-            // `stop` is kept, since some hosts put `stop` on every chunk.
+            // Several finish reasons may follow one another without content. The first one other
+            // than `stop` is kept, since some hosts put `stop` on every chunk.
             Some(Finished::Reason { finish, .. })
                 if self.phase == Phase::Holding && !Ended::says_more(self.held.as_ref(), &finish) => {}
             Some(Finished::Reason { finish, known }) => {
@@ -188,14 +192,22 @@ impl Decoder {
         Ok(())
     }
 
+    /// Returns why the answer cannot be shown, which is known when the reason of its end is.
+    fn failure(&self) -> Option<Error> {
+        let held = self.held.as_ref()?;
+        match () {
+            () if self.reader.shows_nothing() => Some(classify::no_visible_output()),
+            () if self.reader.has_nameless_call(held.reason) => Some(classify::nameless_call()),
+            () => None,
+        }
+    }
+
     /// Pushes the reason that is held. What is open ends with it.
     fn release(&mut self, sink: Sink<'_>) {
+        let failure = self.failure();
         let Some(held) = self.held.take() else { return };
-        if self.reader.shows_nothing() {
-            return self.fail(classify::no_visible_output(), sink);
-        }
-        if self.reader.has_nameless_call() {
-            return self.fail(classify::nameless_call(), sink);
+        if let Some(error) = failure {
+            return self.fail(error, sink);
         }
         self.phase = Phase::Finished;
         self.reader.close(status_of(held.reason), sink);
@@ -376,11 +388,15 @@ impl<'a> Choice<'a> {
             return Some(Finished::Failed(classify::error(None, &read)));
         }
         let (reason, known) = match FinishWord::read(self.finish)? {
-            FinishWord::Reason(Reason::End) if self.stop.is_some() => (Reason::StopSequence, true),
-            FinishWord::Reason(reason) => (reason, true),
-            FinishWord::Failed(kind, why) => {
-                return Some(Finished::Failed(Error::upstream(kind, format!("the upstream {why}"))));
+            // vLLM puts the stop sequence that matched beside `stop`. Beside another word it is
+            // that word again.
+            FinishWord::Reason(Reason::End)
+                if self.stop.is_some() && self.finish.as_bytes().eq_ignore_ascii_case(b"stop") =>
+            {
+                (Reason::StopSequence, true)
             }
+            FinishWord::Reason(reason) => (reason, true),
+            FinishWord::Failed(kind, message) => return Some(Finished::Failed(Error::upstream(kind, message))),
             FinishWord::Unknown => (Reason::End, false),
         };
         let stop = self.stop.filter(|_| reason == Reason::StopSequence);

@@ -13,8 +13,9 @@
 
 mod fields;
 
+use crate::canonical::args;
 use crate::canonical::codec::Sink;
-use crate::canonical::event::{Block, Cite, Event, Note, Status};
+use crate::canonical::event::{Block, Cite, Event, Note, Reason, Status};
 use crate::canonical::request::ReasoningKind;
 use crate::canonical::text::is_blank;
 use crate::error::Error;
@@ -139,9 +140,15 @@ impl Reader {
         }
     }
 
-    /// Returns whether there is a call with input whose name never came: it cannot be made.
-    pub(crate) fn has_nameless_call(&self) -> bool {
-        let is_nameless = |call: &Call| matches!(&call.state, CallState::Waiting { input } if !input.is_empty());
+    /// Returns whether there is a call whose name never came, so that the answer lacks it. An
+    /// element without a name and with no more than an empty object is what some hosts send where
+    /// there is no call; it is one only if the answer ended for a call.
+    pub(crate) fn has_nameless_call(&self, reason: Reason) -> bool {
+        let is_nameless = |call: &Call| match &call.state {
+            CallState::Waiting { input } if reason == Reason::ToolCalls => !input.is_empty(),
+            CallState::Waiting { input } => !args::is_placeholder(RawStr::new(input)),
+            CallState::Open { .. } => false,
+        };
         self.calls.iter().any(is_nameless)
     }
 
