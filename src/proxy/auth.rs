@@ -71,8 +71,8 @@ pub fn check<'s>(core: &Core, snapshot: &'s Snapshot, hash: Option<&KeyHash>, no
             }
             return Err(Error::client(Kind::Auth, core.shared.hints.no_credentials.clone()));
         }
-        let note = "the API key is not known to this gateway, or is disabled; send a key of the gateway, not one of a \
-                    provider";
+        let note = "the API key is not known to this gateway, or is disabled; send an enabled key of the gateway, \
+                    not one of a provider";
         return Err(Error::client(Kind::Auth, note));
     };
     if let Some(at) = credential.expires_at

@@ -5,8 +5,8 @@ use llm_proxy::config::rows::CredentialRow;
 use super::*;
 
 const NONE: &str = "no API key in the request; send `Authorization: Bearer KEY` or `x-api-key: KEY`";
-const UNKNOWN: &str =
-    "the API key is not known to this gateway, or is disabled; send a key of the gateway, not one of a provider";
+const UNKNOWN: &str = "the API key is not known to this gateway, or is disabled; send an enabled key of the gateway, \
+                       not one of a provider";
 
 /// The key is looked at before the body, so what the body is does not matter.
 #[test]

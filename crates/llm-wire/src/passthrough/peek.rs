@@ -41,8 +41,8 @@ pub struct Peek<'a> {
     pub previous_response: Option<RawStr<'a>>,
     /// The tier of service that the request asks for (`service_tier`).
     pub service_tier: Option<RawStr<'a>>,
-    /// Whether a string begins with an envelope of reasoning. It may be true where the envelope stands
-    /// in a text, which is none of the places that it is read at.
+    /// Whether a string begins with an envelope of reasoning. It may be true where the envelope
+    /// stands in a text, which is none of the places that it is read at.
     pub has_envelope: bool,
 }
 
@@ -93,8 +93,7 @@ pub enum PeekError {
     Empty,
     /// The body is not JSON.
     Json(ScanError),
-    /// The body is of another type, as clients send it that were not told otherwise. The text says of
-    /// which, and what to do.
+    /// The body is of another type than JSON. The text says of which, and what to do.
     OtherType(&'static str),
     /// The body is JSON of another kind than an object.
     NotObject(RawKind),
@@ -170,8 +169,8 @@ fn check_start(body: &[u8]) -> Result<(), PeekError> {
     }
 }
 
-/// Recognises what the tools of beginners send in the place of JSON: PowerShell UTF-16, curl a form
-/// or the name of a file.
+/// Recognises what curl and PowerShell send by default in the place of JSON: PowerShell UTF-16,
+/// curl a form or the name of a file.
 fn other_type(body: &[u8]) -> Option<PeekError> {
     let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'%' | b'[' | b']');
     let behind_name = || body.iter().find(|byte| !is_name(byte));

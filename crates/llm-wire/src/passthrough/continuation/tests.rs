@@ -125,11 +125,11 @@ fn the_request_for_the_rest() {
     let request = |body, method| request(Format::Chat, body, continuation.text(), method);
     let prefill = request(body, ContinuationMethod::Prefill).unwrap();
     let parsed: serde_json::Value = serde_json::from_slice(&prefill).unwrap();
-    let said = serde_json::json!({ "role": "assistant", "content": "Hel\n\u{e9}" });
-    assert_eq!((&parsed["messages"][1], parsed["messages"].as_array().unwrap().len()), (&said, 2));
+    let partial = serde_json::json!({ "role": "assistant", "content": "Hel\n\u{e9}" });
+    assert_eq!((&parsed["messages"][1], parsed["messages"].as_array().unwrap().len()), (&partial, 2));
     let prompt = request(body, ContinuationMethod::Prompt).unwrap();
     let parsed: serde_json::Value = serde_json::from_slice(&prompt).unwrap();
-    assert_eq!((&parsed["messages"][1], &parsed["messages"][2]["role"]), (&said, &serde_json::json!("user")));
+    assert_eq!((&parsed["messages"][1], &parsed["messages"][2]["role"]), (&partial, &serde_json::json!("user")));
     for body in [&br#"{"messages":[]}"#[..], br#"{"messages":"x"}"#, br#"{"prompt":"x"}"#] {
         assert_eq!(request(body, ContinuationMethod::Prompt), None);
     }
@@ -164,13 +164,13 @@ fn an_answer_in_json_is_not_continued() {
 
 #[test]
 fn the_request_for_the_rest_of_a_response() {
-    let said = serde_json::json!({ "role": "assistant", "content": "Hel" });
+    let partial = serde_json::json!({ "role": "assistant", "content": "Hel" });
     let hi = serde_json::json!({ "role": "user", "content": "h\u{e9}" });
     for input in [r#""h\u00e9""#, r#"[{"role":"user","content":"h\u00e9"}]"#] {
         let body = format!(r#"{{"model":"m","input": {input},"stream":true}}"#);
         let rest = request(Format::Responses, body.as_bytes(), b"Hel", ContinuationMethod::Prefill).unwrap();
         let parsed: serde_json::Value = serde_json::from_slice(&rest).unwrap();
-        assert_eq!((&parsed["input"], &parsed["stream"]), (&serde_json::json!([hi, said]), &true.into()));
+        assert_eq!((&parsed["input"], &parsed["stream"]), (&serde_json::json!([hi, partial]), &true.into()));
     }
     assert_eq!(request(Format::Responses, br#"{"input":7}"#, b"x", ContinuationMethod::Prompt), None);
 }
