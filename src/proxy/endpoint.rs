@@ -267,9 +267,9 @@ fn strip_version(path: &str) -> (&str, bool) {
 const MAX_MISSPELLED: usize = 128;
 
 /// Returns the path that was probably meant by one that is not served: one of almost the same
-/// letters, or an endpoint behind something else. That is what a base URL makes which is an endpoint
-/// already, which has the path of another service (`/openai/v1`, `/api/v1`), or which ends with a
-/// slash.
+/// letters, or an endpoint behind something else. That is what a base URL makes which is an
+/// endpoint already, which has the path of another service (`/openai/v1`, `/api/v1`), or which ends
+/// with a slash.
 pub fn near(path: &str) -> Option<&'static str> {
     const OTHERS: [&str; 3] = ["/v1/models", "/health", "/metrics"];
     if path.len() > MAX_MISSPELLED {

@@ -45,9 +45,10 @@ use rescue::Rescue;
 
 /// Translates one response. The provider may stream it or not, and so may the client.
 ///
-/// Every method appends to `out` what goes to the client. `Err` means that the response failed while
-/// nothing had been written: the caller may try another provider, or respond with the error's status.
-/// A later failure is written into the stream and is no `Err`; [`Translator::failure`] returns it.
+/// Every method appends to `out` what goes to the client. `Err` means that the response failed
+/// while nothing had been written: the caller may try another provider, or respond with the error's
+/// status. A later failure is written into the stream and is no `Err`; [`Translator::failure`]
+/// returns it.
 ///
 /// A Chat client gets the whole response of a Messages provider:
 ///
@@ -71,8 +72,8 @@ use rescue::Rescue;
 /// # Ok::<(), llm_wire::error::Error>(())
 /// ```
 ///
-/// `examples/translate_stream.rs` translates a stream: each frame goes to [`Translator::frame`], and
-/// [`Translator::end`] follows the last one.
+/// `examples/translate_stream.rs` translates a stream: each frame goes to [`Translator::frame`],
+/// and [`Translator::end`] follows the last one.
 pub struct Translator {
     decoder: AnyDecoder,
     template: DeltaTemplate,
@@ -130,8 +131,8 @@ impl Translator {
     }
 
     /// Takes `event`, blank line included, if it differs from the one before in its text alone, and
-    /// that comes to the client's stream as it is. Returns false, having done nothing, for any other
-    /// event.
+    /// that comes to the client's stream as it is. Returns false, having done nothing, for any
+    /// other event.
     #[inline]
     pub fn known_event(&mut self, event: &[u8], out: &mut Vec<u8>) -> bool {
         match self.template.read_whole_event(event) {
@@ -200,7 +201,8 @@ impl Translator {
                 .map_err(|e| Error::upstream(Kind::UpstreamFault, "the upstream's answer is not JSON").detail(e))
                 .and_then(|raw| match errors::recognize(provider, raw) {
                     Some(read) => Err(classify::error(None, &read)),
-                    // What looked like something new, and is no answer, may hold an error all the same.
+                    // What looked like something new, and is no answer, may hold an error all the
+                    // same.
                     None => decode_answer(provider, raw, quirks, sink).map_err(|no_answer| {
                         foreign::any_shape(raw).map_or(no_answer, |read| classify::error(None, &read))
                     }),
@@ -211,8 +213,8 @@ impl Translator {
         })
     }
 
-    /// Does what [`Translator::body`] does, for an answer whose structure `known` has without reading
-    /// it.
+    /// Does what [`Translator::body`] does, for an answer whose structure `known` has without
+    /// reading it.
     pub fn whole_body(&mut self, known: &mut KnownAnswers, body: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         let is_fresh = self.phase == Phase::Waiting && self.reply.own_id.is_none() && self.model.is_none();
         if !is_fresh || self.reply.plan.stream || !known_answers::is_plain(&self.reply.plan) {
@@ -237,7 +239,8 @@ impl Translator {
         Ok(())
     }
 
-    /// Returns the counts of the answer and how it has ended, if that was well and without oddities.
+    /// Returns the counts of the answer and how it has ended, if that was well and without
+    /// oddities.
     fn plain_end(&self) -> Option<(Usage, End)> {
         let is_odd = self.reply.notes.iter().any(|n| *n > 0) || self.failure.is_some() || self.stopped_early();
         let is_useful = self.captured.as_ref().is_some_and(Captured::is_useful);
@@ -374,8 +377,9 @@ impl Translator {
 
 // A stream that another provider may go on with: see [`Rescue`].
 impl Translator {
-    /// Makes the translator of a stream that passed unchanged and broke off: it has written what the
-    /// client has, and goes on by [`Translator::resume`]. `None` if the client may have something else.
+    /// Makes the translator of a stream that passed unchanged and broke off: it has written what
+    /// the client has, and goes on by [`Translator::resume`]. `None` if the client may have
+    /// something else.
     pub fn continuing(reply: Reply, passed: &Continuation) -> Option<Translator> {
         let blocks = u32::try_from(passed.blocks.max(1)).ok()?;
         // An encoder may hold back what is blank, and the client has it.
@@ -391,7 +395,8 @@ impl Translator {
         let is_open = |ix: u32| ix + 1 == blocks && passed.is_open();
         let result = translator.run(&mut written, |_, sink| {
             for ix in 0..blocks {
-                // Of blocks before the last one the encoder needs to know no more than that they were.
+                // Of blocks before the last one the encoder needs to know no more than that they
+                // were.
                 let raw = if ix + 1 == blocks { RawStr::new(passed.text()) } else { RawStr::new(b".") };
                 sink(Event::Open { ix, block: Block::Text });
                 sink(Event::Text { ix, raw });
@@ -413,7 +418,8 @@ impl Translator {
         }
     }
 
-    /// Returns how the stream broke off, if another provider can go on. Nothing was written for that.
+    /// Returns how the stream broke off, if another provider can go on. Nothing was written for
+    /// that.
     pub fn take_broken(&mut self) -> Option<Error> {
         self.rescue.as_mut()?.broken.take()
     }

@@ -1,5 +1,5 @@
-//! Bifrost's `config.json` (docs.getbifrost.ai/deployment-guides/config-json/providers, its schema at
-//! getbifrost.ai/schema and its examples, read 2026-11).
+//! Bifrost's `config.json` (docs.getbifrost.ai/deployment-guides/config-json/providers, its schema
+//! at getbifrost.ai/schema and its examples, read 2026-11).
 
 use super::bifrost_governance as governance;
 use super::bifrost_values::{Lists, env, value};
@@ -193,7 +193,8 @@ fn one_key(path: &str, common: &Common<'_>, node: &Node, import: &mut Import) {
     }
 }
 
-/// Bifrost's clients ask for `provider/model`; the model alone is served as well, where it is named.
+/// Bifrost's clients ask for `provider/model`; the model alone is served as well, where it is
+/// named.
 fn models(path: &str, common: &Common<'_>, azure: Option<&Node>, node: &Node, import: &mut Import) -> Vec<DraftModel> {
     let provider = common.name;
     let deployments = azure.and_then(|azure| member(azure, "deployments"));

@@ -16,8 +16,8 @@ pub(super) fn env(given: &str) -> Option<&str> {
     given.strip_prefix("env.").map(str::trim).filter(|name| !name.is_empty())
 }
 
-/// Returns a value that may be secret: text, or an object with `value` or `env_var`. `env.NAME` stays
-/// as it is; what is in a vault is not known here.
+/// Returns a value that may be secret: text, or an object with `value` or `env_var`. `env.NAME`
+/// stays as it is; what is in a vault is not known here.
 pub(super) fn value(node: &Node) -> Option<String> {
     let part = |name: &str| member(node, name).filter(|node| !is_empty(node)).and_then(text);
     let given = match &node.value {

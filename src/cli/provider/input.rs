@@ -15,8 +15,8 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Returns the key as it was given; for `-` it is read from stdin. An empty one is warned of: a shell
-/// makes it of a variable that is not set.
+/// Returns the key as it was given; for `-` it is read from stdin. An empty one is warned of: a
+/// shell makes it of a variable that is not set.
 pub fn given_key(text: String) -> Result<String, Failure> {
     /// The most bytes that are read for a key.
     const MAX_KEY: u64 = 64 << 10;

@@ -31,8 +31,8 @@ pub(super) fn plain(text: String) -> Value {
     if is_number(&number) { Value::Number(number) } else { Value::Text(text) }
 }
 
-/// Adds the members of the mappings that were given as `<<`, each a mapping or a list of them, where
-/// `pairs` does not have them. Of several the first that has a member counts.
+/// Adds the members of the mappings that were given as `<<`, each a mapping or a list of them,
+/// where `pairs` does not have them. Of several the first that has a member counts.
 pub(super) fn merge(pairs: &mut Vec<(String, Node)>, merged: Vec<Node>) {
     for node in merged {
         let mappings = match node.value {

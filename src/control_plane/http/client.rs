@@ -269,7 +269,8 @@ impl Service<Name> for Names {
     }
 }
 
-/// Asks the system for the addresses of a name, without those that are link-local unless `allows_all`.
+/// Asks the system for the addresses of a name, without those that are link-local unless
+/// `allows_all`.
 async fn look_up(name: Name, allows_all: bool) -> io::Result<vec::IntoIter<SocketAddr>> {
     let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
     let may_be = |at: &SocketAddr| allows_all || !link_local::is_link_local(at.ip());

@@ -62,8 +62,8 @@ pub struct RequestRecorder {
 }
 
 impl RequestRecorder {
-    /// Begins when the head of a request is complete. Its first bytes came at `head_began`. Boxed, since
-    /// it changes hands and a record is large.
+    /// Begins when the head of a request is complete. Its first bytes came at `head_began`. Boxed,
+    /// since it changes hands and a record is large.
     pub fn new(core: &Rc<Core>, request_id: Short<64>, head: &[u8], head_began: Option<u64>) -> Box<RequestRecorder> {
         core.metrics.inc(Counter::Requests);
         let started_us = core.timers.unix_us();
@@ -137,8 +137,8 @@ impl RequestRecorder {
         self.spending.is_some()
     }
 
-    /// Returns whether the request holds something of a budget that depends on the provider which is
-    /// asked next.
+    /// Returns whether the request holds something of a budget that depends on the provider which
+    /// is asked next.
     pub fn spending_depends_on(&self, provider: &Provider) -> bool {
         self.spending.as_ref().is_some_and(|spending| spending.depends_on(provider))
     }
@@ -305,8 +305,8 @@ impl RequestRecorder {
         self.attempt.set_sent();
     }
 
-    /// Records an attempt that ran beside the last one and came to nothing. `used` is what it has used, if
-    /// it has lost the race and not failed.
+    /// Records an attempt that ran beside the last one and came to nothing. `used` is what it has
+    /// used, if it has lost the race and not failed.
     pub fn record_lost_attempt(&mut self, attempt: &LostAttempt<'_>, reason: Box<str>, used: Option<LoserUsed>) {
         self.record.attempts = self.record.attempts.saturating_add(1);
         let now_us = self.elapsed_us();
@@ -370,8 +370,8 @@ impl RequestRecorder {
         self.clock.response_began(now);
     }
 
-    /// Notes which model responds, as `name` finds out if something is captured. The first call with
-    /// a name counts.
+    /// Notes which model responds, as `name` finds out if something is captured. The first call
+    /// with a name counts.
     pub fn set_responding_model<'n>(&mut self, name: impl FnOnce() -> Option<Cow<'n, str>>) {
         self.capture.set_responding_model(name);
     }
@@ -389,8 +389,8 @@ impl RequestRecorder {
 
 // Attempts that are not the answer.
 impl RequestRecorder {
-    /// Begins the accounts of an attempt: what the one before it has reported, and its tier of service,
-    /// are not of this one.
+    /// Begins the accounts of an attempt: what the one before it has reported, and its tier of
+    /// service, are not of this one.
     fn reset_usage(&mut self) {
         self.record.tokens = None;
         if let Some(tier) = self.tier_named {
@@ -399,8 +399,8 @@ impl RequestRecorder {
         }
     }
 
-    /// Charges the provider of a stream that broke off for what it has sent, as another one is to go on
-    /// with it.
+    /// Charges the provider of a stream that broke off for what it has sent, as another one is to
+    /// go on with it.
     pub fn begin_continuation(&mut self) {
         let prompt = self.prompt();
         let usage = self.other_usage.begin_continuation(&mut self.record, prompt);
@@ -541,8 +541,8 @@ impl RequestRecorder {
         }
     }
 
-    /// Charges the limits of the credential, and of the provider of the answer, of which the client has
-    /// got `bytes`. Returns the tokens of the prompt as they were estimated.
+    /// Charges the limits of the credential, and of the provider of the answer, of which the client
+    /// has got `bytes`. Returns the tokens of the prompt as they were estimated.
     fn settle_limits(&mut self, bytes: u64, others: &[AttemptUsage]) -> Option<u64> {
         if let Some(hold) = self.provider_hold.take() {
             let used = usage::charged(&self.record, hold.need(), bytes);

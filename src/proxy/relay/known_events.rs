@@ -61,7 +61,8 @@ impl KnownEvents {
         KnownEvents { rename, ..KnownEvents::default() }
     }
 
-    /// Returns the length of the events at the start of `data` that are content behind other content.
+    /// Returns the length of the events at the start of `data` that are content behind other
+    /// content.
     pub(super) fn flowing(&self, data: &[u8]) -> usize {
         self.content.match_events(data)
     }
@@ -83,8 +84,8 @@ impl KnownEvents {
         true
     }
 
-    /// Forwards the chunks of which each is one event that is content behind other content. `edits` says
-    /// whether the client may get other bytes than the provider sent.
+    /// Forwards the chunks of which each is one event that is content behind other content. `edits`
+    /// says whether the client may get other bytes than the provider sent.
     pub(super) fn forward_chunks(
         &self,
         body: &mut UpstreamBody,
@@ -109,15 +110,15 @@ impl KnownEvents {
         });
     }
 
-    /// Returns the event at the start of `data`, if it is known. Content behind other content, which
-    /// does nothing to a tap, is [`KnownEvents::flowing`].
+    /// Returns the event at the start of `data`, if it is known. Content behind other content,
+    /// which does nothing to a tap, is [`KnownEvents::flowing`].
     pub(super) fn next<'e>(&mut self, templates: &mut EventTemplates, data: &'e [u8]) -> Option<KnownEvent<'e>> {
         let known = templates.match_event(data, &mut self.cursor)?;
         let flows = known.effect.kind == FrameKind::Content && known.usage.is_none() && known.repeats;
         if flows && self.fixes < MAX_FIXES {
             self.fixes += 1;
-            // Where a second event of one structure has to be looked at, more differs than the text: an id
-            // of each event, say.
+            // Where a second event of one structure has to be looked at, more differs than the
+            // text: an id of each event, say.
             let content = match self.fixed == Some(self.cursor) {
                 false => templates.fixed(&data[..known.len], self.cursor),
                 true => templates.open(self.cursor),
@@ -154,8 +155,8 @@ impl KnownEvents {
         }
     }
 
-    /// Returns how events of the structure of `event`, from which content was learned, get the client's
-    /// name of the model. `data` is at `offset` in it.
+    /// Returns how events of the structure of `event`, from which content was learned, get the
+    /// client's name of the model. `data` is at `offset` in it.
     fn rename_in(&self, event: &[u8], offset: usize, data: &[u8]) -> Renaming {
         let Some(rename) = &self.rename else { return Renaming::Unknown };
         let Some(range) = tap::model_range(rename.format, data) else {

@@ -1,5 +1,5 @@
-//! Configurations of other gateways with everything that their documentation has, and in strange but
-//! valid YAML: nothing is lost without a note, and no secret is in a note.
+//! Configurations of other gateways with everything that their documentation has, and in strange
+//! but valid YAML: nothing is lost without a note, and no secret is in a note.
 
 use serde_json::json;
 

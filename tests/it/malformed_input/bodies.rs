@@ -141,8 +141,8 @@ fn valid_bodies_are_accepted() {
     }
 }
 
-/// What editors and shells of Windows write before a file's first byte, in a body that came with its
-/// head and in one that was decoded.
+/// What editors and shells of Windows write before a file's first byte, in a body that came with
+/// its head and in one that was decoded.
 #[test]
 fn a_byte_order_mark_is_left_out() {
     let bench = Bench::new();

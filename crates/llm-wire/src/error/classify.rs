@@ -1,8 +1,8 @@
 //! What kind of failure a provider's error is (`docs/internals/translation/errors.md`, "Kinds of
 //! errors").
 //!
-//! [`errors`](crate::formats::errors) reads the shapes; this decides the [`Kind`] from status, type,
-//! code and, where hosts say it in prose alone, from well-known words of the message.
+//! [`errors`](crate::formats::errors) reads the shapes; this decides the [`Kind`] from status,
+//! type, code and, where hosts say it in prose alone, from well-known words of the message.
 
 use std::borrow::Cow;
 
@@ -72,10 +72,11 @@ const WORDS: &[(&str, Kind)] = &[
     ("server_error", Kind::UpstreamFault),
 ];
 
-/// Words of messages, in lower case, that tell more than status and type do. Those about lengths are the
-/// words of, in this order: Anthropic (two), OpenAI and all that copy it, OpenAI's Responses, Google,
-/// Bedrock, xAI, Cohere, Text Generation Inference, vLLM (two), SGLang, llama.cpp, LM Studio, MiniMax,
-/// Kimi, GLM, Qwen and GitHub (their error references and sources, 2026-11).
+/// Words of messages, in lower case, that tell more than status and type do. Those about lengths
+/// are the words of, in this order: Anthropic (two), OpenAI and all that copy it, OpenAI's
+/// Responses, Google, Bedrock, xAI, Cohere, Text Generation Inference, vLLM (two), SGLang,
+/// llama.cpp, LM Studio, MiniMax, Kimi, GLM, Qwen and GitHub (their error references and sources,
+/// 2026-11).
 const PROSE: &[(&str, Kind)] = &[
     ("prompt is too long", Kind::ContextTooLong),
     ("exceed context limit", Kind::ContextTooLong),
@@ -134,8 +135,8 @@ pub fn kind(status: Option<u16>, read: &ReadError<'_>) -> Kind {
     // A limit of tokens in a minute is none of the context.
     let may_be = |kind: Kind| match kind {
         Kind::ContextTooLong => status != Some(429),
-        // Google's error for a limit per minute says "exceeded your current quota" as well (an error
-        // with its quota ids is in google-gemini/gemini-cli#8437, 2025-09-14).
+        // Google's error for a limit per minute says "exceeded your current quota" as well (an
+        // error with its quota ids is in google-gemini/gemini-cli#8437, 2025-09-14).
         Kind::Billing => !is(read.r#type, "RESOURCE_EXHAUSTED") && !is(read.code, "RESOURCE_EXHAUSTED"),
         _ => true,
     };
@@ -382,8 +383,8 @@ pub fn plain(data: &[u8]) -> Error {
     Error::upstream(Kind::UpstreamFault, note).quoted()
 }
 
-/// Returns the error behind an event whose data is not JSON, in a format whose events are. Plain text
-/// is what gateways in front of a provider write when it is gone.
+/// Returns the error behind an event whose data is not JSON, in a format whose events are. Plain
+/// text is what gateways in front of a provider write when it is gone.
 pub fn unreadable_event(fault: ScanError, data: &[u8]) -> Error {
     let error = not_json(fault);
     match text_of(data) {
@@ -394,7 +395,8 @@ pub fn unreadable_event(fault: ScanError, data: &[u8]) -> Error {
     }
 }
 
-/// Returns data that is plain text, as it may be shown. A page of HTML and a piece of JSON are none.
+/// Returns data that is plain text, as it may be shown. A page of HTML and a piece of JSON are
+/// none.
 fn text_of(data: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(data);
     let text: String = redacted(&text).trim().chars().filter(|c| !c.is_control()).take(MESSAGE_MAX).collect();

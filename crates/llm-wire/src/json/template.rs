@@ -4,8 +4,8 @@
 //! Documents of one program have one structure: the same keys in the same order around other texts
 //! and numbers. What follows from the structure alone is known of all of them once it is known of
 //! one. To match costs a comparison for each run of bytes between holes and a search for the end of
-//! each string. It is exact: a text that matches is the example with other strings and numbers, so it
-//! is JSON where that is, in UTF-8 if all of its bytes are.
+//! each string. It is exact: a text that matches is the example with other strings and numbers, so
+//! it is JSON where that is, in UTF-8 if all of its bytes are.
 
 use super::scan;
 
@@ -67,8 +67,8 @@ fn is_counter(key: &[u8]) -> bool {
     key == b"sequence_number"
 }
 
-/// Returns the number that ends before `end`, where a hole for a number does. `None` if it has more than
-/// `most` digits.
+/// Returns the number that ends before `end`, where a hole for a number does. `None` if it has more
+/// than `most` digits.
 pub(crate) fn number_before(text: &[u8], end: usize, most: usize) -> Option<u64> {
     let digits = text[..end].iter().rev().take(most + 1).take_while(|byte| byte.is_ascii_digit()).count();
     let number =
@@ -119,8 +119,8 @@ impl Template {
         Some(Template { runs })
     }
 
-    /// Returns the template of `text`, which matches, with holes for its texts and the number of the
-    /// event alone. `None` if it has none.
+    /// Returns the template of `text`, which matches, with holes for its texts and the number of
+    /// the event alone. `None` if it has none.
     pub(crate) fn fixed(&self, text: &[u8]) -> Option<Template> {
         let mut places = NOWHERE;
         if !self.match_whole(text, &mut places) {
@@ -288,8 +288,8 @@ impl<'e> Iterator for Values<'e> {
     }
 }
 
-/// Returns the values in which two texts differ, as bits. `None` if they differ in anything else, in
-/// a value that `decides` what a text is, or in one behind the first 64.
+/// Returns the values in which two texts differ, as bits. `None` if they differ in anything else,
+/// in a value that `decides` what a text is, or in one behind the first 64.
 pub(crate) fn changed_values(
     one: &[u8],
     other: &[u8],

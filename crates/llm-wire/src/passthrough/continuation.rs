@@ -1,10 +1,11 @@
 //! Continues a stream that passed unchanged and broke off with the stream of another provider.
 //!
-//! [`StreamedText`] keeps the text of the first stream, as long as text is all that it has: a call of
-//! a tool or a thought can't be taken up by another model. [`request()`] makes the request for the rest,
-//! and [`Continuation`] fits the events of a second stream of the Chat or the Messages format to what
-//! the client has. Those of another format, and of Responses, whose last events repeat the text, are
-//! translated ([`Translator::continuing`](crate::translate::Translator::continuing)).
+//! [`StreamedText`] keeps the text of the first stream, as long as text is all that it has: a call
+//! of a tool or a thought can't be taken up by another model. [`request()`] makes the request for
+//! the rest, and [`Continuation`] fits the events of a second stream of the Chat or the Messages
+//! format to what the client has. Those of another format, and of Responses, whose last events
+//! repeat the text, are translated
+//! ([`Translator::continuing`](crate::translate::Translator::continuing)).
 
 mod request;
 
@@ -205,7 +206,8 @@ impl Continuation {
         &self.text
     }
 
-    /// Returns whether [`Continuation::fit`] can fit the events of a second stream of the same format.
+    /// Returns whether [`Continuation::fit`] can fit the events of a second stream of the same
+    /// format.
     pub fn can_fit_events(&self) -> bool {
         match self.format {
             Format::Chat | Format::Messages => true,

@@ -1,9 +1,9 @@
 //! Recognises events that have the structure of events of earlier streams.
 //!
-//! The streams of one provider are alike: an event with the role, many with text, one with the reason
-//! of the end, the end mark. What a tap concludes from each of these follows from its structure
-//! ([`Effect`]), so it is remembered for the whole worker, and the next stream needs no tap for it.
-//! [`EventTemplate`] does the same within one stream, where more stays equal.
+//! The streams of one provider are alike: an event with the role, many with text, one with the
+//! reason of the end, the end mark. What a tap concludes from each of these follows from its
+//! structure ([`Effect`]), so it is remembered for the whole worker, and the next stream needs no
+//! tap for it. [`EventTemplate`] does the same within one stream, where more stays equal.
 //!
 //! An empty string is another structure than one with text: it is what tells the events before the
 //! content from the content.
@@ -63,8 +63,8 @@ pub struct KnownEvent<'e> {
     pub repeats: bool,
 }
 
-/// The structure of the last event of one stream: the first to be tried for the next one. The default
-/// is that of no event.
+/// The structure of the last event of one stream: the first to be tried for the next one. The
+/// default is that of no event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor(usize);
 
@@ -101,7 +101,8 @@ impl EventTemplates {
         let (last, count) = (cursor.0, self.known.len());
         let next = self.known.get(last).map_or(0, |known| known.next);
         let others = (0..count).filter(|n| *n != last && *n != next);
-        // While one structure repeats, the relay has a template of its own, so the next one is another.
+        // While one structure repeats, the relay has a template of its own, so the next one is
+        // another.
         let first = [next, last].into_iter().take(if last == next { 1 } else { 2 });
         let (n, len) = first.chain(others).find_map(|n| Some((n, self.known.get(n)?.template.match_start(buf)?)))?;
         let usage = match self.known[n].usage {
@@ -127,14 +128,14 @@ impl EventTemplates {
         known.template.fixed(event).map(EventTemplate::of)
     }
 
-    /// Returns a template of the last event that matched, in which all may differ that differs from one
-    /// stream to the next.
+    /// Returns a template of the last event that matched, in which all may differ that differs from
+    /// one stream to the next.
     pub fn open(&self, cursor: Cursor) -> Option<EventTemplate> {
         Some(EventTemplate::of(self.known.get(cursor.0)?.template.clone()))
     }
 
-    /// Learns from an event, blank line included, that did `effect` to a tap, and that has its usage
-    /// at `usage`.
+    /// Learns from an event, blank line included, that did `effect` to a tap, and that has its
+    /// usage at `usage`.
     pub fn learn(&mut self, event: &[u8], effect: Effect, usage: Option<Range<usize>>) {
         if event.len() > MAX_EVENT || !event.ends_with(b"\n\n") || event.contains(&b'\r') {
             return;
@@ -178,8 +179,8 @@ impl Known {
         }
     }
 
-    /// Returns the usage of an event that matches. `None` if it is not UTF-8: taps differ in what they
-    /// do with it.
+    /// Returns the usage of an event that matches. `None` if it is not UTF-8: taps differ in what
+    /// they do with it.
     fn usage<'e>(&self, event: &'e [u8], spot: Spot) -> Option<RawValue<'e>> {
         let mut places = NOWHERE;
         let is_whole = self.template.match_whole(event, &mut places);

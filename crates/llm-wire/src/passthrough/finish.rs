@@ -30,8 +30,8 @@ fn of_choices(choices: RawValue<'_>) -> Option<Reason> {
     choices.elements().find_map(|(choice, _)| word(choice))
 }
 
-/// Returns the reason that a `finish_reason` of Chat Completions gives. `None` for an empty one, and
-/// for one that says that the answer was given up.
+/// Returns the reason that a `finish_reason` of Chat Completions gives. `None` for an empty one,
+/// and for one that says that the answer was given up.
 pub(crate) fn of_finish_reason(word: RawStr<'_>) -> Option<Reason> {
     match FinishWord::read(word)? {
         FinishWord::Reason(reason) => Some(reason),

@@ -2,8 +2,8 @@
 //!
 //! Most frames of an answer are a delta of text: the same bytes before the text, the same bytes
 //! behind it. Reading the JSON of each anew costs more than all else that is done with it. So the
-//! bytes around the string are remembered; a frame with the same surroundings is the same event with
-//! another text, and the decoder is not called.
+//! bytes around the string are remembered; a frame with the same surroundings is the same event
+//! with another text, and the decoder is not called.
 //!
 //! | state | a frame that the decoder read as one delta | any other frame |
 //! |---|---|---|
@@ -11,8 +11,8 @@
 //! | `Known` | (the decoder is not called where the surroundings match) `Known` | `Empty` |
 //!
 //! The decoder has read one such frame before the first that it is not called for, since the first
-//! delta of an item may change its state. Which deltas change nothing from the second on is for each
-//! decoder to say: [`DeltaTemplate::new`] lists them.
+//! delta of an item may change its state. Which deltas change nothing from the second on is for
+//! each decoder to say: [`DeltaTemplate::new`] lists them.
 
 use crate::canonical::event::Event;
 use crate::canonical::request::ReasoningKind;
@@ -76,8 +76,8 @@ pub(crate) struct DeltaTemplate {
     before: Vec<u8>,
     /// The frame's data behind the text, its closing quote included.
     after: Vec<u8>,
-    /// The event that a framer makes such a frame of, up to the text and behind it. Empty where it would
-    /// be more than one line of data.
+    /// The event that a framer makes such a frame of, up to the text and behind it. Empty where it
+    /// would be more than one line of data.
     event_before: Vec<u8>,
     event_after: Vec<u8>,
 }
@@ -168,9 +168,9 @@ impl DeltaTemplate {
         Some((delta.with(RawStr::new(text)), end + self.event_after.len()))
     }
 
-    /// The event that `input` is as a whole, blank line included, and whether its text is plain: ASCII
-    /// without escapes. It must be one that [`DeltaTemplate::read_event`] would find there. Its end being
-    /// known, that of its text is, too.
+    /// The event that `input` is as a whole, blank line included, and whether its text is plain:
+    /// ASCII without escapes. It must be one that [`DeltaTemplate::read_event`] would find there.
+    /// Its end being known, that of its text is, too.
     #[inline]
     pub(crate) fn read_whole_event<'a>(&self, input: &'a [u8]) -> Option<(Event<'a>, bool)> {
         let State::Known(delta) = self.state else { return None };

@@ -86,8 +86,8 @@ impl Tap {
         }
     }
 
-    /// Reads an event that holds the response object, in one pass, and takes its usage. `None` if it has
-    /// no such object. What is broken is read as far as it goes.
+    /// Reads an event that holds the response object, in one pass, and takes its usage. `None` if
+    /// it has no such object. What is broken is read as far as it goes.
     fn lifecycle(&mut self, data: &[u8]) -> Option<Response> {
         let event = self.tape.read(data).unwrap_or(RawValue::new(data));
         let Some(response) = event.find("response") else {

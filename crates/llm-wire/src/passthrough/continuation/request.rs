@@ -19,10 +19,10 @@ pub enum ContinuationMethod {
 const PROMPT: &str = "The connection broke in the middle of your last message. Continue it exactly where it ends: \
                       write only what follows, repeat nothing, and add no introduction.";
 
-/// Returns the body of the request for the rest: `body`, of `format`, and behind its conversation the
-/// escaped `text` so far. `None` if `body` has no conversation, or if the answer is JSON, which a model
-/// would begin anew: the request asks for it, or the text so far is its beginning, whoever has set the
-/// form of the answer.
+/// Returns the body of the request for the rest: `body`, of `format`, and behind its conversation
+/// the escaped `text` so far. `None` if `body` has no conversation, or if the answer is JSON, which
+/// a model would begin anew: the request asks for it, or the text so far is its beginning, whoever
+/// has set the form of the answer.
 pub fn request(format: Format, body: &[u8], text: &[u8], method: ContinuationMethod) -> Option<Vec<u8>> {
     let (member, may_be_text) = match format {
         Format::Chat | Format::Messages => ("messages", false),

@@ -7,10 +7,10 @@
 //! | `Live` | items, parts, deltas | `Over` at the terminal event, an error, or where the bytes end |
 //! | `Over` | nothing | |
 //!
-//! Within an item ([`SlotContent`]) the order is: added, deltas, `done` of its parts, `done`. Whatever
-//! comes of these suffices, in any order: an item begins with the first of them, a delta behind its
-//! end begins it anew, and what the terminal event has beyond all that was passed on is taken from
-//! there.
+//! Within an item ([`SlotContent`]) the order is: added, deltas, `done` of its parts, `done`.
+//! Whatever comes of these suffices, in any order: an item begins with the first of them, a delta
+//! behind its end begins it anew, and what the terminal event has beyond all that was passed on is
+//! taken from there.
 
 use crate::canonical::codec::{Decode, Sink};
 use crate::canonical::event::{Event, Finish, Note, Reason, Status};

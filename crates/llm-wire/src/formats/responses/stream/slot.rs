@@ -9,8 +9,8 @@ use crate::canonical::request::ReasoningKind;
 use crate::json::RawStr;
 
 /// How much was passed on of one text: its length in UTF-16 units and a hash of them, so that
-/// nothing has to be kept. Units, since a text may be escaped in one way in its deltas and in another where
-/// it is repeated, and a surrogate pair may be split over two deltas.
+/// nothing has to be kept. Units, since a text may be escaped in one way in its deltas and in
+/// another where it is repeated, and a surrogate pair may be split over two deltas.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Sent {
     len: usize,
