@@ -2,7 +2,7 @@
 //! groups, and budgets budgets.
 
 use super::bifrost_values::{Lists, env, value};
-use super::import::{Import, Spending, free, per_second, variable};
+use super::import::{Import, Spending, free, rate, variable};
 use super::tree::{is_empty, items, member, number, pairs, text, whole};
 use crate::cli::key::hash;
 use crate::config::file::yaml::{Node, Value};
@@ -61,10 +61,11 @@ fn group<'n>(path: &str, reference: &'static str, node: &'n Node, shared: &mut S
     };
     let wanted = get(node, "name").and_then(text).unwrap_or(id);
     let name = free(wanted, &|name: &str| import.groups.iter().any(|row| row.name == name));
-    let (rate_limit, tokens_per_minute) = rates(node, shared);
+    let parent = parent(path, node, shared, import);
+    let (rate_limit, tokens_per_minute) = rates(path, node, ("group", &name), shared, import);
     import.groups.push(GroupRow {
         name: name.clone(),
-        parent: parent(node, shared),
+        parent,
         allowed_models: "[]".to_owned(),
         rate_limit,
         tokens_per_minute,
@@ -78,25 +79,93 @@ fn group<'n>(path: &str, reference: &'static str, node: &'n Node, shared: &mut S
 }
 
 /// Returns the name of the group of the team or customer that `node` names.
-fn parent(node: &Node, shared: &Shared<'_>) -> Option<String> {
-    let found = ["team_id", "customer_id"].iter().find_map(|reference| {
-        let id = get(node, reference).and_then(text)?;
-        shared.groups.iter().find(|(of, known, _)| of == reference && *known == id)
-    });
+fn parent(path: &str, node: &Node, shared: &Shared<'_>, import: &mut Import) -> Option<String> {
+    let (reference, owner) =
+        ["team_id", "customer_id"].into_iter().find_map(|reference| Some((reference, get(node, reference)?)))?;
+    let found = shared.groups.iter().find(|(of, known, _)| *of == reference && Some(*known) == text(owner));
+    if found.is_none() {
+        import.leave(owner.line, format!("{path}.{reference} is not in this file; its limits are not carried over"));
+    }
     found.map(|(_, _, name)| name.clone())
 }
 
-/// Returns requests per second and tokens per minute.
-fn rates(node: &Node, shared: &Shared<'_>) -> (Option<i64>, Option<i64>) {
-    let wanted = get(node, "rate_limit_id").and_then(text);
-    let by_id = || shared.limits.iter().find(|limit| wanted.is_some() && member(limit, "id").and_then(text) == wanted);
-    let limit = get(node, "rate_limit").or_else(by_id);
-    let per_minute = |most: &str, time: &str| {
-        let most = whole(member(limit?, most)?)?;
-        Some(most.saturating_mul(60) / seconds(text(member(limit?, time)?)?)?.max(1))
+/// Returns requests per second and tokens per minute. Tokens of a longer time than a minute become
+/// a budget; requests of such a time have no counterpart, since a rate would refuse what the limit
+/// allows at once.
+fn rates(
+    path: &str,
+    node: &Node,
+    (scope, subject): (&str, &str),
+    shared: &Shared<'_>,
+    import: &mut Import,
+) -> (Option<i64>, Option<i64>) {
+    let wanted = get(node, "rate_limit_id");
+    let by_id = |id: &Node| shared.limits.iter().find(|limit| member(limit, "id").and_then(text) == text(id));
+    let Some(limits) = get(node, "rate_limit").or_else(|| wanted.and_then(by_id)) else {
+        if let Some(wanted) = wanted {
+            import.leave(wanted.line, format!("{path}.rate_limit_id is of no limit in this file"));
+        }
+        return (None, None);
     };
-    let requests = per_minute("request_max_limit", "request_reset_duration").map(per_second);
-    (requests, per_minute("token_max_limit", "token_reset_duration"))
+    let requests = limit(path, "request", limits, import).and_then(|limit| match limit.window {
+        _ if limit.most == 0 => Some(0),
+        1..=MINUTE => {
+            let rate = rate(limit.most, limit.window);
+            if rate.checked_mul(limit.window) != Some(limit.most) {
+                let message = format!("{path}: {} requests per {} became {rate} per second", limit.most, limit.time);
+                import.leave(limits.line, message);
+            }
+            Some(rate)
+        }
+        _ => {
+            let message = format!(
+                "{path}: its limit of {} requests per {} is not carried over; limits of requests are per second here",
+                limit.most, limit.time
+            );
+            import.leave(limits.line, message);
+            None
+        }
+    });
+    let tokens = limit(path, "token", limits, import).and_then(|limit| match limit.window {
+        _ if limit.most == 0 => Some(0),
+        1..=MINUTE => Some((limit.most.saturating_mul(MINUTE) / limit.window).max(1)),
+        _ => {
+            match Spending::of_tokens(limit.most, limit.time) {
+                Ok(spending) => import.add_budget(scope, subject, &spending),
+                Err(why) => {
+                    import.leave(limits.line, format!("{path}: its limit of tokens is not carried over: {why}"));
+                }
+            }
+            None
+        }
+    });
+    (requests, tokens)
+}
+
+const MINUTE: i64 = 60;
+
+/// So many in a window of time.
+struct Limit<'n> {
+    most: i64,
+    /// The window as it is written.
+    time: &'n str,
+    /// The window in seconds, at least one.
+    window: i64,
+}
+
+/// Reads `request_max_limit` and `request_reset_duration`, or those of tokens.
+fn limit<'n>(path: &str, what: &str, node: &'n Node, import: &mut Import) -> Option<Limit<'n>> {
+    let most = get(node, &format!("{what}_max_limit"))?;
+    let time = get(node, &format!("{what}_reset_duration")).and_then(text);
+    let window = time.and_then(seconds).filter(|window| *window > 0);
+    match (whole(most).filter(|most| *most >= 0), time, window) {
+        (Some(most), Some(time), Some(window)) => Some(Limit { most, time, window }),
+        _ => {
+            let message = format!("{path}: its {what}_max_limit is not carried over: it is no number for a time");
+            import.leave(most.line, message);
+            None
+        }
+    }
 }
 
 /// Adds the budgets of an owner: those in it, the one that it names, and those that name it.
@@ -137,8 +206,8 @@ fn leave_rest(path: &str, node: &Node, known: &[&str], import: &mut Import) {
 /// A virtual key is a credential: what it may use, and how much.
 fn virtual_key(at: usize, node: &Node, lists: Lists, shared: &Shared<'_>, import: &mut Import) {
     let path = format!("governance.virtual_keys[{at}]");
-    let given = get(node, "value").or_else(|| get(node, "id")).and_then(value);
-    let Some(given) = given else {
+    // The id is no secret, and so it must not become the key.
+    let Some(given) = get(node, "value").and_then(value) else {
         return import.leave(node.line, format!("{path} has no value and is not carried over"));
     };
     let credential_key = env(&given).map_or_else(|| hash(&given), variable);
@@ -151,11 +220,12 @@ fn virtual_key(at: usize, node: &Node, lists: Lists, shared: &Shared<'_>, import
     }
     let is_active = !matches!(member(node, "is_active").map(|node| &node.value), Some(Value::Bool(false)));
     let allowed = allowed(&path, node, lists, import);
-    let (rate_limit, tokens_per_minute) = rates(node, shared);
+    let (rate_limit, tokens_per_minute) = rates(&path, node, ("credential", &name), shared, import);
+    let group_name = parent(&path, node, shared, import);
     let row = CredentialRow {
         credential_key,
         name: name.clone(),
-        group_name: parent(node, shared),
+        group_name,
         is_enabled: is_active && allowed.is_some() && (expires_at.is_some() || expires.is_none()),
         allowed_models: allowed.unwrap_or_else(|| "[]".to_owned()),
         rate_limit,

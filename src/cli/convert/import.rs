@@ -16,6 +16,8 @@ pub(super) struct Import {
     pub(super) access_groups: Vec<(String, String)>,
     /// Settings by their names in a configuration file, with values as YAML.
     settings: Vec<(&'static str, String)>,
+    /// Whether a password stands in a setting.
+    pub(super) has_password: bool,
     /// The parts that are not carried over.
     pub(super) left: Vec<FileProblem>,
 }
@@ -132,7 +134,7 @@ impl Import {
             name,
             scope: scope.to_owned(),
             subject: subject.to_owned(),
-            unit: "usd".to_owned(),
+            unit: spending.unit.to_owned(),
             amount: spending.amount,
             period: spending.period.to_owned(),
             is_hard: true,
@@ -190,7 +192,9 @@ pub(super) fn free(name: &str, taken: &dyn Fn(&str) -> bool) -> String {
 /// What may be spent in a window.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Spending {
-    /// Billionths of a dollar.
+    /// `usd` or `tokens`.
+    unit: &'static str,
+    /// Billionths of a dollar, or tokens.
     amount: i64,
     period: &'static str,
 }
@@ -206,20 +210,30 @@ impl Spending {
         const LARGEST: f64 = 9e6;
         let dollars = dollars.filter(|dollars| (0.0..=LARGEST).contains(dollars));
         let dollars = dollars.ok_or("the amount is no number from 0 to 9000000")?;
-        let period = match time {
-            None => "total",
-            Some("1h" | "60m" | "3600s") => "hour",
-            Some("1d" | "24h" | "86400s") => "day",
-            Some("1w" | "7d" | "168h") => "week",
-            Some("1mo" | "1M" | "30d") => "month",
-            Some(other) => {
-                return Err(format!(
-                    "a budget here is for an hour, a day, a week, a month or in all, not for `{other}`"
-                ));
-            }
-        };
-        Ok(Spending { amount: (dollars * DOLLAR as f64).round() as i64, period })
+        Ok(Spending { unit: "usd", amount: (dollars * DOLLAR as f64).round() as i64, period: period(time)? })
     }
+
+    /// Makes a budget of an amount of tokens in a time.
+    ///
+    /// # Errors
+    /// What keeps it from being carried over.
+    pub(super) fn of_tokens(tokens: i64, time: &str) -> Result<Spending, String> {
+        Ok(Spending { unit: "tokens", amount: tokens, period: period(Some(time))? })
+    }
+}
+
+/// Returns the period of a budget for a time; without one it never renews.
+fn period(time: Option<&str>) -> Result<&'static str, String> {
+    Ok(match time {
+        None => "total",
+        Some("1h" | "60m" | "3600s") => "hour",
+        Some("1d" | "24h" | "86400s") => "day",
+        Some("1w" | "7d" | "168h") => "week",
+        Some("1mo" | "1M" | "30d") => "month",
+        Some(other) => {
+            return Err(format!("a budget here is for an hour, a day, a week, a month or in all, not for `{other}`"));
+        }
+    })
 }
 
 /// Returns a value that the environment will have: [`fill_in`] makes `${NAME}` of it. Rows hold it
@@ -228,16 +242,17 @@ pub(super) fn variable(name: &str) -> String {
     format!("\u{1}{name}\u{2}")
 }
 
-/// Replaces the marks of [`variable`], which `file::write` has escaped; a hash that is one becomes a
-/// key.
+/// Replaces the marks of [`variable`], which `file::write` has escaped; a hash that is one becomes
+/// a key.
 fn fill_in(text: &str) -> String {
     let text = text.replace("\\u0001", "${").replace("\\u0002", "}");
     text.replace("credential_key: \"${", "key: \"${")
 }
 
-/// Requests per second of a limit per minute: at least one, since there is no smaller rate here.
-pub(super) fn per_second(per_minute: i64) -> i64 {
-    if per_minute == 0 { 0 } else { (per_minute + 30).div_euclid(60).max(1) }
+/// Requests per second of so many in `window` seconds: at least one, since there is no smaller rate
+/// here, and none if there may be none.
+pub(super) fn rate(most: i64, window: i64) -> i64 {
+    if most == 0 { 0 } else { most.saturating_add(window / 2).div_euclid(window.max(1)).max(1) }
 }
 
 /// A weight as this gateway has them, from shares that may be fractions.

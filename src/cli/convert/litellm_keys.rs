@@ -1,7 +1,7 @@
-//! Keys of LiteLLM's database. Their `token` is the SHA-256 of the key in hex, as `credential_key` is
-//! here, so that clients go on with the keys that they have.
+//! Keys of LiteLLM's database. Their `token` is the SHA-256 of the key in hex, as `credential_key`
+//! is here, so that clients go on with the keys that they have.
 
-use super::import::{Import, Spending, free, per_second};
+use super::import::{Import, Spending, free, rate};
 use super::tree::{is_empty, items, member, number, pairs, text, whole};
 use crate::cli::key::hash;
 use crate::config::file::yaml::{Node, Value};
@@ -25,6 +25,7 @@ const QUIET: &[&str] = &[
     "key_name",
     "key_alias",
     "models",
+    "team_models",
     "tpm_limit",
     "rpm_limit",
     "max_parallel_requests",
@@ -54,11 +55,11 @@ fn key(at: usize, node: &Node, import: &mut Import) {
     let alias = get("key_alias").and_then(text).map(str::to_owned);
     let name = unused(alias.unwrap_or_else(|| format!("litellm-{short}")), import);
     if let Some(limit) = get("rpm_limit").filter(|node| whole(node).is_some_and(|limit| limit % 60 != 0)) {
-        let rate = whole(limit).map_or(0, per_second);
+        let rate = whole(limit).map_or(0, per_minute);
         let message = format!("key {name}: rpm_limit {} became {rate} per second", text(limit).unwrap_or_default());
         import.leave(limit.line, message);
     }
-    let rate_limit = get("rpm_limit").and_then(whole).map(per_second);
+    let rate_limit = get("rpm_limit").and_then(whole).map(per_minute);
     let expires_at = get("expires").and_then(text).and_then(|text| {
         // The database has no zone, and means UTC.
         rfc3339::parse(text).or_else(|| rfc3339::parse(&format!("{}Z", text.replace(' ', "T"))))
@@ -66,22 +67,29 @@ fn key(at: usize, node: &Node, import: &mut Import) {
     if let Some(expires) = get("expires").filter(|_| expires_at.is_none()) {
         import.leave(expires.line, format!("key {name}: expires is no time that could be read, so it is disabled"));
     }
+    let allowed_models = models(get("models"), get("team_id").is_some(), get("team_models"), import);
+    if allowed_models.is_none() {
+        let message = format!(
+            "key {name}: the models of its team are not known here, so it is disabled; give it models and enable it"
+        );
+        import.leave(node.line, message);
+    }
     let metadata = get("metadata").filter(|node| matches!(node.value, Value::Map(_)));
     let row = CredentialRow {
         credential_key,
-        allowed_models: models(get("models"), import),
         rate_limit,
         tokens_per_minute: get("tpm_limit").and_then(whole),
         max_concurrency: get("max_parallel_requests").and_then(whole),
         expires_at,
         metadata: metadata.map_or_else(|| "{}".to_owned(), Node::json),
-        is_enabled: get("blocked").is_none() && (expires_at.is_some() || get("expires").is_none()),
+        is_enabled: allowed_models.is_some()
+            && get("blocked").is_none()
+            && (expires_at.is_some() || get("expires").is_none()),
+        // An empty list would be every model as soon as somebody enables the key.
+        allowed_models: allowed_models.unwrap_or_else(|| format!("[\"{OF_TEAM}\"]")),
         name: name.clone(),
         ..CredentialRow::default()
     };
-    if let Some(team) = get("team_id").filter(|_| row.allowed_models == "[]") {
-        import.leave(team.line, format!("key {name}: the models of its team are not known here; it may use all"));
-    }
     import.credentials.push(row);
     if let Some(amount) = get("max_budget") {
         match Spending::new(number(amount), get("budget_duration").and_then(text)) {
@@ -106,23 +114,48 @@ fn unused(name: String, import: &Import) -> String {
     free(&name, &|name: &str| import.credentials.iter().any(|row| row.name == name))
 }
 
-/// Returns the models of a key, with those of its access groups.
-fn models(node: Option<&Node>, import: &Import) -> String {
+/// Requests per second of a limit per minute.
+fn per_minute(limit: i64) -> i64 {
+    rate(limit, 60)
+}
+
+/// The name that stands for the models of the team in a key's list.
+const OF_TEAM: &str = "all-team-models";
+
+/// Returns the models of a key as JSON; `None` if they are those of a team which are not known. A
+/// key of a team that may use everything may use what the team may.
+fn models(node: Option<&Node>, is_of_team: bool, of_team: Option<&Node>, import: &Import) -> Option<String> {
+    let names: Vec<&str> = node.map(items).unwrap_or_default().iter().filter_map(text).collect();
+    let known = expanded(&names, import);
+    let is_all = known.as_ref().is_none_or(Vec::is_empty);
+    let known = match names.contains(&OF_TEAM) || (is_of_team && is_all) {
+        true => {
+            // An empty list is not told from one that the export leaves out.
+            let names: Vec<&str> = items(of_team?).iter().filter_map(text).collect();
+            if names.is_empty() || names.contains(&OF_TEAM) {
+                return None;
+            }
+            expanded(&names, import)
+        }
+        false => known,
+    };
+    Some(serde_json::Value::from(known.unwrap_or_default()).to_string())
+}
+
+/// Returns the models with those of access groups; `None` is every model.
+fn expanded<'a>(names: &[&'a str], import: &'a Import) -> Option<Vec<&'a str>> {
     let mut models = Vec::new();
-    for node in node.map(items).unwrap_or_default() {
-        match text(node).unwrap_or_default() {
-            "all-proxy-models" | "*" => return "[]".to_owned(),
-            // What they are is said with `team_id`.
-            "all-team-models" => return "[]".to_owned(),
-            // It stands for none, and an empty list would be all.
-            none @ "no-default-models" => models.push(none),
+    for name in names {
+        match *name {
+            "all-proxy-models" | "*" => return None,
             group if import.access_groups.iter().any(|(known, _)| known == group) => {
                 let members = import.access_groups.iter().filter(|(known, _)| known == group);
                 models.extend(members.map(|(_, model)| model.as_str()));
             }
+            // `no-default-models` stands for none, and an empty list would be all.
             model => models.push(model),
         }
     }
     models.dedup();
-    serde_json::Value::from(models).to_string()
+    Some(models)
 }

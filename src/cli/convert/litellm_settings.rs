@@ -72,7 +72,10 @@ pub(super) fn settings(section: &str, node: &Node, fallbacks: &mut Fallbacks, im
             // Read with all deployments.
             "default_max_parallel_requests" if whole(node).is_some() => {}
             "redis_url" => match text(node) {
-                Some(url) => import.set("limits_url", quoted(&value(url))),
+                Some(url) => {
+                    import.has_password |= environment(url).is_none() && url.contains('@');
+                    import.set("limits_url", quoted(&value(url)));
+                }
                 None => import.leave_field(node.line, &path),
             },
             // Read together with `redis_host`.
@@ -126,8 +129,19 @@ fn redis(node: &Node, import: &mut Import) {
     let part = |name: &str| member(node, name).filter(|node| !is_empty(node)).and_then(text);
     let Some(host) = part("redis_host") else { return };
     let password = part("redis_password").map(|password| match environment(password) {
-        Some(name) => format!(":{}@", variable(name)),
-        None => format!(":{}@", percent_encoded(password)),
+        Some(name) => {
+            let line = member(node, "redis_password").map_or(node.line, |node| node.line);
+            let message = format!(
+                "redis_password: {name} becomes a part of the URL in LIMITS_URL; percent-encode its value if it has \
+                 characters like `@`, `/`, `:` or `%`"
+            );
+            import.leave(line, message);
+            format!(":{}@", variable(name))
+        }
+        None => {
+            import.has_password = true;
+            format!(":{}@", percent_encoded(password))
+        }
     });
     let port = part("redis_port").map_or_else(|| "6379".to_owned(), value);
     let database = part("redis_db").map(|database| format!("/{}", value(database))).unwrap_or_default();
@@ -147,9 +161,10 @@ fn percent_encoded(text: &str) -> String {
     out
 }
 
-/// As a YAML value; the marks of variables are escaped, as `file::write` escapes them.
+/// As a YAML value: `$` stands for itself, and the marks of variables are escaped, as `file::write`
+/// escapes them.
 fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    serde_json::Value::from(text).to_string().replace('$', "$$")
 }
 
 fn callbacks(path: &str, node: &Node, import: &mut Import) {

@@ -16,7 +16,7 @@ mod vendors;
 
 use std::path::{Path, PathBuf};
 
-use import::Import;
+use import::{Draft, Import};
 
 use super::failure::Failure;
 use super::store::StoreArgs;
@@ -30,8 +30,8 @@ pub(super) struct LiteLlmArgs {
     /// LiteLLM's config.yaml
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Keys of its database as JSON: rows of the table LiteLLM_VerificationToken, or the response of
-    /// /key/list?return_full_object=true
+    /// Keys of its database as JSON: rows of the table LiteLLM_VerificationToken, or the
+    /// response of /key/list?return_full_object=true
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
     #[command(flatten)]
@@ -109,13 +109,14 @@ fn finish(import: Import, output: &Output) -> Result<(), Failure> {
     if import.providers.is_empty() && import.credentials.is_empty() {
         return Err(Failure::failed("the file has no provider and no key that this gateway could serve"));
     }
-    let has_keys = import.providers.iter().any(|draft| !draft.api_key.is_empty() && !draft.api_key.starts_with("env:"));
+    let has_key = |draft: &Draft| !draft.api_key.is_empty() && !draft.api_key.starts_with("env:");
+    let has_secrets = import.has_password || import.providers.iter().any(has_key);
     let text = import.text();
     if !output.write {
         print::line(text.trim_end())?;
-        if has_keys {
-            let message = "the file that was printed has keys of providers in it; keep it readable by its owner alone, \
-                           or write `env:NAME` in their places";
+        if has_secrets {
+            let message = "the file that was printed has secrets in it; keep it readable by its owner alone, or write \
+                           `env:NAME` in the places of providers' keys and `${NAME}` in those of passwords";
             print::note("note", message);
         }
         return Ok(());

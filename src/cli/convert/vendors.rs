@@ -16,8 +16,8 @@ const fn vendor(name: &'static str, kind: &'static str, base: &'static str, vari
     Vendor { name, kind, base, variable }
 }
 
-/// From docs.litellm.ai/docs/providers and docs.getbifrost.ai/providers (2026-11), with the vendors'
-/// own documents for the addresses.
+/// From docs.litellm.ai/docs/providers and docs.getbifrost.ai/providers (2026-11), with the
+/// vendors' own documents for the addresses.
 pub(super) const VENDORS: &[Vendor] = &[
     vendor("openai", "openai", "https://api.openai.com/v1", "OPENAI_API_KEY"),
     vendor("text-completion-openai", "openai", "https://api.openai.com/v1", "OPENAI_API_KEY"),

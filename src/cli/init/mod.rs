@@ -142,7 +142,12 @@ impl Args {
             (None, base) => base.to_owned(),
         };
         let api_key = match self.api_key {
-            Some(text) if text.trim().is_empty() && !vendor.variable.is_empty() => return Err(needs_key(vendor)),
+            Some(text) if text.trim().is_empty() && !vendor.variable.is_empty() => {
+                return Err(Failure::failed(format!(
+                    "--api-key is empty, and {} needs a key; if a variable was meant, it is not set in this shell",
+                    vendor.name
+                )));
+            }
             Some(text) => given_key(text)?,
             None => prompt_for_key(vendor, environment)?,
         };
@@ -231,15 +236,20 @@ impl Target {
                 environment.process.insert("DB_URL".to_owned(), url.as_str().into());
                 let (boot, _) = Boot::from(&[], &environment)?;
                 let store = Blocking::new(stores::open(&boot, &environment)?)?;
-                // It is loaded before the file that names it is written.
                 store.load()?;
-                files::add_to_dotenv(&[("DB_URL", url)])?;
                 store
             }
         };
         let api_key = vault::seal(&row.api_key, &|name| environment.get(name).map(str::to_owned));
         store.add_provider(&ProviderRow { api_key: api_key.map_err(Failure::failed)?.into(), ..row })?;
         store.create_credential(&credential)?;
+        // It is written last, so that it names no database that refuses to be written. The rows are
+        // there by now, and so a failure is not one of the command.
+        if let Target::Database(url) = self
+            && let Err(Failure::Failed(why)) = files::add_to_dotenv(&[("DB_URL", url)])
+        {
+            print::note("warning", &format!("{why}; set DB_URL yourself"));
+        }
         print::note("note", &format!("written to the store: {}", store.place()));
         Ok(())
     }

@@ -40,19 +40,19 @@ const MAX_BODY_BYTES: usize = 4 << 20;
 #[derive(Clone)]
 pub(crate) struct Client {
     pooled: Pooled<HttpsConnector<Tunnel>, Full<Bytes>>,
-    names: Names,
+    names: Resolver,
     tls: Arc<ClientConfig>,
 }
 
 impl Client {
     /// Returns a client with these TLS settings and without a proxy.
     pub(crate) fn new(shared: Arc<ProcessState>, tls: &Arc<ClientConfig>) -> Client {
-        Client::with(Names::Table(shared), tls.clone(), None)
+        Client::with(Resolver::Table(shared), tls.clone(), None)
     }
 
     /// Returns the client of a command, which runs without a gateway.
     pub(crate) fn of_command(tls: &Arc<ClientConfig>) -> Client {
-        Client::with(Names::System, tls.clone(), None)
+        Client::with(Resolver::System, tls.clone(), None)
     }
 
     /// Returns the client for calls to a provider, which may have a proxy and certificates of its
@@ -67,7 +67,7 @@ impl Client {
         }
     }
 
-    fn with(names: Names, tls_config: Arc<ClientConfig>, proxy: Option<Arc<Proxy>>) -> Client {
+    fn with(names: Resolver, tls_config: Arc<ClientConfig>, proxy: Option<Arc<Proxy>>) -> Client {
         let mut tcp = HttpConnector::new_with_resolver(names.clone());
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -151,8 +151,8 @@ pub(crate) fn cause(error: &(dyn std::error::Error + 'static)) -> String {
 /// Connects directly, or through a tunnel of a proxy.
 #[derive(Clone)]
 pub(crate) struct Tunnel {
-    tcp: HttpConnector<Names>,
-    names: Names,
+    tcp: HttpConnector<Resolver>,
+    names: Resolver,
     proxy: Option<Arc<Proxy>>,
 }
 
@@ -179,8 +179,8 @@ impl Service<Uri> for Tunnel {
 
 /// Connects to a proxy, which opens a tunnel to the host in `uri`.
 async fn through(
-    mut tcp: HttpConnector<Names>,
-    mut names: Names,
+    mut tcp: HttpConnector<Resolver>,
+    mut names: Resolver,
     proxy: Arc<Proxy>,
     uri: Uri,
 ) -> Result<TokioIo<TcpStream>, BoxError> {
@@ -230,7 +230,7 @@ async fn tunnel(stream: &mut TcpStream, proxy: &Proxy, host: &str, port: u16) ->
 
 /// How names are resolved.
 #[derive(Clone)]
-enum Names {
+enum Resolver {
     /// The names of providers in force are in the table. The system is asked for others, such as
     /// that of a service which takes records.
     Table(Arc<ProcessState>),
@@ -238,7 +238,7 @@ enum Names {
     System,
 }
 
-impl Service<Name> for Names {
+impl Service<Name> for Resolver {
     type Response = vec::IntoIter<SocketAddr>;
     type Error = std::io::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
@@ -249,9 +249,9 @@ impl Service<Name> for Names {
 
     fn call(&mut self, name: Name) -> Self::Future {
         let shared = match self {
-            Names::Table(shared) => shared,
+            Resolver::Table(shared) => shared,
             // The person who types a command may call what they like.
-            Names::System => return Box::pin(look_up(name, true)),
+            Resolver::System => return Box::pin(look_up(name, true)),
         };
         // The connector puts the port in.
         let found = match shared.names.get(name.as_str()) {

@@ -109,11 +109,12 @@ fn a_configuration_of_litellm() {
         (29, "router_settings.routing_strategy: requests are shared by weights, as with simple-shuffle"),
         (31, "model_group_alias.none: there is no model `nothing` to lead to"),
         (32, "the fallback to `gone` is not carried: there is no such model"),
+        (34, "redis_password: REDIS_PASSWORD becomes a part of the URL in LIMITS_URL; percent-encode its value"),
         (36, "general_settings.master_key is a client's key here"),
         (38, "general_settings.custom_auth has no counterpart and is not carried over"),
     ];
     let mut lines: Vec<&str> = ran.stderr.lines().collect();
-    assert!(lines.pop().unwrap().starts_with("note: the file that was printed has keys of providers in it"));
+    assert!(lines.pop().unwrap().starts_with("note: the file that was printed has secrets in it"));
     assert_eq!(lines.len(), named.len(), "{}", ran.stderr);
     for (line, (number, what)) in lines.iter().zip(named) {
         let begins = format!("note: config.yaml: line {number}: {what}");
@@ -149,16 +150,23 @@ fn keys_of_litellm_go_on_working() {
         {"token": "ef".repeat(32), "key_alias": "none", "models": ["no-default-models"], "budget_id": "b"},
         {"token": "09".repeat(32), "key_alias": "beta", "models": ["beta-models"], "max_budget": 3},
         {"key_alias": "no token"},
+        {"token": "12".repeat(32), "key_alias": "of-team", "models": ["all-team-models"]},
+        {"token": "34".repeat(32), "key_alias": "listed", "models": [], "team_id": "t", "team_models": ["m", "n"]},
+        {"token": "56".repeat(32), "key_alias": "any", "models": []},
+        {"token": "78".repeat(32), "key_alias": "all", "models": ["all-proxy-models"], "team_id": "t"},
+        {"token": "9a".repeat(32), "key_alias": "own", "models": ["m"], "team_id": "t"},
     ]);
     std::fs::write(place.0.path().join("keys.json"), keys.to_string()).unwrap();
     let ran = place.run(&["import-litellm", "config.yaml", "--keys", "keys.json", "--write"]);
-    assert_eq!((ran.code, ran.stdout.as_str()), (0, "added 8, changed 0, removed 0; 0 were as in the file\n"));
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "added 13, changed 0, removed 0; 0 were as in the file\n"));
     for what in [
         "key team: its budget begins anew; what was spent is not carried over",
         "key litellm-abababab: rpm_limit 6 became 1 per second",
         "key litellm-abababab: max_budget is not carried over: a budget here is for an hour, a day, a week, a month or in \
          all, not for `45d`",
-        "key team-2: the models of its team are not known here; it may use all",
+        "key team-2: the models of its team are not known here, so it is disabled; give it models and enable it",
+        "key team-2: team_id has no counterpart and is not carried over",
+        "key of-team: the models of its team are not known here, so it is disabled; give it models and enable it",
         "key team-2: expires is no time that could be read, so it is disabled",
         "key none: budget_id has no counterpart and is not carried over",
         "keys[5] has no token and is not carried over",
@@ -184,9 +192,14 @@ fn keys_of_litellm_go_on_working() {
     );
     for (at, expected) in [
         json!({"name": "litellm-abababab", "rate_limit": 1, "is_enabled": false}),
-        json!({"name": "team-2", "is_enabled": false}),
+        json!({"name": "team-2", "is_enabled": false, "allowed_models": ["all-team-models"]}),
         json!({"name": "none", "allowed_models": ["no-default-models"]}),
         json!({"name": "beta", "allowed_models": ["m"]}),
+        json!({"name": "of-team", "is_enabled": false, "allowed_models": ["all-team-models"]}),
+        json!({"name": "listed", "is_enabled": true, "allowed_models": ["m", "n"]}),
+        json!({"name": "any", "is_enabled": true, "allowed_models": []}),
+        json!({"name": "all", "is_enabled": false, "allowed_models": ["all-team-models"]}),
+        json!({"name": "own", "is_enabled": true, "allowed_models": ["m"]}),
     ]
     .into_iter()
     .enumerate()
@@ -265,7 +278,13 @@ credentials:
     credential_key: {hash}
     allowed_models: ["openai/gpt-4o", "gpt-4o", "mine/*"]
     rate_limit: 20
-    tokens_per_minute: 1000
+budgets:
+  - name: team-hour
+    scope: credential
+    subject: team
+    unit: tokens
+    amount: 60000
+    period: hour
 "#
     );
     let expected = match hash.starts_with(|first: char| first.is_ascii_alphabetic()) {

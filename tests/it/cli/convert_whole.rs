@@ -333,3 +333,78 @@ router_settings: {context_window_fallbacks: [{a: [b]}]}
     super::holds(&place.json(&["budget", "list", "--json"])["budgets"][0], json!({"subject": "openai", "amount": 1.0}));
     assert_eq!(place.json(&["model", "list", "--json"])["models"][0]["name"], "a");
 }
+
+/// A limit of requests of a longer time than a minute is no rate, and one of tokens is a budget. No
+/// key is made of an id, which is no secret.
+#[test]
+fn limits_of_long_times_and_keys_without_a_value() {
+    let place = Place::new();
+    let config = r#"{
+  "providers": {"openai": {"keys": [{"value": "env.A_API_KEY", "models": ["m"]}]}},
+  "governance": {
+    "teams": [
+      {"id": "t1", "name": "day", "rate_limit": {"request_max_limit": 1000, "request_reset_duration": "1d",
+        "token_max_limit": 100000, "token_reset_duration": "1d"}},
+      {"id": "t2", "name": "minute", "rate_limit_id": "r",
+        "rate_limit": {"request_max_limit": 10, "request_reset_duration": "1m",
+          "token_max_limit": 500, "token_reset_duration": "30s"}},
+      {"id": "t3", "name": "none", "rate_limit": {"request_max_limit": 0, "request_reset_duration": "1d",
+        "token_max_limit": 5, "token_reset_duration": "2d"}},
+      {"id": "t4", "name": "untimed", "rate_limit": {"request_max_limit": 9}},
+      {"id": "t5", "name": "lost", "rate_limit_id": "r9"}
+    ],
+    "virtual_keys": [
+      {"id": "vk-1", "name": "one", "provider_configs": [{"provider": "openai", "allowed_models": ["*"]}]},
+      {"id": "vk-2", "name": "two", "value": "sk-bf-2", "team_id": "t9",
+       "provider_configs": [{"provider": "openai", "allowed_models": ["*"]}]}
+    ]
+  }
+}"#;
+    let ran = converted(&place, "import-bifrost", "config.json", config, &[("A_API_KEY", "k")]);
+    let groups = "\
+groups:
+  - name: day
+  - name: minute
+    rate_limit: 1
+    tokens_per_minute: 1000
+  - name: none
+    rate_limit: 0
+  - name: untimed
+  - name: lost
+budgets:
+  - name: day-day
+    scope: group
+    subject: day
+    unit: tokens
+    amount: 100000
+    period: day
+";
+    assert!(ran.stdout.ends_with(groups), "{}", ran.stdout);
+    assert!(ran.stdout.contains("name: two") && !ran.stdout.contains("name: one"), "{}", ran.stdout);
+    let named = [
+        "5: governance.teams[0]: its limit of 1000 requests per 1d is not carried over; limits of requests are per \
+         second here",
+        "8: governance.teams[1]: 10 requests per 1m became 1 per second",
+        "10: governance.teams[2]: its limit of tokens is not carried over: a budget here is for an hour, a day, a \
+         week, a month or in all, not for `2d`",
+        "12: governance.teams[3]: its request_max_limit is not carried over: it is no number for a time",
+        "13: governance.teams[4].rate_limit_id is of no limit in this file",
+        "16: governance.virtual_keys[0] has no value and is not carried over",
+        "17: governance.virtual_keys[1].team_id is not in this file; its limits are not carried over",
+    ];
+    assert_eq!(notes(&ran, "config.json"), named);
+}
+
+/// A dollar sign in an address stands for itself, and a password in it is a secret of the file.
+#[test]
+fn passwords_of_redis() {
+    let place = Place::new();
+    let config = "\
+model_list:
+  - {model_name: m, litellm_params: {model: openai/m}}
+router_settings: {redis_url: 'redis://:pa$$w0${HOME}rd@h'}
+";
+    let ran = converted(&place, "import-litellm", "config.yaml", config, &[("OPENAI_API_KEY", "k")]);
+    assert!(ran.stdout.contains("limits_url: \"redis://:pa$$$$w0$${HOME}rd@h\"\n"), "{}", ran.stdout);
+    assert!(ran.stderr.starts_with("note: the file that was printed has secrets in it;"), "{}", ran.stderr);
+}

@@ -190,7 +190,7 @@ fn errors_of_the_first_five_minutes() {
     );
     exactly(
         &["init", "--vendor", "openai", "--api-key", "", "--store", "embedded"],
-        "error: openai needs a key; set OPENAI_API_KEY, or give --api-key\n",
+        "error: --api-key is empty, and openai needs a key; if a variable was meant, it is not set in this shell\n",
     );
     // A base that is not one.
     let missing = Fake::answering(|_| answer::json(404, "{}"));
