@@ -116,6 +116,9 @@ impl ConnectFailure {
     fn of_tls(error: &io::Error, detail: String) -> ConnectFailure {
         let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
         let reason = match inner {
+            Some(rustls::Error::InvalidCertificate(
+                rustls::CertificateError::Expired | rustls::CertificateError::ExpiredContext { .. },
+            )) => "its TLS certificate has expired",
             Some(rustls::Error::InvalidCertificate(_)) => "its TLS certificate is not valid for it",
             _ => "the TLS handshake failed",
         };
@@ -230,7 +233,7 @@ impl Pool {
             Some(Err(reason)) => Err(ConnectError::Failed(reason)),
             None => {
                 // Its address may be that of another machine now, or of none.
-                self.shared.names.renew(&origin.host);
+                self.shared.names.renew(origin.proxy.as_ref().map_or(&origin.host, |proxy| &proxy.host));
                 Err(ConnectError::TimedOut(format!("connect to {target}: no connection within {seconds} s")))
             }
         }

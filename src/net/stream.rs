@@ -70,6 +70,8 @@ pub struct Reader {
     /// Bytes beyond those, which were discarded.
     excess: usize,
     session: Option<Session>,
+    /// The failure of a record, to be reported by the next read: the records before it had plaintext.
+    failure: Option<io::Error>,
 }
 
 /// The sending side.
@@ -116,6 +118,7 @@ pub fn split(stream: TcpStream, session: Option<rustls::Connection>) -> (Reader,
         ahead: Vec::new(),
         excess: 0,
         session: session.clone(),
+        failure: None,
     };
     let sends_at_once = is_legacy();
     (reader, Writer { half: write, socket, sends_at_once, sent: 0, session, cipher: Vec::new() })
@@ -215,6 +218,10 @@ impl Reader {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return Poll::Ready(result),
             }
+            if let Some(error) = self.failure.take() {
+                self.state = State::Closed;
+                return Poll::Ready(Err(error));
+            }
             let mut got = match ready!(self.poll_raw(cx)) {
                 Ok(got) => got,
                 Err(error) => return Poll::Ready(Err(error)),
@@ -222,8 +229,9 @@ impl Reader {
             let fed = feed(session, &got, buf);
             got.clear();
             self.spare = got;
-            if let Err(error) = fed {
-                return Poll::Ready(Err(error));
+            match fed {
+                Err(error) if buf.len() == start => return Poll::Ready(Err(error)),
+                fed => self.failure = fed.err(),
             }
             if buf.len() > start {
                 return Poll::Ready(Ok(buf.len() - start));

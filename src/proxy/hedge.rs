@@ -194,14 +194,12 @@ impl Hedge<'_> {
     pub async fn conclude(self, req: &mut RequestContext<'_>, has_failed: bool) -> Result<Hedged, Interrupt> {
         let Hedge { race, candidate, view } = self;
         let is_running = race.began_us.get().is_some() && race.outcome.borrow().is_none();
+        let mut has_client_left = false;
         if has_failed && is_running && req.client.beside.is_some() {
             race.is_alone.set(true);
             req.client.deadline.clear();
             match req.client.wait(pending::<()>()).await {
-                Err(WaitError::ClientDisconnected) => {
-                    req.client.beside = None;
-                    return Err(Interrupt::ClientDisconnected);
-                }
+                Err(WaitError::ClientDisconnected) => has_client_left = true,
                 Ok(()) | Err(WaitError::DeadlineExpired) => {}
             }
         }
@@ -210,7 +208,7 @@ impl Hedge<'_> {
         let Some(began_us) = race.began_us.get() else { return Ok(Hedged::Unused) };
         let (mut hold, mut failure) = (None, None);
         match race.outcome.take() {
-            Some(Ok(won)) if has_failed => {
+            Some(Ok(won)) if has_failed && !has_client_left => {
                 req.core.metrics.inc(Counter::HedgesWon);
                 return Ok(Hedged::Won(won));
             }
@@ -227,6 +225,10 @@ impl Hedge<'_> {
             model: &candidate.upstream_model,
             began_us,
         };
+        if has_client_left {
+            req.recorder.record_abandoned_attempt(&attempt, LoserUsed { progress: race.progress.get(), hold });
+            return Err(Interrupt::ClientDisconnected);
+        }
         // A failure is free.
         let used = failure.is_none().then(|| LoserUsed { progress: race.progress.get(), hold });
         let reason = failure.map_or_else(|| LOST.into(), |error| error.to_string().into());
@@ -237,13 +239,13 @@ impl Hedge<'_> {
 
 /// What a second attempt holds of the limits of its provider. If it is dropped before it has an outcome,
 /// it has lost the race, and the provider is charged.
-struct Held {
+struct SecondHold {
     hold: Option<ProviderHold>,
     core: Rc<Core>,
     progress: Rc<Cell<Progress>>,
 }
 
-impl Drop for Held {
+impl Drop for SecondHold {
     fn drop(&mut self) {
         if let Some(hold) = self.hold.take() {
             let used = self.progress.get().used(hold.need().prompt).total();
@@ -270,7 +272,7 @@ impl Second {
                 Err(_) => return pending().await,
             },
         };
-        let mut of_provider = Held { hold, core: self.core.clone(), progress: race.progress.clone() };
+        let mut of_provider = SecondHold { hold, core: self.core.clone(), progress: race.progress.clone() };
         let began_us = self.now_us();
         race.began_us.set(Some(began_us));
         self.core.metrics.inc(Counter::Hedges);
@@ -333,18 +335,25 @@ impl Second {
         reading.run(response).await.map_err(|unfit| self.failure(unfit.kind, unfit.what))
     }
 
-    /// Sends the request on a connection, and on a new one if the pooled one was closed.
+    /// Sends the request on a connection, and on a new one if the pooled one was closed before the
+    /// provider can have seen anything of the request.
     async fn exchange(&self, progress: &Cell<Progress>) -> Result<UpstreamResponse, Box<Failure>> {
-        let sent = || progress.update(|progress| Progress { is_sent: true, ..progress });
-        if let Some(connection) = self.core.pool.checkout(&self.origin).inspect(|_| sent())
-            && let Ok(response) = upstream::exchange_apart(connection, &self.origin, &self.prepared).await
-        {
-            return Ok(response);
+        // What is given to the socket is so in the first poll of an exchange, with nothing awaited between.
+        let set_sent = |is_sent| progress.update(|progress| Progress { is_sent, ..progress });
+        let invalid = |reason| self.failure(Kind::UpstreamFault, &format!("sent no valid response: {reason}"));
+        if let Some(connection) = self.core.pool.checkout(&self.origin) {
+            set_sent(true);
+            match upstream::exchange_apart(connection, &self.origin, &self.prepared).await {
+                Ok(response) => return Ok(response),
+                Err(no_answer) if !no_answer.stale_connection => return Err(invalid(no_answer.reason)),
+                Err(_) => self.core.metrics.inc(Counter::StaleRetries),
+            }
+            set_sent(false);
         }
         let connected = self.core.pool.connect(&self.origin, self.connect).await;
         let connection = connected.map_err(|_| self.failure(Kind::UpstreamConnect, "could not be reached"))?;
-        sent();
+        set_sent(true);
         let exchanged = upstream::exchange_apart(connection, &self.origin, &self.prepared).await;
-        exchanged.map_err(|reason| self.failure(Kind::UpstreamFault, &format!("sent no valid response: {reason}")))
+        exchanged.map_err(|no_answer| invalid(no_answer.reason))
     }
 }

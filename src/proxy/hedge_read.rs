@@ -93,6 +93,7 @@ impl Reading {
     async fn read_events(&mut self, mut response: UpstreamResponse) -> Result<UpstreamResponse, Unfit> {
         let (mut decoder, mut position) = (BodyDecoder::new(response.head.framing), response.head.len);
         let (mut framer, mut tap) = (Framer::default(), AnyTap::new(self.format));
+        let counts = self.goal == Goal::EndOfStream;
         loop {
             let range = match decoder.next(&response.bytes, &mut position) {
                 Ok(Step::Data(range)) => range,
@@ -106,6 +107,14 @@ impl Reading {
                 }
                 Err(_) => return Err(Unfit::MALFORMED),
             };
+            if counts {
+                let more = range.len() as u64;
+                self.progress.update(|progress| Progress {
+                    answer_bytes: progress.answer_bytes + more,
+                    is_stream: true,
+                    ..progress
+                });
+            }
             let mut data = &response.bytes[range];
             while let Some(block) = framer.next(&mut data).map_err(|_| Unfit::MALFORMED)? {
                 let Some(frame) = &block.frame else { continue };

@@ -56,10 +56,10 @@ impl Spending {
         may_have_no_price || !provider.budgets.is_empty() || !self.provider.is_empty()
     }
 
-    /// Charges the budgets of the provider that was asked, of which the attempt has ended: another one
-    /// goes on with its stream.
+    /// Charges the budgets of the provider of the attempt that broke off: another one goes on with its
+    /// stream.
     pub fn settle_provider(&mut self, used: &AttemptUsage) {
-        let used = Used::sum([self.used(used)]);
+        let used = Used::sum([self.used(used, 0)]);
         std::mem::take(&mut self.provider).into_iter().for_each(|held| held.settle(&used));
     }
 
@@ -69,20 +69,23 @@ impl Spending {
         let Record { provider, sent_model, tier, .. } = *record;
         let answer =
             AttemptUsage { provider, sent_model, tier, tokens: tokens(self.need), cost: None, priced_above: 0 };
-        let of_answer = self.used(&answer);
-        let of_all = Used::sum(others.iter().map(|other| self.used(other)).chain([of_answer]));
+        let of_answer = self.used(&answer, 1);
+        let of_all = Used::sum(others.iter().map(|other| self.used(other, 0)).chain([of_answer]));
         let of_answer = Used::sum([of_answer]);
         self.own.into_iter().for_each(|held| held.settle(&of_all));
         self.provider.into_iter().for_each(|held| held.settle(&of_answer));
     }
 
-    fn used(&self, of: &AttemptUsage) -> Used {
+    /// Returns what an attempt has used, with the fees of `requests`: as the log and the sums of costs
+    /// have it, a request has its fee once, for its answer.
+    fn used(&self, of: &AttemptUsage, requests: u64) -> Used {
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         let total = of.tokens.total();
         let needs_cost = self.own.iter().chain(&self.provider).any(|held| held.unit == Unit::Dollars);
         let cost = || {
             let price = self.plan.prices.of(of.provider, &of.sent_model)?;
-            Some(number(price.cost(Tier::of(of.tier.as_bytes()), &of.tokens)))
+            let rates = price.rates(Tier::of(of.tier.as_bytes()), of.tokens.input);
+            Some(number(price.cost_at(&rates, &of.tokens, requests)))
         };
         Used { tokens: number(total), dollars: if total == 0 || !needs_cost { Some(0) } else { cost() } }
     }

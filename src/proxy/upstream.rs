@@ -137,9 +137,7 @@ async fn exchange(
             if let Some(detail) = no_head.detail {
                 error = error.detail(detail);
             }
-            // What the provider may have seen counts as an attempt: it may have worked on it.
-            let stale_connection =
-                connection.reused && bytes.is_empty() && connection.writer.is_unseen_since(sent_before);
+            let stale_connection = is_stale(&connection, &bytes, sent_before);
             Err(Failure { stale_connection, ..Failure::from(error) }.into())
         }
         Err(WaitError::ClientDisconnected) => Err(Interrupt::ClientDisconnected),
@@ -155,16 +153,34 @@ async fn exchange(
     }
 }
 
-/// Sends the request on `connection` and reads the head of the response, beside another attempt. The
-/// error is the reason why there is none.
+/// Why an exchange beside another attempt has brought no response.
+pub struct NoAnswer {
+    pub reason: &'static str,
+    /// Whether the connection was a pooled one, and the provider can have seen nothing of the request.
+    pub stale_connection: bool,
+}
+
+/// Sends the request on `connection` and reads the head of the response, beside another attempt.
 pub async fn exchange_apart(
     mut connection: Box<Connection>,
     origin: &Rc<Origin>,
     prepared: &Prepared,
-) -> Result<UpstreamResponse, &'static str> {
+) -> Result<UpstreamResponse, NoAnswer> {
+    let sent_before = connection.writer.sent();
     let mut bytes = Vec::new();
-    let head = write_and_read_head(&mut connection, prepared, &mut bytes).await.map_err(|no_head| no_head.reason)?;
-    Ok(UpstreamResponse::new(connection, origin.clone(), head, bytes))
+    match write_and_read_head(&mut connection, prepared, &mut bytes).await {
+        Ok(head) => Ok(UpstreamResponse::new(connection, origin.clone(), head, bytes)),
+        Err(no_head) => {
+            let stale_connection = is_stale(&connection, &bytes, sent_before);
+            Err(NoAnswer { reason: no_head.reason, stale_connection })
+        }
+    }
+}
+
+/// Returns whether a pooled connection was closed before the provider can have seen anything of the
+/// request. What it may have seen counts as an attempt: it may have worked on it.
+fn is_stale(connection: &Connection, received: &[u8], sent_before: u64) -> bool {
+    connection.reused && received.is_empty() && connection.writer.is_unseen_since(sent_before)
 }
 
 /// Returns how long the head of the response may take: the longest silence, and for a stream the

@@ -3,7 +3,8 @@
 //! A worker never resolves a name. If a name is not in the table it requests it and looks again,
 //! which happens only in the first moments after a provider was added. From then on the control
 //! plane resolves each name again when its time to live ends, and keeps the last addresses when that
-//! fails. A worker that can connect to none of them has the name resolved at once.
+//! fails. A worker whose connections are all refused has the name resolved at once, for the same
+//! request; one whose connections are not answered, for the next.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -59,10 +59,8 @@ fn each_event_over_tls_arrives_before_the_next_is_sent() {
 /// gets through.
 #[test]
 fn faults_of_the_mock() {
-    let rows = [
-        ("tls-failure", "the TLS handshake failed"),
-        ("expired-certificate", "its TLS certificate is not valid for it"),
-    ];
+    let rows =
+        [("tls-failure", "the TLS handshake failed"), ("expired-certificate", "its TLS certificate has expired")];
     for (fault, reason) in rows {
         let mut defaults = llm_mock::Knobs::default();
         defaults.select(fault.parse().unwrap());

@@ -77,8 +77,20 @@ impl FromStr for Selector {
             "error-first" => Selector { error: Some(ErrorAt::First), ..selector },
             "error-mid" => Selector { error: Some(ErrorAt::Mid), ..selector },
             _ if name.bytes().all(|byte| byte.is_ascii_digit()) => Selector { status: Some(status(name)?), ..selector },
-            _ => Selector { fault: Some(name.parse()?), ..selector },
+            _ => Selector { fault: Some(one_that_ends(name.parse()?, times)?), ..selector },
         })
+    }
+}
+
+/// Refuses a number of requests with a fault of the process's address, which holds as long as it runs.
+fn one_that_ends(fault: Fault, times: Option<u32>) -> Result<Fault, String> {
+    let is_of_the_address =
+        fault.is_of_the_listener() || matches!(fault, Fault::TlsFailure | Fault::ExpiredCertificate);
+    match times {
+        Some(_) if is_of_the_address => {
+            Err(format!("`{}` holds for the whole process, so that it takes no number of requests", fault.name()))
+        }
+        _ => Ok(fault),
     }
 }
 

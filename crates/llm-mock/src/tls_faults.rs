@@ -2,8 +2,9 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
-use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
+use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt};
 use monoio::net::TcpStream;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection};
@@ -20,6 +21,10 @@ const ALERT: &[u8] = &[21, 3, 3, 0, 2, 2, 40];
 
 /// Bytes taken from the socket at once.
 const READ: usize = 16 * 1024;
+
+/// Reads of what a client sends behind its refusal, and how long they are awaited.
+const MOST_READS: usize = 64;
+const LINGER: Duration = Duration::from_secs(1);
 
 /// How connections are ended before any request.
 #[derive(Debug, Clone)]
@@ -43,9 +48,10 @@ impl TlsFault {
         }
     }
 
-    /// Ends a connection. A client that minds nothing finds it closed behind the handshake.
+    /// Ends a connection. A client that does not verify certificates finds it closed behind
+    /// the handshake.
     pub(crate) async fn end(&self, mut stream: TcpStream) {
-        // The other side may be gone, which is what it is all about.
+        // The other side may be gone, since these faults are to make it leave.
         let _ = match self {
             TlsFault::Refusal => refuse(&mut stream).await,
             TlsFault::Expired(config) => shake_hands(&mut stream, config.clone()).await,
@@ -63,9 +69,20 @@ fn expired() -> Result<ServerConfig, rustls::Error> {
 }
 
 async fn refuse(stream: &mut TcpStream) -> io::Result<()> {
-    // A close with bytes unread would be a reset, which may overtake the alert.
     stream.read(Vec::with_capacity(READ)).await.0?;
-    stream.write_all(ALERT).await.0.map(drop)
+    stream.write_all(ALERT).await.0?;
+    stream.shutdown().await?;
+    // A close with bytes unread would be a reset, which may overtake the alert.
+    let rest = async {
+        for _ in 0..MOST_READS {
+            if !stream.read(Vec::with_capacity(READ)).await.0.is_ok_and(|n| n > 0) {
+                break;
+            }
+        }
+    };
+    // A client that neither sends nor closes is left.
+    let _ = monoio::time::timeout(LINGER, rest).await;
+    Ok(())
 }
 
 async fn shake_hands(stream: &mut TcpStream, config: Arc<ServerConfig>) -> io::Result<()> {

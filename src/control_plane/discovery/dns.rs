@@ -4,11 +4,13 @@
 //! `/etc/hosts`, `/etc/resolv.conf`, search domains and the rest of the machine's setup apply as
 //! they do everywhere on it, and changes of them are noticed. It does not return a time to live:
 //! each name is resolved again after [`REFRESH`], which is shorter than what providers' zones
-//! commonly allow, and nearby caches honour the true time. Where a worker can connect to none of
-//! the addresses, the name is resolved at once, at most once a second. hickory-resolver, which returns it, was
-//! tried (0.26.3, 2026-11): without a reachable name server it takes 15 s for a name in
+//! commonly allow, and nearby caches honour the true time. hickory-resolver, which returns a time to
+//! live, was tried (0.26.3, 2026-11): without a reachable name server it takes 15 s for a name in
 //! `/etc/hosts`, since it waits for the other address family; it reads both files once; and it
 //! brings some forty crates.
+//!
+//! Where a worker can connect to none of the addresses, the name is resolved at once, at most once a
+//! second.
 //!
 //! [`Table`]: crate::shared::names::Table
 
@@ -61,6 +63,8 @@ struct Entry {
     /// The row in the table.
     known: Option<Known>,
     is_looked_up: bool,
+    /// Whether a worker waits for the next answer, be it the same as the last.
+    is_awaited: bool,
     /// When to resolve. During a lookup: when to resolve again if it never ends.
     due: Instant,
     /// Failures in a row.
@@ -146,7 +150,9 @@ impl Names {
                     self.entry(&host).requested = Some(now);
                 }
                 while let Some(host) = self.shared.names.next_outdated() {
-                    if let Some(entry) = self.entries.get_mut(&host).filter(|entry| !entry.is_looked_up) {
+                    let Some(entry) = self.entries.get_mut(&host) else { continue };
+                    entry.is_awaited = true;
+                    if !entry.is_looked_up {
                         entry.due = now;
                     }
                 }
@@ -159,7 +165,14 @@ impl Names {
     }
 
     fn entry(&mut self, host: &str) -> &mut Entry {
-        let fresh = || Entry { known: None, is_looked_up: false, due: Instant::now(), failures: 0, requested: None };
+        let fresh = || Entry {
+            known: None,
+            is_looked_up: false,
+            is_awaited: false,
+            due: Instant::now(),
+            failures: 0,
+            requested: None,
+        };
         self.entries.entry(host.to_owned()).or_insert_with(fresh)
     }
 
@@ -202,9 +215,12 @@ impl Names {
                 }
             }
         };
-        // The time is published too: workers may wait for it.
+        let is_changed = before != Some(&resolved);
         entry.known = Some(Known { resolved, resolved_at: now.into_std() });
-        self.publish();
+        // A worker that has the name resolved again waits for the time of the answer.
+        if std::mem::take(&mut entry.is_awaited) || is_changed {
+            self.publish();
+        }
     }
 
     fn forget(&mut self, now: Instant) {

@@ -33,9 +33,11 @@ pub(super) fn drain_plaintext(session: &Session, buf: &mut Vec<u8>) -> io::Resul
 pub(super) fn feed(session: &Session, mut cipher: &[u8], plain: &mut Vec<u8>) -> io::Result<()> {
     loop {
         let taken = session.borrow_mut().read_tls(&mut cipher)?;
-        decrypt(&mut session.borrow_mut())?;
-        // The end of the stream will be reported again.
+        let decrypted = decrypt(&mut session.borrow_mut());
+        // What good records have brought comes before the error of a later one. The end of the stream
+        // will be reported again.
         let _ = drain_plaintext(session, plain);
+        decrypted?;
         // After a close_notify the session takes nothing more, and what comes behind it is ignored.
         if cipher.is_empty() || taken == 0 {
             return Ok(());

@@ -38,12 +38,14 @@ pub(super) struct AttemptLog {
     first_byte_us: u64,
     /// 0 without a response.
     status: u16,
-    /// The path at the provider. `None` before the request is request.
+    /// The path at the provider. `None` before the request is prepared.
     path: Option<&'static str>,
     /// Whether the provider has got the request.
     is_sent: bool,
     /// The bytes of the response's body that have come behind its first read.
     received: u64,
+    /// Whether the response is a stream of events, whatever the client gets.
+    is_event_stream: bool,
 }
 
 impl AttemptLog {
@@ -88,6 +90,17 @@ impl AttemptLog {
     /// Returns whether the provider has got the request.
     pub(super) fn is_sent(&self) -> bool {
         self.is_sent || self.status > 0
+    }
+
+    /// Sets whether the response is a stream of events, which it may be for a client that gets the
+    /// answer whole.
+    pub(super) fn set_event_stream(&mut self, is_event_stream: bool) {
+        self.is_event_stream = is_event_stream;
+    }
+
+    /// Returns whether the response is a stream of events.
+    pub(super) fn is_event_stream(&self) -> bool {
+        self.is_event_stream
     }
 
     /// Adds bytes of the response's body.

@@ -36,6 +36,8 @@ use stage_clock::StageClock;
 
 /// The outcome of an attempt beside which another one was first with its answer: a metric label.
 const SUPERSEDED: &str = "superseded";
+/// The outcome of an attempt whose client disconnected: a metric label.
+const CLIENT_GONE: &str = "client_gone";
 
 /// Gathers the record of one request, and queues it when it is dropped.
 pub struct RequestRecorder {
@@ -56,6 +58,8 @@ pub struct RequestRecorder {
     tier_reader: TierReader,
     /// What attempts have used that are not the answer.
     other_usage: OtherUsage,
+    /// Whether the client disconnected while a second attempt ran alone, so that there is no answer.
+    is_abandoned: bool,
     clock: StageClock,
     attempt: AttemptLog,
     pub capture: PayloadCapture,
@@ -84,6 +88,7 @@ impl RequestRecorder {
             tier_named: None,
             tier_reader: TierReader::default(),
             other_usage: OtherUsage::default(),
+            is_abandoned: false,
             clock: StageClock::start(core.boot().observe.stage_clock, head_began, started),
             attempt: AttemptLog::default(),
             capture: PayloadCapture::start(config, head, is_sampled),
@@ -308,6 +313,23 @@ impl RequestRecorder {
     /// Records an attempt that ran beside the last one and came to nothing. `used` is what it has
     /// used, if it has lost the race and not failed.
     pub fn record_lost_attempt(&mut self, attempt: &LostAttempt<'_>, reason: Box<str>, used: Option<LoserUsed>) {
+        self.record_second_attempt(attempt, reason, used, SUPERSEDED);
+    }
+
+    /// Records an attempt that ran on alone after the last one had failed, until the client disconnected.
+    /// Nothing else of the request is paid for.
+    pub fn record_abandoned_attempt(&mut self, attempt: &LostAttempt<'_>, used: LoserUsed) {
+        self.is_abandoned = true;
+        self.record_second_attempt(attempt, "the client disconnected".into(), Some(used), CLIENT_GONE);
+    }
+
+    fn record_second_attempt(
+        &mut self,
+        attempt: &LostAttempt<'_>,
+        reason: Box<str>,
+        used: Option<LoserUsed>,
+        outcome: &'static str,
+    ) {
         self.record.attempts = self.record.attempts.saturating_add(1);
         let now_us = self.elapsed_us();
         let LostAttempt { provider, name, format, model, began_us } = *attempt;
@@ -319,7 +341,7 @@ impl RequestRecorder {
             self.charge_lost((provider, model), used);
         }
         let mut metrics = self.core.request_metrics.borrow_mut();
-        metrics.record_attempt(provider, name, SUPERSEDED, 0);
+        metrics.record_attempt(provider, name, outcome, 0);
     }
 
     /// Ends the attempt, since another one was first with its answer.
@@ -360,6 +382,11 @@ impl RequestRecorder {
     /// Sets the request that goes to the provider.
     pub fn set_upstream_request(&mut self, request: &UpstreamRequest<'_>) {
         self.attempt.set_request(&mut self.record, &mut self.capture, request);
+    }
+
+    /// Sets whether the response of the provider is a stream of events.
+    pub fn set_event_stream(&mut self, is_event_stream: bool) {
+        self.attempt.set_event_stream(is_event_stream);
     }
 
     /// Notes the head of a response.
@@ -428,8 +455,10 @@ impl RequestRecorder {
         if !self.attempt.is_sent() {
             return;
         }
+        // What has come for a client of a stream carried no content.
         let bytes = if self.record.stream { 0 } else { self.attempt.received() };
-        let tokens = reported.unwrap_or_else(|| other_usage::estimated(self.prompt(), bytes, false));
+        let estimate = other_usage::estimated(self.prompt(), bytes, self.attempt.is_event_stream());
+        let tokens = other_usage::at_least(reported, estimate);
         let usage = other_usage::of_attempt(&self.record, tokens);
         self.charge_loser(usage, hold.map(|hold| *hold));
     }
@@ -505,7 +534,7 @@ impl RequestRecorder {
         if let Some(spending) = self.spending.take() {
             spending.settle(&self.record, &others, |need| usage::spent(&self.record, need, bytes));
         }
-        if self.generates {
+        if self.generates && !self.is_abandoned {
             usage::complete(&mut self.record, prompt, bytes);
         }
         usage::complete_interrupted(&mut self.record, bytes);
@@ -550,7 +579,7 @@ impl RequestRecorder {
         }
         let hold = self.hold.take()?;
         let need = hold.need();
-        let of_answer = usage::charged(&self.record, need, bytes);
+        let of_answer = if self.is_abandoned { 0 } else { usage::charged(&self.record, need, bytes) };
         let used = others.iter().fold(of_answer, |sum, other| sum.saturating_add(other.tokens.total()));
         // The clock of the limits, as the record's clock shows it.
         hold.settle(self.started + self.record.total_us * 1000, used);

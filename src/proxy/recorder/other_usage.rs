@@ -36,18 +36,20 @@ pub struct Progress {
     pub is_sent: bool,
     /// What the provider has reported.
     pub reported: Option<Usage>,
-    /// The bytes of a whole answer that had come. Of streams they carried no content.
+    /// The bytes of the answer that had come. 0 of a stream that was read to its first content.
     pub answer_bytes: u64,
+    /// Whether they are those of a stream of events.
+    pub is_stream: bool,
 }
 
 impl Progress {
     /// Returns what the attempt has used, of a prompt that is estimated.
     pub fn used(&self, prompt: u64) -> Tokens {
-        match &self.reported {
-            _ if !self.is_sent => Tokens::default(),
-            Some(usage) => Tokens::reported(usage),
-            None => estimated(prompt, self.answer_bytes, false),
+        if !self.is_sent {
+            return Tokens::default();
         }
+        let reported = self.reported.as_ref().map(Tokens::reported);
+        at_least(reported, estimated(prompt, self.answer_bytes, self.is_stream))
     }
 }
 
@@ -70,12 +72,7 @@ impl OtherUsage {
     pub(super) fn begin_continuation(&mut self, record: &mut Record, prompt: u64) -> AttemptUsage {
         let reported = record.tokens.take();
         let estimate = estimated(prompt, record.response_bytes, record.stream);
-        let tokens = match reported {
-            // What was forwarded may be more than was reported at the beginning.
-            Some(tokens) => Tokens { output: tokens.output.max(estimate.output), ..tokens },
-            None => estimate,
-        };
-        let usage = of_attempt(record, tokens);
+        let usage = of_attempt(record, at_least(reported, estimate));
         let (format, response_bytes) = (record.provider_format, record.response_bytes);
         self.broken = Some(Box::new(BrokenStream { usage, format, reported, response_bytes }));
         usage
@@ -115,4 +112,16 @@ pub(super) fn of_attempt(record: &Record, tokens: Tokens) -> AttemptUsage {
 pub(super) fn estimated(input: u64, bytes: u64, stream: bool) -> Tokens {
     let output = tokens::of_answer(bytes, stream);
     Tokens { input, output, source: Source::Estimate, ..Tokens::default() }
+}
+
+/// Returns what was reported, with an output of at least the estimate: what has come may be more than was
+/// reported at the beginning.
+pub(super) fn at_least(reported: Option<Tokens>, estimate: Tokens) -> Tokens {
+    match reported {
+        Some(tokens) if estimate.output > tokens.output => {
+            Tokens { output: estimate.output, source: Source::Estimate, ..tokens }
+        }
+        Some(tokens) => tokens,
+        None => estimate,
+    }
 }

@@ -210,22 +210,28 @@ impl<'p> Relay<'p> {
 
     /// Looks at the bytes that were written to the outlet behind `from`, which begin an event. What is
     /// not known is taken out again, and goes the long way.
-    fn forward_written(&mut self, core: &Core, recorder: &mut RequestRecorder, mut from: usize) -> Result<(), Error> {
+    fn forward_written(&mut self, core: &Core, recorder: &mut RequestRecorder, from: usize) -> Result<(), Error> {
         let mut written = std::mem::take(&mut self.stream_writer.buf);
+        // What is kept moves up to the place of what was dropped, each byte once.
+        let (mut read, mut end) = (from, from);
         loop {
-            let known = self.match_known(core, recorder, &written[from..]);
-            from += known.kept;
+            let known = self.match_known(core, recorder, &written[read..]);
+            if read > end {
+                written.copy_within(read..read + known.kept, end);
+            }
+            end += known.kept;
+            read += known.kept + known.dropped;
             if known.dropped == 0 {
                 break;
             }
-            written.drain(from..from + known.dropped);
         }
+        let rest = (read < written.len()).then(|| written.split_off(read));
+        written.truncate(end);
         self.stream_writer.buf = written;
-        if from == self.stream_writer.buf.len() {
-            return Ok(());
+        match rest {
+            Some(rest) => self.on_unknown(core, recorder, &rest),
+            None => Ok(()),
         }
-        let rest = self.stream_writer.buf.split_off(from);
-        self.on_unknown(core, recorder, &rest)
     }
 
     /// Returns whether an event whose structure is known is forwarded as it is, whatever it is:

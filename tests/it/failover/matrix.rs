@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use llm_mock::Fault;
 use llm_proxy::config::rows::ModelRow;
+use llm_proxy::shared::names::NEW_FOR;
 use serde_json::Value;
 
 use super::*;
@@ -25,9 +26,6 @@ const OF_THE_TEST: [&str; 3] = ["error-mid", "dns-failure", "dns-change"];
 
 /// Gives the gateway a table of hosts of its own, which a namespace of its own allows without privilege.
 const OWN_HOSTS: &str = r#"mount --bind "$0" /etc/hosts && exec "$@""#;
-
-/// For so long the addresses of a name count as new, and are not looked up again when they fail.
-const NEW_FOR: Duration = Duration::from_secs(1);
 
 /// Faults that break a stream behind its first content.
 const BREAKS: [&str; 9] =

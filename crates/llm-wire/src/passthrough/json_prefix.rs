@@ -15,7 +15,8 @@ pub(super) fn is_json_so_far(text: &str) -> bool {
     let Err(ScanError { at, what }) = validate(text) else { return true };
     let rest = text.get(at..).unwrap_or_default();
     match what {
-        Fault::Eof => true,
+        // What is too deep is JSON all the same.
+        Fault::Eof | Fault::TooDeep => true,
         // What the end of the text has cut.
         Fault::Number => rest.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')),
         Fault::Escape => rest.len() < LONGEST_ESCAPE,
@@ -35,6 +36,11 @@ mod tests {
         for at in 2..=document.len() {
             assert!(is_json_so_far(&document[..at]), "{}", &document[..at]);
         }
+    }
+
+    #[test]
+    fn a_document_may_be_deep() {
+        assert!(is_json_so_far(&"[".repeat(100_000)));
     }
 
     #[test]
