@@ -21,8 +21,8 @@ unsafe extern "C" {
 pub(crate) struct Allocator;
 
 // SAFETY: the three functions have the contract of `malloc`, `calloc` and `realloc`: a block of at
-// least that size, aligned to a word, or null. What they return is a block of mimalloc's, as that of
-// `MiMalloc` is, so that either may free or resize what the other has made.
+// least that size, aligned to a word, or null. What they return is a block of mimalloc's, as that
+// of `MiMalloc` is, so that either may free or resize what the other has made.
 #[allow(unsafe_code)]
 unsafe impl GlobalAlloc for Allocator {
     #[inline]
@@ -72,8 +72,8 @@ mod tests {
         for align in [1, 2, 4, 8, 16, 64, 4096] {
             for size in [1, 7, 8, 24, 40, 100, 4097] {
                 let layout = Layout::from_size_align(size, align).unwrap();
-                // SAFETY: the size is not 0, the block is written within its size and freed once with
-                // the layout that it has then.
+                // SAFETY: the size is not 0, the block is written within its size and freed once
+                // with the layout that it has then.
                 #[allow(unsafe_code)]
                 unsafe {
                     let block = Allocator.alloc_zeroed(layout);

@@ -1,4 +1,5 @@
-//! Times as people, headers and JSON write them: RFC 3339, to and from seconds since 1970. No clock.
+//! Times as people, headers and JSON write them: RFC 3339, to and from seconds since 1970. No
+//! clock.
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -6,8 +7,8 @@ use time::format_description::well_known::Rfc3339;
 /// The first and last second of the years 1 to 9999.
 const RANGE: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 
-/// Formats seconds since 1970 as `2026-11-22T20:15:00Z`. Times outside of the years 1 to 9999 become
-/// the nearer end.
+/// Formats seconds since 1970 as `2026-11-22T20:15:00Z`. Times outside of the years 1 to 9999
+/// become the nearer end.
 pub fn format(seconds: i64) -> String {
     let at = OffsetDateTime::from_unix_timestamp(seconds.clamp(*RANGE.start(), *RANGE.end()));
     // Neither can fail within these years.
@@ -25,8 +26,8 @@ pub fn format_minutes(seconds: i64) -> String {
 }
 
 /// Parses `2026-11-22T20:15:00Z` as seconds since 1970; an offset, a fraction of a second (which is
-/// ignored), a space in place of the `T` and a date without a time, which is its first second in UTC,
-/// are accepted too.
+/// ignored), a space in place of the `T` and a date without a time, which is its first second in
+/// UTC, are accepted too.
 pub fn parse(text: &str) -> Option<i64> {
     let text = text.trim();
     let whole = match text.as_bytes().get(10) {

@@ -76,8 +76,8 @@ thread_local! {
     static KEPT: RefCell<Vec<Arc<ClientTls>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Settings for connections to a provider with files of its own: the authorities to trust instead of
-/// the system's, and the certificate that it demands with its key.
+/// Settings for connections to a provider with files of its own: the authorities to trust instead
+/// of the system's, and the certificate that it demands with its key.
 pub fn provider_config(
     ca_file: Option<PathBuf>,
     identity: Option<(PathBuf, PathBuf)>,
@@ -113,7 +113,8 @@ pub fn client_config(trust: &Trust<'_>) -> Result<(Arc<ClientConfig>, Vec<String
     client_config_with(trust, false, None)
 }
 
-/// The same with a certificate of this client's own. `extra_only` trusts no authority of the system.
+/// The same with a certificate of this client's own. `extra_only` trusts no authority of the
+/// system.
 fn client_config_with(
     trust: &Trust<'_>,
     extra_only: bool,

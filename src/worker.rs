@@ -130,8 +130,8 @@ async fn run(config: WorkerConfig) {
     drain(&core).await;
 }
 
-/// Cancels the accepts when no more connections are accepted. It is a task of its own, so that new connections
-/// cannot delay it.
+/// Cancels the accepts when no more connections are accepted. It is a task of its own, so that new
+/// connections cannot delay it.
 async fn cancel_when_closed(accepting: UnixStream, accepts: Canceller) {
     if let Err(error) = net::closed(accepting).await {
         tracing::error!("gateway: a worker can't wait for the end of the process, and accepts no more: {error}");
@@ -149,7 +149,8 @@ async fn sweep(core: Rc<Core>) {
     }
 }
 
-/// Returns whether this worker serves connections, or is to serve some that another one has accepted.
+/// Returns whether this worker serves connections, or is to serve some that another one has
+/// accepted.
 fn has_connections(core: &Core) -> bool {
     core.connections.get() > 0 || core.shared.placement.has_moved(core.index)
 }
@@ -200,8 +201,8 @@ pub struct WorkerPool {
 }
 
 impl WorkerPool {
-    /// Starts one worker for each shard of `shared`, listening on the address in its settings, or on
-    /// the sockets that were inherited. The error says what failed.
+    /// Starts one worker for each shard of `shared`, listening on the address in its settings, or
+    /// on the sockets that were inherited. The error says what failed.
     pub fn start(
         shared: &Arc<ProcessState>,
         public: Vec<StdListener>,

@@ -5,8 +5,8 @@ use std::time::Duration;
 /// The longest first wait. It doubles with each try.
 const BASE: Duration = Duration::from_millis(200);
 
-/// Returns the wait before try `retry` (1 is the first one again): full jitter, so that clients that
-/// failed together do not come back together. `random` is any number.
+/// Returns the wait before try `retry` (1 is the first one again): full jitter, so that clients
+/// that failed together do not come back together. `random` is any number.
 pub fn full_jitter(retry: u32, most: Duration, random: u64) -> Duration {
     let ceiling = BASE.saturating_mul(1 << retry.saturating_sub(1).min(10)).min(most);
     let nanos = u64::try_from(ceiling.as_nanos()).unwrap_or(u64::MAX);

@@ -52,7 +52,8 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Retries are never more than the share of the traffic, a full bucket, and what time gives.
+        /// Retries are never more than the share of the traffic, a full bucket, and what time
+        /// gives.
         #[test]
         fn retries_are_bounded(steps in proptest::collection::vec((any::<bool>(), 0u64..400), 1..2000)) {
             let (mut budget, mut now) = (Budget::default(), 0);

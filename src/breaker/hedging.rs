@@ -1,5 +1,5 @@
-//! When a second attempt runs beside a slow one, and how often: the times to an answer of a provider's
-//! model, and the budget that keeps the extra load within a share of the traffic. Both
+//! When a second attempt runs beside a slow one, and how often: the times to an answer of a
+//! provider's model, and the budget that keeps the extra load within a share of the traffic. Both
 //! belong to one worker.
 
 /// Hundredths of a percent of one request.
@@ -8,8 +8,8 @@ const TOKEN: u64 = 10_000;
 /// What a budget saves up at most: after a quiet time so many hedges may follow one another.
 const MOST: u64 = 4 * TOKEN;
 
-/// The budget of hedges: each request adds its share of one, and a hedge takes a whole one. The first
-/// hedge of a worker is free, so that an installation with little traffic has one too.
+/// The budget of hedges: each request adds its share of one, and a hedge takes a whole one. The
+/// first hedge of a worker is free, so that an installation with little traffic has one too.
 #[derive(Debug, Clone, Copy)]
 pub struct HedgeBudget {
     parts: u64,
@@ -44,8 +44,8 @@ const LEAST: u32 = 20;
 /// At this number of times all counts are halved, so that the latest ones count most.
 const HALVED_AT: u32 = 512;
 
-/// The times to the first content, or to whole answers, of one model at one provider, as a histogram
-/// that forgets.
+/// The times to the first content, or to whole answers, of one model at one provider, as a
+/// histogram that forgets.
 #[derive(Debug, Clone)]
 pub struct AnswerTimes {
     counts: [u16; BUCKETS],
@@ -59,7 +59,8 @@ impl Default for AnswerTimes {
 }
 
 impl AnswerTimes {
-    /// Records a time, in microseconds. Of an attempt that was given up, the time until then counts.
+    /// Records a time, in microseconds. Of an attempt that was given up, the time until then
+    /// counts.
     pub fn record(&mut self, us: u64) {
         if self.total >= HALVED_AT {
             self.counts.iter_mut().for_each(|count| *count /= 2);
@@ -69,8 +70,8 @@ impl AnswerTimes {
         self.total += 1;
     }
 
-    /// Returns the 95th percentile in microseconds, not below the true one and at most 19 % above it.
-    /// `None` while too little is known.
+    /// Returns the 95th percentile in microseconds, not below the true one and at most 19 % above
+    /// it. `None` while too little is known.
     pub fn p95(&self) -> Option<u64> {
         if self.total < LEAST {
             return None;
@@ -104,8 +105,8 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Whenever requests come and hedges are wanted, there are never more hedges than the share of
-        /// the requests so far, and the first.
+        /// Whenever requests come and hedges are wanted, there are never more hedges than the share
+        /// of the requests so far, and the first.
         #[test]
         fn hedges_are_a_share_of_the_traffic(share in 1u32..2_000, steps in prop::collection::vec(any::<bool>(), 1..3000)) {
             let mut budget = HedgeBudget::default();
@@ -119,8 +120,8 @@ mod tests {
             }
         }
 
-        /// An hour in simulated time, a request each second, of which a part is slow: those that are
-        /// hedged are at most 2 %, and the first.
+        /// An hour in simulated time, a request each second, of which a part is slow: those that
+        /// are hedged are at most 2 %, and the first.
         #[test]
         fn slow_requests_are_hedged_within_the_share(slow_percent in 0u64..40, seed in any::<u64>()) {
             let (mut budget, mut times) = (HedgeBudget::default(), AnswerTimes::default());

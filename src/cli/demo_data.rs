@@ -1,5 +1,5 @@
-//! What `llm-proxy demo` opens with: teams, budgets, a virtual model, prices, and three days of logged
-//! requests that were never sent.
+//! What `llm-proxy demo` opens with: teams, budgets, a virtual model, prices, and three days of
+//! logged requests that were never sent.
 
 use std::collections::BTreeMap;
 

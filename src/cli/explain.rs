@@ -1,5 +1,5 @@
-//! `llm-proxy explain`: which candidates a request would have, in which order and why, without sending
-//! anything.
+//! `llm-proxy explain`: which candidates a request would have, in which order and why, without
+//! sending anything.
 
 use std::collections::BTreeMap;
 

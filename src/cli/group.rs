@@ -90,7 +90,8 @@ struct Changes {
     /// Take the group out of the one that it belongs to
     #[arg(long)]
     no_parent: bool,
-    /// Requests per second of all of its keys; 0 blocks them, `none` removes the limit and the burst
+    /// Requests per second of all of its keys; 0 blocks them, `none` removes the limit and the
+    /// burst
     #[arg(long, value_name = "R|none", value_parser = limit, allow_negative_numbers = true)]
     rate_limit: Option<Limit>,
     /// Requests that may arrive at one moment; `none` is the rate limit

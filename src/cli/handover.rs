@@ -24,8 +24,8 @@ pub(super) fn program() -> Option<PathBuf> {
     std::env::current_exe().ok()
 }
 
-/// Starts a successor and waits until it serves. If it does not, this gateway is as it was; the error
-/// says why. A gateway that may start no program itself has it started by its launcher.
+/// Starts a successor and waits until it serves. If it does not, this gateway is as it was; the
+/// error says why. A gateway that may start no program itself has it started by its launcher.
 pub(super) fn start_successor(
     program: Option<&PathBuf>,
     launcher: Option<&Launcher>,

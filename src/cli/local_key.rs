@@ -81,8 +81,8 @@ fn make(directory: &Path, path: &Path) -> Result<Option<String>, Failure> {
     }
 }
 
-/// Tells whoever has started the server on a terminal where the page is. The key is behind `#`, which
-/// browsers send to nobody.
+/// Tells whoever has started the server on a terminal where the page is. The key is behind `#`,
+/// which browsers send to nobody.
 pub(super) fn introduce(boot: &Boot, page: &str) {
     if let Some(key) = boot.admin_key.as_ref().filter(|_| boot.is_admin_key_local && is_on_a_terminal()) {
         let _ = print::line(&format!("\nSign in on this machine: {page}/ui/sign-in#{}\n", &**key));

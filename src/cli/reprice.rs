@@ -1,5 +1,5 @@
-//! `llm-proxy reprice`: what the sums of days would cost at today's prices, and with `--apply` writes
-//! that.
+//! `llm-proxy reprice`: what the sums of days would cost at today's prices, and with `--apply`
+//! writes that.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,5 +1,6 @@
-//! `SANDBOX`: the process restricts itself with Landlock (landlock(7)) to the files that its settings
-//! name and to what the system's libraries read, runs no program and listens on no other port.
+//! `SANDBOX`: the process restricts itself with Landlock (landlock(7)) to the files that its
+//! settings name and to what the system's libraries read, runs no program and listens on no other
+//! port.
 //!
 //! Nothing can lift that again, also not for what the process starts; so [`Launcher`] is made
 //! before. Rules hold for what is below a directory whenever it is looked up: files that are
@@ -21,8 +22,8 @@ use super::launcher::Launcher;
 use crate::config::boot::Boot;
 use crate::config::outbound::SECRET_FILE_DIRS;
 
-/// The version of Landlock whose restrictions are used as far as the kernel has them: those of ports
-/// came with version 4, those of signals with version 6 (Linux 6.12).
+/// The version of Landlock whose restrictions are used as far as the kernel has them: those of
+/// ports came with version 4, those of signals with version 6 (Linux 6.12).
 const VERSION: ABI = ABI::V6;
 
 /// What libraries of the system read: settings of names and addresses and the modules that resolve
@@ -48,15 +49,16 @@ struct Policy {
     reads: BTreeSet<PathBuf>,
     /// Directories below which files may be written, made, renamed and removed.
     writes: BTreeSet<PathBuf>,
-    /// Ports that may be listened on; none is all, since a port that the system chooses is not known
-    /// before.
+    /// Ports that may be listened on; none is all, since a port that the system chooses is not
+    /// known before.
     ports: Vec<u16>,
     /// Whether a service manager listens on an abstract socket, which could not be reached.
     needs_abstract_sockets: bool,
 }
 
-/// Restricts this process, and returns who starts its successors. The log says what is in force. Call
-/// it before another thread runs. The error names a setting whose file can't be opened up alone.
+/// Restricts this process, and returns who starts its successors. The log says what is in force.
+/// Call it before another thread runs. The error names a setting whose file can't be opened up
+/// alone.
 pub(super) fn enter(boot: &Boot, program: Option<&PathBuf>) -> Result<Option<Launcher>, Failure> {
     make_directories(boot);
     let policy = Policy::new(boot, |name| std::env::var(name).ok()).map_err(|why| Failure::Usage(vec![why]))?;

@@ -17,8 +17,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::failure::Failure;
 
-/// A second signal within this time is the first one: `timeout` and some supervisors send each signal
-/// to the process and to its group.
+/// A second signal within this time is the first one: `timeout` and some supervisors send each
+/// signal to the process and to its group.
 const ONE_SIGNAL: Duration = Duration::from_millis(200);
 
 /// A signal that was received.

@@ -16,8 +16,8 @@ const FILE: &str = "gateway.lock";
 pub(super) struct StoreLock(File);
 
 impl StoreLock {
-    /// Locks the store in `dir`, or takes over the lock of a predecessor. `None` where the file can't
-    /// be made, since nobody can write to the store then.
+    /// Locks the store in `dir`, or takes over the lock of a predecessor. `None` where the file
+    /// can't be made, since nobody can write to the store then.
     pub(super) fn take(dir: &Path, inherited: Option<File>) -> Result<Option<StoreLock>, Failure> {
         if let Some(file) = inherited {
             return Ok(Some(StoreLock(file)));

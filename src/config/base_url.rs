@@ -106,8 +106,8 @@ const HOMES: &[(&str, &str)] = &[
 
 impl BaseUrl {
     /// Makes a base of an endpoint's address, and puts the version in where the host is known to
-    /// need one. `paths_have_version`: the paths of the provider's first format begin with a version
-    /// of their own.
+    /// need one. `paths_have_version`: the paths of the provider's first format begin with a
+    /// version of their own.
     ///
     /// Gives a sentence without its subject if there was something to correct. It shows no query,
     /// which may hold a key.

@@ -10,10 +10,11 @@ use serde_json::Value;
 pub struct Hedging {
     /// The most requests that are hedged, in hundredths of a percent.
     pub share: u32,
-    /// When the second attempt at a stream begins. `None` is the 95th percentile of the times to first
-    /// content.
+    /// When the second attempt at a stream begins. `None` is the 95th percentile of the times to
+    /// first content.
     pub after: Option<Duration>,
-    /// When the second attempt at a whole answer begins. `None` is the 95th percentile of its times.
+    /// When the second attempt at a whole answer begins. `None` is the 95th percentile of its
+    /// times.
     pub whole_after: Option<Duration>,
 }
 

@@ -26,7 +26,8 @@ impl Networks {
         }
     }
 
-    /// Returns whether an address is in one of the networks. An IPv4 address may be written as IPv6.
+    /// Returns whether an address is in one of the networks. An IPv4 address may be written as
+    /// IPv6.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(address))

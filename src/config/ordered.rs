@@ -9,8 +9,8 @@ use serde_json::value::RawValue;
 /// A member of a JSON object, its value as it is written.
 pub(crate) type Pair<'a> = (Cow<'a, str>, &'a RawValue);
 
-/// Returns the pairs of the object `json`; none for `null`. The error says what is wrong with `name`,
-/// the column or text that `json` is from.
+/// Returns the pairs of the object `json`; none for `null`. The error says what is wrong with
+/// `name`, the column or text that `json` is from.
 pub(crate) fn pairs<'a>(name: &str, json: &'a str) -> Result<Vec<Pair<'a>>, String> {
     match serde_json::from_str::<Option<Object<'a>>>(json) {
         Ok(object) => Ok(object.map(|object| object.0).unwrap_or_default()),

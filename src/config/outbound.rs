@@ -23,8 +23,8 @@ pub struct Outbound {
 }
 
 impl Outbound {
-    /// Returns the hosts whose addresses are needed: that of the proxy, if there is one, and that of
-    /// the provider unless the proxy resolves it.
+    /// Returns the hosts whose addresses are needed: that of the proxy, if there is one, and that
+    /// of the provider unless the proxy resolves it.
     pub fn hosts<'a>(&'a self, base: &'a BaseUrl) -> impl Iterator<Item = &'a str> {
         let provider = self.proxy.as_ref().is_none_or(|proxy| !proxy.resolves_names()).then_some(&*base.host);
         self.proxy.as_ref().map(|proxy| &*proxy.host).into_iter().chain(provider)

@@ -1,5 +1,5 @@
-//! Texts that must not appear where values are printed for debugging, and whose memory is overwritten
-//! when they are dropped.
+//! Texts that must not appear where values are printed for debugging, and whose memory is
+//! overwritten when they are dropped.
 
 use std::fmt;
 use std::ops::Deref;

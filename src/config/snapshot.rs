@@ -160,8 +160,8 @@ pub struct Dialect {
     pub policy: Policy,
     /// `provider_params.translation.strict`; by default `STRICT_TRANSLATION` decides.
     pub strict: Option<bool>,
-    /// `provider_params.translation.thinking_tools` is `pass`: a Chat request with tools and thinking
-    /// goes to the provider as it is, whatever the model is known to refuse.
+    /// `provider_params.translation.thinking_tools` is `pass`: a Chat request with tools and
+    /// thinking goes to the provider as it is, whatever the model is known to refuse.
     pub passes_thinking_tools: bool,
     /// The id of the row as text: state that its models have sealed can be read by this account
     /// only.

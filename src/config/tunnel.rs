@@ -1,6 +1,6 @@
 //! Proxies that open tunnels: their URLs, and the dialogue with one, without I/O. HTTP proxies open
-//! them by CONNECT (RFC 9110, 9.3.6), SOCKS5 proxies as RFC 1928 says, with a user name and password
-//! as RFC 1929 says.
+//! them by CONNECT (RFC 9110, 9.3.6), SOCKS5 proxies as RFC 1928 says, with a user name and
+//! password as RFC 1929 says.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -53,8 +53,8 @@ impl fmt::Debug for Proxy {
 }
 
 impl Proxy {
-    /// Parses `http://[user:password@]host[:port]`, or the same with `socks5` or `socks5h`. The error
-    /// does not show the text, in which a password may be.
+    /// Parses `http://[user:password@]host[:port]`, or the same with `socks5` or `socks5h`. The
+    /// error does not show the text, in which a password may be.
     pub fn parse(text: &str) -> Result<Proxy, String> {
         let wrong = || "is not the URL of a proxy, such as http://proxy.example.com:3128".to_owned();
         let text = text.trim();

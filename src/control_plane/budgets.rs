@@ -5,8 +5,8 @@
 //! and waits for the round that answers it. A round is one transaction for all budgets that need
 //! something, and one runs at a time.
 //!
-//! A window ends by the clock of this node; requests that are still running settle in the window that
-//! they began in.
+//! A window ends by the clock of this node; requests that are still running settle in the window
+//! that they began in.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -311,7 +311,8 @@ impl Budgets {
         }
     }
 
-    /// Reports a threshold that the sums of a window have come to: each once, unless the sums were reset.
+    /// Reports a threshold that the sums of a window have come to: each once, unless the sums were
+    /// reset.
     fn warn(&mut self, budget: &Arc<Budget>, window: Window, sums: &Sums) {
         let starts_at = window.starts_at;
         let Some(entry) = self.entries.iter_mut().find(|entry| Arc::ptr_eq(&entry.budget, budget)) else { return };
@@ -336,8 +337,8 @@ impl Budgets {
         }
     }
 
-    /// Logs a failure. The same message is logged once until the store responds again. What nodes hold
-    /// can be spent still.
+    /// Logs a failure. The same message is logged once until the store responds again. What nodes
+    /// hold can be spent still.
     fn fail(&mut self, claims: &[(SumsKey, Claim)], purposes: Vec<For>, message: String) {
         for ((_, claim), purpose) in claims.iter().zip(purposes) {
             match purpose {

@@ -1,8 +1,7 @@
 //! The control plane: one thread that may wait. It follows the store, resolves names, fetches model
-//! lists, leases shared limits, and watches the certificate; a thread beside it drains
-//! the record rings. Nothing of it is
-//! on the path of a request. It is one loop, one `select!` and one `match`: it waits for an [`Event`],
-//! and each part handles its own.
+//! lists, leases shared limits, and watches the certificate; a thread beside it drains the record
+//! rings. Nothing of it is on the path of a request. It is one loop, one `select!` and one `match`:
+//! it waits for an [`Event`], and each part handles its own.
 //!
 //! | folder | duty |
 //! |---|---|
@@ -74,8 +73,8 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Ends the thread after it has passed on the records in the workers' rings. The workers must have
-    /// ended.
+    /// Ends the thread after it has passed on the records in the workers' rings. The workers must
+    /// have ended.
     pub fn stop(self) {
         // It may have ended already.
         let _ = self.stop.send(());

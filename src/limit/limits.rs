@@ -74,8 +74,8 @@ pub enum Refusal {
 }
 
 impl Limits {
-    /// Makes limits of these numbers. Buckets of `before` whose numbers are the same are reused with
-    /// what they hold, and the count of running requests always is.
+    /// Makes limits of these numbers. Buckets of `before` whose numbers are the same are reused
+    /// with what they hold, and the count of running requests always is.
     pub fn new(settings: Settings, before: Option<&Limits>) -> Limits {
         let kept = |bucket: Option<&Arc<Bucket>>, rate, burst, per| match bucket {
             Some(bucket) if (bucket.rate(), bucket.burst()) == (rate, burst) => bucket.clone(),
@@ -130,8 +130,8 @@ impl Limits {
         }
     }
 
-    /// Takes the same from the limits of several levels, from all or from none. A refusal comes with
-    /// the number of the level that refused.
+    /// Takes the same from the limits of several levels, from all or from none. A refusal comes
+    /// with the number of the level that refused.
     pub fn admit_all(levels: &[&Limits], now: u64, need: Need) -> Result<Hold, (usize, Refusal)> {
         let mut holds: Vec<Hold> = Vec::new();
         for (at, limits) in levels.iter().enumerate() {

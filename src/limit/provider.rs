@@ -44,8 +44,8 @@ pub struct Waiter {
 }
 
 impl ProviderLimits {
-    /// Makes limits of these numbers. Buckets of `before` whose numbers are the same are reused with
-    /// what they hold, and the count of running requests always is.
+    /// Makes limits of these numbers. Buckets of `before` whose numbers are the same are reused
+    /// with what they hold, and the count of running requests always is.
     pub fn new(settings: ProviderSettings, before: Option<&ProviderLimits>) -> ProviderLimits {
         let bucket = |rate: Option<u32>, old: fn(&Limits) -> &Option<Arc<Bucket>>| {
             let rate = rate?;

@@ -42,8 +42,8 @@ pub enum Value {
     },
 }
 
-/// Values that are known without counting, about the process and the configuration. Label values are
-/// in the order of the family's labels.
+/// Values that are known without counting, about the process and the configuration. Label values
+/// are in the order of the family's labels.
 pub type Facts = Vec<(Family, Vec<String>, f64)>;
 
 /// Sums counters, families and grids over all shards. `words` names the rows of the grids.

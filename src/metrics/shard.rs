@@ -33,8 +33,8 @@ impl Shard {
         self.add(counter, 1);
     }
 
-    /// Returns the series of a family, which [`SeriesIndex`](crate::metrics::series_index::SeriesIndex)
-    /// makes.
+    /// Returns the series of a family, which
+    /// [`SeriesIndex`](crate::metrics::series_index::SeriesIndex) makes.
     pub fn series(&self, family: Family) -> &SeriesList {
         &self.series[family as usize]
     }

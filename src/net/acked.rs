@@ -8,8 +8,8 @@ use std::os::fd::RawFd;
 /// bytes, 24 words of 4 and 2 of 8.
 const BYTES_ACKED: std::ops::Range<usize> = 120..128;
 
-/// The offset of `tcpi_state`, one byte, and its value while neither side has closed (TCP_ESTABLISHED
-/// of net/tcp_states.h).
+/// The offset of `tcpi_state`, one byte, and its value while neither side has closed
+/// (TCP_ESTABLISHED of net/tcp_states.h).
 const STATE: usize = 0;
 const ESTABLISHED: u8 = 1;
 
@@ -21,8 +21,8 @@ pub(super) fn bytes_acked(socket: RawFd) -> Option<u64> {
     bytes.try_into().ok().map(u64::from_ne_bytes)
 }
 
-/// Returns whether the connection is known to be closed by either side. False if the kernel does not
-/// tell.
+/// Returns whether the connection is known to be closed by either side. False if the kernel does
+/// not tell.
 pub(super) fn is_closed(socket: RawFd) -> bool {
     tcp_info(socket).is_some_and(|(info, length)| length > STATE && info[STATE] != ESTABLISHED)
 }
@@ -32,8 +32,8 @@ pub(super) fn is_closed(socket: RawFd) -> bool {
 fn tcp_info(socket: RawFd) -> Option<([u8; 256], usize)> {
     let mut info = [0u8; 256];
     let mut length = info.len() as libc::socklen_t;
-    // SAFETY: the kernel writes at most `length` bytes to `info`, and sets `length` to their number.
-    // A descriptor that is closed or no socket makes the call fail.
+    // SAFETY: the kernel writes at most `length` bytes to `info`, and sets `length` to their
+    // number. A descriptor that is closed or no socket makes the call fail.
     #[allow(unsafe_code)]
     let result = unsafe {
         libc::getsockopt(socket, libc::IPPROTO_TCP, libc::TCP_INFO, info.as_mut_ptr().cast(), &raw mut length)

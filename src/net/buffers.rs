@@ -1,8 +1,8 @@
 //! Buffers of one worker that were used and will be used again: to pop one from a list costs a
 //! tenth of an allocation of that size.
 //!
-//! A buffer is taken for a read or a message and given back by whoever drops it. To forget that is no
-//! leak: the buffer is freed. Buffers of other sizes are allocated and freed as usual.
+//! A buffer is taken for a read or a message and given back by whoever drops it. To forget that is
+//! no leak: the buffer is freed. Buffers of other sizes are allocated and freed as usual.
 
 use std::cell::RefCell;
 
@@ -11,8 +11,8 @@ pub const SMALL: usize = 1536;
 /// Bytes of a large read.
 pub const LARGE: usize = 16 << 10;
 
-/// The capacities of the buffers that are kept, in bytes. The one in the middle is for messages that
-/// are put together.
+/// The capacities of the buffers that are kept, in bytes. The one in the middle is for messages
+/// that are put together.
 const SIZES: [usize; 3] = [SMALL, 4 << 10, LARGE];
 
 /// Buffers of each size that a worker keeps: some 700 KB in all.

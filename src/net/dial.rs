@@ -57,8 +57,8 @@ pub(super) async fn connect(addresses: Vec<SocketAddr>) -> Result<TcpStream, (Op
     }
 }
 
-/// Returns the addresses with both families in turn, in the order in which each has them; the family
-/// of the first one begins.
+/// Returns the addresses with both families in turn, in the order in which each has them; the
+/// family of the first one begins.
 fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let Some(first) = addresses.first().map(SocketAddr::is_ipv6) else { return addresses };
     let (one, other): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|address| address.is_ipv6() == first);

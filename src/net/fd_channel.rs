@@ -38,8 +38,8 @@ impl FdChannel {
         Ok((FdChannel(one), FdChannel(other)))
     }
 
-    /// Sends a text that is not empty, and a copy of `fd` with it. Waits while the other end has not
-    /// received enough of what was sent before.
+    /// Sends a text that is not empty, and a copy of `fd` with it. Waits while the other end has
+    /// not received enough of what was sent before.
     pub fn send(&self, text: &str, fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
         let text = [IoSlice::new(&text.as_bytes()[..text.len().min(MAX_TEXT)])];
         let control = fd.map(|fd| control(fd.as_raw_fd()));

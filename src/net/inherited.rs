@@ -127,7 +127,8 @@ fn listener(fd: OwnedFd) -> Result<TcpListener, String> {
     }
 }
 
-/// Descriptors for a successor: copies that it inherits, which are closed here when this is dropped.
+/// Descriptors for a successor: copies that it inherits, which are closed here when this is
+/// dropped.
 #[derive(Debug, Default)]
 pub struct Bequest {
     fds: Vec<OwnedFd>,

@@ -1,5 +1,5 @@
-//! Listening sockets: one per worker on the same port, so that the kernel distributes the connections
-//! and the workers share no lock.
+//! Listening sockets: one per worker on the same port, so that the kernel distributes the
+//! connections and the workers share no lock.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -12,8 +12,8 @@ pub const BACKLOG: i32 = 1024;
 
 /// Opens `count` listeners on `addr`. Port 0 stands for a free port, the same for all.
 ///
-/// `SO_REUSEPORT` lets any process of the same user share a port silently. So the port is first bound
-/// without it: if another process listens there, the start fails with `AddrInUse`.
+/// `SO_REUSEPORT` lets any process of the same user share a port silently. So the port is first
+/// bound without it: if another process listens there, the start fails with `AddrInUse`.
 pub fn bind(addr: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
     let probe = socket(addr, false)?;
     probe.bind(&addr.into())?;

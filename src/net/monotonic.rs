@@ -1,16 +1,16 @@
 //! The monotonic clock as a number.
 //!
-//! `Instant` keeps seconds and nanoseconds apart and checks each difference, which costs three times
-//! what the reading does. A request reads the clock a dozen times. libc is asked and not rustix, which
-//! looks for the kernel's function by itself: callgrind, which counts what a request takes, hides that
-//! function and ends with a fault then.
+//! `Instant` keeps seconds and nanoseconds apart and checks each difference, which costs three
+//! times what the reading does. A request reads the clock a dozen times. libc is asked and not
+//! rustix, which looks for the kernel's function by itself: callgrind, which counts what a request
+//! takes, hides that function and ends with a fault then.
 
 /// Returns nanoseconds of the clock that `Instant` shows, from a point in the past that does not
 /// change while the process runs.
 pub(super) fn now() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the kernel writes one `timespec` to `time`. The clock always exists, so the call does not
-    // fail.
+    // SAFETY: the kernel writes one `timespec` to `time`. The clock always exists, so the call does
+    // not fail.
     #[allow(unsafe_code)]
     unsafe {
         libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time);

@@ -1,8 +1,8 @@
 //! Connections to upstreams, pooled per worker and origin.
 //!
-//! An idle connection has a read in flight, so a connection that its server has closed is noticed at
-//! the next checkout and not used. If the close crosses a request on the wire, the caller replaces
-//! the connection: once, and only if the peer has acknowledged nothing of the request.
+//! An idle connection has a read in flight, so a connection that its server has closed is noticed
+//! at the next checkout and not used. If the close crosses a request on the wire, the caller
+//! replaces the connection: once, and only if the peer has acknowledged nothing of the request.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -33,8 +33,8 @@ const MAX_IDLE: usize = 512;
 /// How long an idle connection is kept. Common servers close theirs after 60 to 75 s.
 const IDLE_FOR_NS: u64 = 50_000_000_000;
 
-/// A connection that was idle for longer is compared with what the kernel knows of it: the event loop
-/// may not have seen its close yet. Servers close idle connections after seconds.
+/// A connection that was idle for longer is compared with what the kernel knows of it: the event
+/// loop may not have seen its close yet. Servers close idle connections after seconds.
 const UNTESTED_FOR_NS: u64 = 10_000_000;
 
 /// The address of an upstream.
@@ -76,8 +76,8 @@ pub struct Connection {
     pub writer: Writer,
     /// Parses the heads of its responses, and knows whether one repeats.
     pub heads: ResponseHeadCache,
-    /// Whether it has served a request before. Only then may a failure without a response be that of
-    /// a stale connection.
+    /// Whether it has served a request before. Only then may a failure without a response be that
+    /// of a stale connection.
     pub reused: bool,
 }
 
@@ -219,8 +219,8 @@ impl Pool {
         self.idle.borrow().values().map(Vec::len).sum()
     }
 
-    /// Opens a connection. All addresses are tried in turn within `limit`, which is CONNECT_TIMEOUT_SECS
-    /// if `None`.
+    /// Opens a connection. All addresses are tried in turn within `limit`, which is
+    /// CONNECT_TIMEOUT_SECS if `None`.
     pub async fn connect(&self, origin: &Rc<Origin>, limit: Option<Duration>) -> Result<Box<Connection>, ConnectError> {
         let limit = limit.unwrap_or(self.connect_timeout);
         let deadline = self.timers.deadline();

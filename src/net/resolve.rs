@@ -29,8 +29,9 @@ pub async fn look_up(table: &Table, host: &str, port: u16) -> Result<Vec<SocketA
     }
 }
 
-/// Has `host` resolved again, since no connection can be made to `known`. Returns those of its addresses
-/// that are new, if there are any. The answer of a resolver that takes longer is for the next connection.
+/// Has `host` resolved again, since no connection can be made to `known`. Returns those of its
+/// addresses that are new, if there are any. The answer of a resolver that takes longer is for the
+/// next connection.
 pub async fn look_up_again(table: &Table, host: &str, port: u16, known: &[SocketAddr]) -> Option<Vec<SocketAddr>> {
     let before = table.resolved_at(host)?;
     if !table.renew(host) {

@@ -96,15 +96,16 @@ impl Worker {
 
 /// Yields to the other tasks of this worker.
 ///
-/// That takes a wait: the scheduler of this version runs a task that wakes itself before all others,
-/// and looks at the clock only when no task is left to run.
+/// That takes a wait: the scheduler of this version runs a task that wakes itself before all
+/// others, and looks at the clock only when no task is left to run.
 pub async fn yield_now() {
     monoio::time::sleep(Duration::from_millis(1)).await;
 }
 
 /// Builds a ring with the flags that this kernel knows. Older kernels refuse a flag with `EINVAL`.
 ///
-/// `DEFER_TASKRUN` is not among them: it was measured, and was no faster (docs/internals/io-uring.md).
+/// `DEFER_TASKRUN` is not among them: it was measured, and was no faster
+/// (docs/internals/io-uring.md).
 fn uring() -> io::Result<Worker> {
     let mut single_issuer = io_uring::IoUring::builder();
     // Kernel 6.0: this thread alone submits, so the kernel needs no lock. Kernel 5.18: one bad

@@ -2,8 +2,8 @@
 //!
 //! The buffer of a socket nearly always has room for a message. On epoll the runtime would do the
 //! same behind an operation, which is made, polled and dropped. On io_uring it is better to leave a
-//! send to the ring: one call then sends for many connections, and a system call for each costs more
-//! than the completion that wakes the task.
+//! send to the ring: one call then sends for many connections, and a system call for each costs
+//! more than the completion that wakes the task.
 
 use std::io;
 use std::os::fd::RawFd;

@@ -70,7 +70,8 @@ pub struct Reader {
     /// Bytes beyond those, which were discarded.
     excess: usize,
     session: Option<Session>,
-    /// The failure of a record, to be reported by the next read: the records before it had plaintext.
+    /// The failure of a record, to be reported by the next read: the records before it had
+    /// plaintext.
     failure: Option<io::Error>,
 }
 
@@ -322,8 +323,8 @@ impl Writer {
         bytes_acked(self.socket).is_some_and(|acked| acked <= before + 1)
     }
 
-    /// Returns whether the connection is known to be closed, also where the event loop has not seen it
-    /// yet. Costs a system call.
+    /// Returns whether the connection is known to be closed, also where the event loop has not seen
+    /// it yet. Costs a system call.
     pub fn is_closed(&self) -> bool {
         is_closed(self.socket)
     }

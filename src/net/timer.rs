@@ -3,9 +3,9 @@
 //! Every connection has one [`Deadline`]: a cell in a slab that its owner sets and clears with a
 //! plain store. While tasks run, one task per worker ([`Timers::run`]) walks the slab when the
 //! earliest deadline may have expired, at most once each [`TICK`] and at least once each [`LOOK`],
-//! and wakes the owners of expired ones. While none runs it waits for the earliest deadline or for a
-//! task to run. Deadlines are therefore coarse (late by up to one tick) and cost no allocation, no
-//! system call and no insertion into a timer wheel on the request path.
+//! and wakes the owners of expired ones. While none runs it waits for the earliest deadline or for
+//! a task to run. Deadlines are therefore coarse (late by up to one tick) and cost no allocation,
+//! no system call and no insertion into a timer wheel on the request path.
 //!
 //! The clock is read when a task is woken ([`Timers::read`]) and not at each deadline that it sets:
 //! a deadline counts from there, so it is early by what its owner has worked since.
@@ -30,8 +30,8 @@ const LOOK: Duration = Duration::from_secs(5);
 const UNSET: u64 = u64::MAX;
 
 struct Slot {
-    /// Nanoseconds of the worker's clock, or [`UNSET`]. A coarser unit would wake owners before their
-    /// time.
+    /// Nanoseconds of the worker's clock, or [`UNSET`]. A coarser unit would wake owners before
+    /// their time.
     at: Cell<u64>,
     wait: Cell<WaitKind>,
     waker: RefCell<Option<Waker>>,
@@ -313,8 +313,8 @@ impl Deadline {
         Poll::Pending
     }
 
-    /// Awaits `future`. Returns `None` if the deadline expires first: the future is dropped then, so
-    /// what it reads or writes must be closed afterwards.
+    /// Awaits `future`. Returns `None` if the deadline expires first: the future is dropped then,
+    /// so what it reads or writes must be closed afterwards.
     pub async fn limit<F: Future>(&self, future: F) -> Option<F::Output> {
         let mut future = std::pin::pin!(future);
         poll_fn(|cx| match Pin::as_mut(&mut future).poll(cx) {

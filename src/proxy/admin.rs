@@ -208,8 +208,8 @@ fn parse_forwarded(text: &str) -> Option<IpAddr> {
     text.trim_matches(['[', ']']).parse().ok().or_else(with_port)
 }
 
-/// Finds out the address of a client, and checks whether it may reach the admin interface. The error
-/// is the response.
+/// Finds out the address of a client, and checks whether it may reach the admin interface. The
+/// error is the response.
 pub fn allow_address(core: &Core, client: &mut Client, pending: &body::Pending, path: &str) -> Result<(), Response> {
     client.address = client_address(core, client, &pending.head, &pending.bytes);
     let allowed = &core.boot().admin_allowed_addresses;

@@ -1,10 +1,10 @@
-//! The provider that a conversation belongs to, by what it has sealed for it, or else by the key of the
-//! conversation (`route::affinity`).
+//! The provider that a conversation belongs to, by what it has sealed for it, or else by the key of
+//! the conversation (`route::affinity`).
 //!
 //! Opaque reasoning can be read by the account that made it alone
 //! (`docs/internals/translation/reasoning.md`, "Account affinity"). A history with such reasoning
-//! goes to that account first, whichever candidate is next in turn. If it fails, the next
-//! one gets the conversation without the reasoning.
+//! goes to that account first, whichever candidate is next in turn. If it fails, the next one gets
+//! the conversation without the reasoning.
 
 use crate::config::boot::Affinity;
 use crate::metrics::names::Counter;
@@ -32,8 +32,8 @@ pub fn find<'c>(req: &RequestContext<'_>, view: &WorkerSnapshot, candidates: &'c
     })
 }
 
-/// Returns the candidate that the conversation of a request belongs to, if there is a choice, and counts
-/// the request there while the other part is kept.
+/// Returns the candidate that the conversation of a request belongs to, if there is a choice, and
+/// counts the request there while the other part is kept.
 pub fn of_conversation<'c>(
     req: &RequestContext<'_>,
     view: &WorkerSnapshot,

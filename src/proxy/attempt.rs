@@ -44,8 +44,8 @@ pub struct Attempt<'a> {
     pub is_last: bool,
     /// Whether no other candidate was tried before it either.
     pub is_only: bool,
-    /// Whether an attempt before it has failed. Of several failures the most useful one is passed on,
-    /// so that this one is kept too.
+    /// Whether an attempt before it has failed. Of several failures the most useful one is passed
+    /// on, so that this one is kept too.
     pub has_failure: bool,
 }
 

@@ -37,11 +37,13 @@ pub(super) struct Attempts<'c> {
     pinned: Option<&'c Candidate>,
     /// Whether no other than the pinned one can serve the request.
     is_bound: bool,
-    /// The next in service, if it was taken out of the order for an attempt beside another, and not used.
+    /// The next in service, if it was taken out of the order for an attempt beside another, and not
+    /// used.
     pub(super) reserved: Option<Try<'c>>,
     /// Who may be tried again.
     failed: Vec<Failed<'c>>,
-    /// The window that the request did not fit into, in tokens: only those with a longer one are left.
+    /// The window that the request did not fit into, in tokens: only those with a longer one are
+    /// left.
     window_exceeded: Option<u64>,
     /// Attempts so far, and how many there may be.
     pub(super) made: usize,
@@ -85,8 +87,8 @@ impl<'c> Try<'c> {
     }
 }
 
-/// Returns how many attempts a request may make. Of a stored response of which the issuer is not known
-/// each candidate is asked once.
+/// Returns how many attempts a request may make. Of a stored response of which the issuer is not
+/// known each candidate is asked once.
 fn max_attempts(req: &RequestContext<'_>, candidates: &Candidates) -> usize {
     /// Bounds the accounts that are asked for one response.
     const MAX_ASKED: usize = 16;
@@ -105,23 +107,23 @@ fn retry_limits(req: &RequestContext<'_>, provider: &Provider, candidate: &Candi
     provider.retries.of_model(&candidate.upstream_model, of_process)
 }
 
-/// Returns whether a candidate is not the one that had its turn already, and has a longer window than
-/// those that the request did not fit into.
+/// Returns whether a candidate is not the one that had its turn already, and has a longer window
+/// than those that the request did not fit into.
 fn is_other(pinned: Option<&Candidate>, window_exceeded: Option<u64>, ranked: &Ranked<'_>) -> bool {
     pinned.is_none_or(|pinned| !std::ptr::eq(pinned, ranked.candidate))
         && window_exceeded.is_none_or(|exceeded| ranked.candidate.context_window > exceeded)
 }
 
 impl<'c> Attempts<'c> {
-    /// Finds out in which order the candidates are tried: the one that the request belongs to is the
-    /// first.
+    /// Finds out in which order the candidates are tried: the one that the request belongs to is
+    /// the first.
     pub(super) fn new(req: &mut RequestContext<'_>, view: &WorkerSnapshot, candidates: &'c Candidates) -> Attempts<'c> {
         let core = req.core;
         let order = candidates.order(&view.snapshot.providers, &core.boot().adaptive, || core.ticks()).peekable();
         let issuer = issuer::candidate(req, view, candidates);
         let is_bound = issuer.is_some();
-        // An account that has a file is tried first and not alone: where several rows are keys of one
-        // organisation, all have it.
+        // An account that has a file is tried first and not alone: where several rows are keys of
+        // one organisation, all have it.
         let of_files = if is_bound { None } else { files::candidate(req, view, candidates) };
         let pinned = of_files.or_else(|| affinity::find(req, view, candidates)).filter(|pinned| {
             let memory = &view.provider(pinned.provider).memory;
@@ -212,8 +214,8 @@ impl<'c> Attempts<'c> {
         self.failed.push(Failed { candidate: this.ranked.candidate, retries, from_us, limits });
     }
 
-    /// Returns whether a failure of the request itself leads to another member of its virtual model: one
-    /// with a longer window, or any where a content filter refused it.
+    /// Returns whether a failure of the request itself leads to another member of its virtual
+    /// model: one with a longer window, or any where a content filter refused it.
     fn falls_back(
         &mut self,
         req: &RequestContext<'_>,

@@ -99,7 +99,8 @@ impl Received {
         }
     }
 
-    /// Puts another body in the place of the client's. `held` is what it takes of the memory for bodies.
+    /// Puts another body in the place of the client's. `held` is what it takes of the memory for
+    /// bodies.
     pub fn replace_body(&mut self, body: Vec<u8>, held: HeldMemory) {
         self.body = BodyStorage::Separate(Rc::new(body));
         self._held.push(held);

@@ -243,8 +243,8 @@ impl Core {
         self.shared.ticks()
     }
 
-    /// Counts a request to a provider that is no retry. Only of providers that were retried is there
-    /// anything to count: a bucket is full at first.
+    /// Counts a request to a provider that is no retry. Only of providers that were retried is
+    /// there anything to count: a bucket is full at first.
     pub fn deposit_retry(&self, provider: i64) {
         let mut budgets = self.retry_budgets.borrow_mut();
         if !budgets.is_empty()

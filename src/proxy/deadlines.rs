@@ -1,5 +1,5 @@
-//! The deadlines of one attempt, from the settings of the process, of the provider and of the model,
-//! and what the client asks for.
+//! The deadlines of one attempt, from the settings of the process, of the provider and of the
+//! model, and what the client asks for.
 
 use std::time::Duration;
 
@@ -38,8 +38,8 @@ impl Deadlines {
         Deadlines { connect: None, first_content: None, silence, total }
     }
 
-    /// Returns the deadlines of an attempt at `candidate`, whose name of the model is `model`, for a
-    /// body of `bytes`.
+    /// Returns the deadlines of an attempt at `candidate`, whose name of the model is `model`, for
+    /// a body of `bytes`.
     pub fn of(boot: &Boot, provider: &Provider, candidate: &Candidate, model: &str, bytes: usize) -> Deadlines {
         let tokens = bytes as u64 / BYTES_PER_TOKEN;
         let reasons = candidate.target.caps.thinking != Thinking::None;

@@ -1,8 +1,8 @@
 //! The attempts of one request: which candidate is next, after which wait, and when there is none.
 //!
-//! Another candidate in service is tried at once. When there is none, one that was tried may get the
-//! request again, after a wait, if its failure allows that and the budget for retries has room. Those
-//! that are out of service come last (`proxy::attempts`).
+//! Another candidate in service is tried at once. When there is none, one that was tried may get
+//! the request again, after a wait, if its failure allows that and the budget for retries has room.
+//! Those that are out of service come last (`proxy::attempts`).
 
 use std::future::pending;
 use std::rc::Rc;
@@ -153,9 +153,9 @@ async fn run_hedged(
     }
 }
 
-/// Lets other providers go on with a stream that broke off, with the attempts that are left. If none can,
-/// the client learns how the stream broke off: what others say of the request for the rest is not about
-/// its own.
+/// Lets other providers go on with a stream that broke off, with the attempts that are left. If
+/// none can, the client learns how the stream broke off: what others say of the request for the
+/// rest is not about its own.
 async fn rescue(
     req: &mut RequestContext<'_>,
     view: &Rc<WorkerSnapshot>,

@@ -1,10 +1,10 @@
 //! Finds the account that has the files which a request names. Clients upload files to a provider
-//! directly, so the gateway learns their ids: from requests that a provider has served, and from files
-//! that its answers name. A request that names a known file goes to the account that has it; an
-//! unknown id changes nothing.
+//! directly, so the gateway learns their ids: from requests that a provider has served, and from
+//! files that its answers name. A request that names a known file goes to the account that has it;
+//! an unknown id changes nothing.
 //!
-//! What is learned holds for the credential (or its group) that named the file, and for no other: the
-//! table is not a way to steer what others request.
+//! What is learned holds for the credential (or its group) that named the file, and for no other:
+//! the table is not a way to steer what others request.
 
 use super::core::{Core, WorkerSnapshot};
 use super::endpoint::Operation;
@@ -23,12 +23,12 @@ const MAX_ID: usize = 256;
 /// The provider of a file that it was found not to have. No row has this id.
 const NOBODY: i64 = 0;
 
-/// What the ids of files begin with: at OpenAI, of its containers, at Anthropic and at Azure. Members of
-/// the same name in the arguments of tools, and in metadata, have ids of another kind.
+/// What the ids of files begin with: at OpenAI, of its containers, at Anthropic and at Azure.
+/// Members of the same name in the arguments of tools, and in metadata, have ids of another kind.
 const PREFIXES: [&[u8]; 5] = [b"file-", b"file_", b"cfile_", b"cfile-", b"assistant-"];
 
-/// Returns the candidate that has a file which the request names. `None` if that is not known, or if
-/// the account is no candidate any more.
+/// Returns the candidate that has a file which the request names. `None` if that is not known, or
+/// if the account is no candidate any more.
 pub fn candidate<'c>(
     req: &mut RequestContext<'_>,
     view: &WorkerSnapshot,
@@ -55,8 +55,8 @@ pub fn candidate<'c>(
     found
 }
 
-/// Learns from what became of a request: a provider that has served it has the files that it names, and
-/// one that refused it may have them no more.
+/// Learns from what became of a request: a provider that has served it has the files that it names,
+/// and one that refused it may have them no more.
 pub fn learn(req: &RequestContext<'_>) {
     let (status, outcome) = req.recorder.outcome();
     let (core, owner, provider) = (req.core, req.owner, req.recorder.provider());
@@ -84,8 +84,8 @@ fn remember(core: &Core, owner: u64, id: &[u8], provider: i64) {
     files.remember(files.hash_for(owner, id), Issued { provider, owner });
 }
 
-/// Returns the ids in the members `file_id` and `file_ids` of a JSON text. Looks at the places that may
-/// be such members, since bodies are large: in a text the quotes are escaped.
+/// Returns the ids in the members `file_id` and `file_ids` of a JSON text. Looks at the places that
+/// may be such members, since bodies are large: in a text the quotes are escaped.
 fn ids(json: &[u8]) -> impl Iterator<Item = &[u8]> {
     let places = memchr::memmem::find_iter(json, b"\"file_id");
     let lists = places.filter_map(move |at| {

@@ -2,9 +2,9 @@
 //! to end (`hedge` of a virtual model or a credential).
 //!
 //! When the first content of a stream, or a whole answer, takes longer than it does for 95 of 100
-//! requests, the next candidate gets the request too. Whoever sends content first, or is first with a
-//! complete answer where the client gets it whole, is the answer, and the other connection is closed
-//! at once. The second attempt is a future of the client's task ([`Client::beside`]): it
+//! requests, the next candidate gets the request too. Whoever sends content first, or is first with
+//! a complete answer where the client gets it whole, is the answer, and the other connection is
+//! closed at once. The second attempt is a future of the client's task ([`Client::beside`]): it
 //! needs no task of its own, and is cancelled by being dropped. A budget keeps the extra load
 //! within a share of the requests ([`Hedges`](super::hedge_memory::Hedges)).
 //!
@@ -130,8 +130,8 @@ fn awaited(req: &RequestContext<'_>) -> Awaited {
     if req.stream { Awaited::FirstContent } else { Awaited::WholeAnswer }
 }
 
-/// Records how long the first content or the whole answer of a first attempt took, or how long it was
-/// awaited if another attempt was first.
+/// Records how long the first content or the whole answer of a first attempt took, or how long it
+/// was awaited if another attempt was first.
 pub fn record_time(req: &RequestContext<'_>, provider: i64, model: &str) {
     let awaited = awaited(req);
     let until = match (awaited, req.recorder.first_content_us(), req.recorder.outcome()) {
@@ -143,8 +143,8 @@ pub fn record_time(req: &RequestContext<'_>, provider: i64, model: &str) {
     req.core.hedges.borrow_mut().record(provider, model, awaited, until.saturating_sub(req.attempt_began_us));
 }
 
-/// Plans a second attempt at `second`, beside the first at `first`. `None` if it is not known yet how
-/// long an answer takes there.
+/// Plans a second attempt at `second`, beside the first at `first`. `None` if it is not known yet
+/// how long an answer takes there.
 pub fn plan<'c>(
     req: &mut RequestContext<'_>,
     view: &Rc<WorkerSnapshot>,
@@ -237,8 +237,8 @@ impl Hedge<'_> {
     }
 }
 
-/// What a second attempt holds of the limits of its provider. If it is dropped before it has an outcome,
-/// it has lost the race, and the provider is charged.
+/// What a second attempt holds of the limits of its provider. If it is dropped before it has an
+/// outcome, it has lost the race, and the provider is charged.
 struct SecondHold {
     hold: Option<ProviderHold>,
     core: Rc<Core>,
@@ -255,8 +255,8 @@ impl Drop for SecondHold {
 }
 
 impl Second {
-    /// Runs the second attempt once it is due. Ends when it has what decides the race, or when it has
-    /// failed and nothing else is awaited.
+    /// Runs the second attempt once it is due. Ends when it has what decides the race, or when it
+    /// has failed and nothing else is awaited.
     async fn run(self, race: Rc<Race>) {
         let deadline = self.core.timers.deadline();
         deadline.set(self.delay);
@@ -338,7 +338,8 @@ impl Second {
     /// Sends the request on a connection, and on a new one if the pooled one was closed before the
     /// provider can have seen anything of the request.
     async fn exchange(&self, progress: &Cell<Progress>) -> Result<UpstreamResponse, Box<Failure>> {
-        // What is given to the socket is so in the first poll of an exchange, with nothing awaited between.
+        // What is given to the socket is so in the first poll of an exchange, with nothing awaited
+        // between.
         let set_sent = |is_sent| progress.update(|progress| Progress { is_sent, ..progress });
         let invalid = |reason| self.failure(Kind::UpstreamFault, &format!("sent no valid response: {reason}"));
         if let Some(connection) = self.core.pool.checkout(&self.origin) {

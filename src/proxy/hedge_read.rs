@@ -1,5 +1,5 @@
-//! Reads the response of a second attempt as far as it decides the race: a stream to its first content,
-//! or an answer to its end, where the client gets it whole.
+//! Reads the response of a second attempt as far as it decides the race: a stream to its first
+//! content, or an answer to its end, where the client gets it whole.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -60,8 +60,8 @@ impl Unfit {
 }
 
 impl Reading {
-    /// Plans to read what a client awaits. `most` bounds a whole answer, and `progress` follows what has
-    /// come.
+    /// Plans to read what a client awaits. `most` bounds a whole answer, and `progress` follows
+    /// what has come.
     pub(super) fn new(
         awaited: Awaited,
         prepared: &Prepared,

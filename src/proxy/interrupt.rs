@@ -17,8 +17,8 @@ pub enum Interrupt {
     Failed(Box<Failure>),
 }
 
-/// A failure of which the client knows nothing yet. It may have a part of a stream that another provider
-/// can go on with.
+/// A failure of which the client knows nothing yet. It may have a part of a stream that another
+/// provider can go on with.
 pub struct Failure {
     pub error: Error,
     /// The provider's own error response, if it sent one that could be read.
@@ -30,8 +30,8 @@ pub struct Failure {
     pub lacks_model: bool,
     /// Whether the provider does not keep the response that the request names.
     pub lacks_response: bool,
-    /// How another provider can go on, if the stream broke off behind its first content. The client has
-    /// everything up to there.
+    /// How another provider can go on, if the stream broke off behind its first content. The client
+    /// has everything up to there.
     pub rest: Option<StreamRest>,
     /// What to leave out when the same provider is tried again.
     pub retry_without: RetryWithout,
@@ -57,9 +57,9 @@ impl Failure {
     }
 
     /// Returns the failure that the client should learn of: the one of the higher
-    /// [`Failure::usefulness`]. Of several accounts that are at their limits, the first that is free
-    /// again decides when the client may come back. Of equals the earlier counts: it is that of the
-    /// provider that comes first in the order.
+    /// [`Failure::usefulness`]. Of several accounts that are at their limits, the first that is
+    /// free again decides when the client may come back. Of equals the earlier counts: it is that
+    /// of the provider that comes first in the order.
     pub fn more_useful(self: Box<Failure>, later: Box<Failure>) -> Box<Failure> {
         if let (Some(ours), Some(theirs)) = (self.rate_limited_ms(), later.rate_limited_ms()) {
             return if ours <= theirs { self } else { later };

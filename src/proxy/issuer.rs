@@ -1,9 +1,9 @@
 //! Who has issued the response that a request names. A provider that keeps responses knows its own
 //! alone, so what names one goes to the account that has issued it.
 //!
-//! The ids are learned from the responses that pass (`shared::issued_ids`). A response belongs to the
-//! credential that asked for it, and to the others of its group: for every other it does not exist.
-//! Of an id that is not known the providers are asked in turn.
+//! The ids are learned from the responses that pass (`shared::issued_ids`). A response belongs to
+//! the credential that asked for it, and to the others of its group: for every other it does not
+//! exist. Of an id that is not known the providers are asked in turn.
 
 use super::core::{Core, WorkerSnapshot};
 use super::endpoint::Operation;
@@ -63,7 +63,8 @@ pub fn remember(core: &Core, id: RawStr<'_>, provider: i64, owner: u64) {
     issued.remember(issued.hash(id.unescape().as_bytes()), Issued { provider, owner });
 }
 
-/// What is learned from the events of a stream: who has issued the response, and which files it names.
+/// What is learned from the events of a stream: who has issued the response, and which files it
+/// names.
 pub struct IdWatch {
     /// Who owns the response, until its id is known. `None` if it is not kept.
     owner: Option<u64>,
@@ -104,8 +105,8 @@ impl IdWatch {
     }
 }
 
-/// Remembers who has issued the response that a request names, now that this provider has served the
-/// request. Who asked for the response is not known.
+/// Remembers who has issued the response that a request names, now that this provider has served
+/// the request. Who asked for the response is not known.
 pub fn confirm(req: &mut RequestContext<'_>) {
     if let Issuer::Unknown(hash) = req.issuer
         && (200..300).contains(&req.recorder.outcome().0)
@@ -116,8 +117,8 @@ pub fn confirm(req: &mut RequestContext<'_>) {
     }
 }
 
-/// Returns whether a request says that its response is not to be kept (`"store": false`). Looks at the
-/// places that may say so, since bodies are large: in a text the quotes are escaped.
+/// Returns whether a request says that its response is not to be kept (`"store": false`). Looks at
+/// the places that may say so, since bodies are large: in a text the quotes are escaped.
 fn is_unstored(body: &[u8]) -> bool {
     memchr::memmem::find_iter(body, b"\"store\"").any(|at| {
         let rest = body[at + b"\"store\"".len()..].trim_ascii_start();

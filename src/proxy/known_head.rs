@@ -47,8 +47,8 @@ thread_local! {
     static KNOWN: KnownHeads = KnownHeads::default();
 }
 
-/// Returns what this worker knows of the head that `cache` has parsed last, which from now on shares
-/// its bytes with other connections. `None` if it is not kept.
+/// Returns what this worker knows of the head that `cache` has parsed last, which from now on
+/// shares its bytes with other connections. `None` if it is not kept.
 pub fn get(cache: &mut HeadCache, facts: impl FnOnce() -> HeadFacts) -> Option<Rc<KnownHead>> {
     // There are none while the thread ends.
     KNOWN.try_with(|known| known.get(cache, facts)).ok().flatten()

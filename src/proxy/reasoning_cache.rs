@@ -1,9 +1,9 @@
 //! What a worker remembers of opaque reasoning, for Chat clients that do not send it back
 //! ([`llm_wire::reasoning::cache`]).
 //!
-//! Bounded in bytes and in time; the oldest entries go first. The memory is this process's own: with
-//! several gateways behind one address a conversation may come to one that has none of it, and goes
-//! on without.
+//! Bounded in bytes and in time; the oldest entries go first. The memory is this process's own:
+//! with several gateways behind one address a conversation may come to one that has none of it, and
+//! goes on without.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};

@@ -15,8 +15,8 @@ use llm_wire::json::RawStr;
 /// Returns whether the text of a response in the client's own format decides what it means.
 /// `is_only` says that there is no other candidate.
 pub fn needs_text(candidate: &Candidate, is_only: bool, status: u16) -> bool {
-    // A 400 may be about the account's credit, as at Anthropic, and these may say that the request is
-    // too long for this model.
+    // A 400 may be about the account's credit, as at Anthropic, and these may say that the request
+    // is too long for this model.
     let may_concern_another = may_lack_model(candidate, status) || matches!(status, 400 | 413 | 422);
     matches!(status, 401 | 403) || (may_concern_another && !is_only)
 }
@@ -44,8 +44,8 @@ pub async fn fail(
     Err(Failure { response, try_next, lacks_model, lacks_response, ..Failure::from(error) }.into())
 }
 
-/// Fails with the 404 of a provider that does not keep the response which the request is about. Another
-/// may.
+/// Fails with the 404 of a provider that does not keep the response which the request is about.
+/// Another may.
 pub async fn fail_without_response(
     req: &mut RequestContext<'_>,
     response: UpstreamResponse,
@@ -58,8 +58,8 @@ pub async fn fail_without_response(
     Err(Failure { response, lacks_response: true, try_next: true, ..failure }.into())
 }
 
-/// Returns whether a provider reports that it does not keep the response which the request continues,
-/// and another one may.
+/// Returns whether a provider reports that it does not keep the response which the request
+/// continues, and another one may.
 fn lacks_previous(req: &RequestContext<'_>, reported: &ReadError<'_>) -> bool {
     let is_named = |word: Option<RawStr<'_>>, name: &str| word.is_some_and(|word| word.eq_str(name));
     matches!(req.issuer, Issuer::Unknown(_))
@@ -116,9 +116,9 @@ pub fn error(provider: &str, status: u16, reported: Option<ReadError<'_>>, body:
     }
 }
 
-/// Returns a provider's message for the log, shortened, with `***` in the place of each word that may
-/// be a key or a part of one: providers repeat the key that they refuse. Words of text have letters
-/// alone.
+/// Returns a provider's message for the log, shortened, with `***` in the place of each word that
+/// may be a key or a part of one: providers repeat the key that they refuse. Words of text have
+/// letters alone.
 fn without_keys(message: &str) -> String {
     const MAX_WORD: usize = 15;
     const MAX_WORDS: usize = 40;

@@ -73,8 +73,8 @@ pub enum Cors {
 /// and calls `write::end_head`.
 pub fn begin(out: &mut Vec<u8>, status: u16, meta: &ResponseMeta, request_id: &[u8]) {
     write_start(out, status);
-    // The end of what [`write_start`] writes is the name of the field. An id was checked when it was taken
-    // from the client.
+    // The end of what [`write_start`] writes is the name of the field. An id was checked when it
+    // was taken from the client.
     out.extend_from_slice(request_id);
     out.extend_from_slice(b"\r\n");
     if let Some(name) = meta.format.profile().http.request_id_header {
@@ -148,8 +148,8 @@ fn write_budget(out: &mut Vec<u8>, left: &BudgetLeft) {
     }
 }
 
-/// Writes the status line, the `date` field and the beginning of `x-request-id`. The text for status 200
-/// is made once a second per worker.
+/// Writes the status line, the `date` field and the beginning of `x-request-id`. The text for
+/// status 200 is made once a second per worker.
 fn write_start(out: &mut Vec<u8>, status: u16) {
     const OK: &str = "HTTP/1.1 200 OK\r\n";
     thread_local! {

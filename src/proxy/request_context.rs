@@ -216,8 +216,8 @@ impl RequestContext<'_> {
         self.received.bytes()
     }
 
-    /// Replaces the body by one that asks another provider to go on with the stream. Returns false if
-    /// there is no such body, or no room for it.
+    /// Replaces the body by one that asks another provider to go on with the stream. Returns false
+    /// if there is no such body, or no room for it.
     pub fn continue_stream(&mut self, rest: StreamRest, method: ContinuationMethod) -> bool {
         let body = continuation::request(self.route.format, self.body(), rest.text(), method);
         let Some(body) = body else { return false };
@@ -243,8 +243,8 @@ impl RequestContext<'_> {
         self.received.shared_body()
     }
 
-    /// Returns the time until this request must have ended, if there is a limit: TOTAL_TIMEOUT_SECS, or
-    /// the client's own for a whole response.
+    /// Returns the time until this request must have ended, if there is a limit:
+    /// TOTAL_TIMEOUT_SECS, or the client's own for a whole response.
     pub fn time_left(&self) -> Option<Duration> {
         let client = self.client_limit.filter(|_| !self.stream);
         let total = self.deadlines.total.into_iter().chain(client).min()?;

@@ -1,7 +1,7 @@
 //! One worker's labelled metrics: what a finished request adds to which series.
 //!
-//! A request finds its series by one look-up. They are made at the first request of their kind. Label
-//! values come from the snapshot; those of models are bounded in number (`shared::labels`).
+//! A request finds its series by one look-up. They are made at the first request of their kind.
+//! Label values come from the snapshot; those of models are bounded in number (`shared::labels`).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -140,8 +140,8 @@ impl RequestMetrics {
         self.idle.set(n as u64);
     }
 
-    /// Counts an attempt at a provider. `outcome` is `ok`, or the label of a failure; `latency_us` is
-    /// 0 without a response.
+    /// Counts an attempt at a provider. `outcome` is `ok`, or the label of a failure; `latency_us`
+    /// is 0 without a response.
     pub fn record_attempt(&mut self, id: i64, name: &str, outcome: &'static str, latency_us: u64) {
         let RequestMetrics { index, providers, .. } = self;
         let provider = providers.find(index, id, name);
@@ -230,8 +230,8 @@ impl RequestMetrics {
         }
     }
 
-    /// Forgets the series whose label values may have changed. They stay, and are found again by their
-    /// labels.
+    /// Forgets the series whose label values may have changed. They stay, and are found again by
+    /// their labels.
     fn refresh(&mut self, snapshot: &Snapshot) {
         if self.generation != snapshot.generation || self.routes.list.len() >= MAX_KINDS {
             self.routes = Routes::default();

@@ -94,8 +94,8 @@ struct Limit {
     reset: &'static str,
 }
 
-/// OpenAI: "Rate limits", "in headers"; Anthropic: "Rate limits", "response headers" (both 2026-08).
-/// Compatible hosts also have one limit without a name.
+/// OpenAI: "Rate limits", "in headers"; Anthropic: "Rate limits", "response headers" (both
+/// 2026-08). Compatible hosts also have one limit without a name.
 const LIMITS: [Limit; 7] = [
     Limit { remaining: "x-ratelimit-remaining-requests", reset: "x-ratelimit-reset-requests" },
     Limit { remaining: "x-ratelimit-remaining-tokens", reset: "x-ratelimit-reset-tokens" },
@@ -122,8 +122,8 @@ fn reset<'h>(get: &impl Fn(&str) -> Option<&'h str>, limit: &Limit, is_throttled
     reset_in(get(limit.reset)?).filter(|wait| !wait.is_zero())
 }
 
-/// Parses the reset of a limit: a span (`6m0s`), a time of RFC 3339, seconds, or the time in seconds
-/// or milliseconds since 1970.
+/// Parses the reset of a limit: a span (`6m0s`), a time of RFC 3339, seconds, or the time in
+/// seconds or milliseconds since 1970.
 fn reset_in(text: &str) -> Option<Duration> {
     /// Greater numbers are no span, but a time: 30 years in seconds, and in milliseconds.
     const TIME: f64 = 946_080_000.0;
@@ -180,8 +180,8 @@ fn number(value: &[u8]) -> Option<u64> {
     std::str::from_utf8(value).ok()?.trim().parse().ok()
 }
 
-/// Returns when `tokens` are there again, of which less is left. A limit fills up steadily until its
-/// reset. `None` if there are as many, or never will be.
+/// Returns when `tokens` are there again, of which less is left. A limit fills up steadily until
+/// its reset. `None` if there are as many, or never will be.
 fn refill<'h>(get: &impl Fn(&str) -> Option<&'h str>, names: &[&str; 3], tokens: u64) -> Option<Duration> {
     let [remaining, whole, reset] = names;
     let left = get(remaining)?.parse::<u64>().ok().filter(|left| *left < tokens)?;

@@ -56,15 +56,15 @@ impl Spending {
         may_have_no_price || !provider.budgets.is_empty() || !self.provider.is_empty()
     }
 
-    /// Charges the budgets of the provider of the attempt that broke off: another one goes on with its
-    /// stream.
+    /// Charges the budgets of the provider of the attempt that broke off: another one goes on with
+    /// its stream.
     pub fn settle_provider(&mut self, used: &AttemptUsage) {
         let used = Used::sum([self.used(used, 0)]);
         std::mem::take(&mut self.provider).into_iter().for_each(|held| held.settle(&used));
     }
 
-    /// The request has ended. `tokens` is what the answer used, and `others` what other attempts did: the
-    /// caller pays for all of them.
+    /// The request has ended. `tokens` is what the answer used, and `others` what other attempts
+    /// did: the caller pays for all of them.
     pub fn settle(self, record: &Record, others: &[AttemptUsage], tokens: impl FnOnce(Need) -> Tokens) {
         let Record { provider, sent_model, tier, .. } = *record;
         let answer =
@@ -76,8 +76,8 @@ impl Spending {
         self.provider.into_iter().for_each(|held| held.settle(&of_answer));
     }
 
-    /// Returns what an attempt has used, with the fees of `requests`: as the log and the sums of costs
-    /// have it, a request has its fee once, for its answer.
+    /// Returns what an attempt has used, with the fees of `requests`: as the log and the sums of
+    /// costs have it, a request has its fee once, for its answer.
     fn used(&self, of: &AttemptUsage, requests: u64) -> Used {
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         let total = of.tokens.total();
@@ -120,7 +120,8 @@ impl Held {
 }
 
 impl Plan {
-    /// Estimates the prompt instead of taking the most that its bytes may be. False if it was estimated.
+    /// Estimates the prompt instead of taking the most that its bytes may be. False if it was
+    /// estimated.
     pub fn refine(&mut self, body: &[u8]) -> bool {
         let was_by_bytes = std::mem::take(&mut self.is_by_bytes);
         if was_by_bytes {
@@ -131,8 +132,8 @@ impl Plan {
         was_by_bytes
     }
 
-    /// The most that the request may use with responses of `output` tokens, at any of its providers or
-    /// at one.
+    /// The most that the request may use with responses of `output` tokens, at any of its providers
+    /// or at one.
     pub fn amount(&self, unit: Unit, output: u64, provider: Option<i64>) -> i64 {
         let output = output.saturating_mul(self.answers);
         if unit == Unit::Tokens {

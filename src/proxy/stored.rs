@@ -1,4 +1,5 @@
-//! Serves the responses that providers keep: `GET` and `DELETE /v1/responses/{id}`, and what is below.
+//! Serves the responses that providers keep: `GET` and `DELETE /v1/responses/{id}`, and what is
+//! below.
 //!
 //! The gateway keeps no response. It sends the request on to the provider that has issued the id
 //! ([`issuer`]), or to all that speak the format, one after the other, until one of them knows it.

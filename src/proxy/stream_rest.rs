@@ -1,5 +1,5 @@
-//! What the rest of a stream needs that broke off behind its first content, and that another provider
-//! may go on with.
+//! What the rest of a stream needs that broke off behind its first content, and that another
+//! provider may go on with.
 
 use llm_wire::passthrough::continuation::Continuation;
 use llm_wire::translate::Translator;

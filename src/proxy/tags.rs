@@ -18,7 +18,8 @@ const MOST_TAGS: usize = 8;
 const SHOWN: usize = 8;
 const SHOWN_BYTES: usize = 64;
 
-/// Reads the tags: in alphabetical order, each once, with [`SEPARATOR`]s. `None` without a known one.
+/// Reads the tags: in alphabetical order, each once, with [`SEPARATOR`]s. `None` without a known
+/// one.
 pub fn read(core: &Core, view: &WorkerSnapshot, head: &RequestHead, bytes: &[u8]) -> Result<Option<Box<str>>, Error> {
     let allowed = &core.boot().allowed_tags;
     let budgets = view.snapshot.tag_budgets.as_ref();

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use crate::config::snapshot::Provider;
 use llm_wire::Format;
 
-/// What a translation depends on, of requests without a session and without a limit that the gateway
-/// sets. The provider's capabilities and policy follow from its row.
+/// What a translation depends on, of requests without a session and without a limit that the
+/// gateway sets. The provider's capabilities and policy follow from its row.
 #[derive(Debug)]
 pub struct TranslationKey {
     /// The number of the snapshot, which has the rows.

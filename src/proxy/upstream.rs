@@ -58,8 +58,8 @@ impl UpstreamResponse {
     }
 }
 
-/// Sends the request and reads the head of the response. Replaces a pooled connection that turns out
-/// to be closed, once, if the provider can have seen nothing of the request.
+/// Sends the request and reads the head of the response. Replaces a pooled connection that turns
+/// out to be closed, once, if the provider can have seen nothing of the request.
 pub async fn send_request(
     req: &mut RequestContext<'_>,
     origin: &Rc<Origin>,
@@ -156,7 +156,8 @@ async fn exchange(
 /// Why an exchange beside another attempt has brought no response.
 pub struct NoAnswer {
     pub reason: &'static str,
-    /// Whether the connection was a pooled one, and the provider can have seen nothing of the request.
+    /// Whether the connection was a pooled one, and the provider can have seen nothing of the
+    /// request.
     pub stale_connection: bool,
 }
 

@@ -2,8 +2,8 @@
 //!
 //! A conversation is known by a header of its client's session, or else by the prefix of its prompt
 //! that a provider caches. It goes to the provider with the highest score (weighted rendezvous
-//! hashing): when a provider goes, its conversations move and no others; when one comes, it takes its
-//! share from each of the others. The weights hold over many conversations.
+//! hashing): when a provider goes, its conversations move and no others; when one comes, it takes
+//! its share from each of the others. The weights hold over many conversations.
 //!
 //! A provider with more than its share of running conversations is passed over.
 
@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use llm_wire::json::{RawValue, walk};
 
-/// Headers that name a session: the one that is meant for this, and those that Claude Code, Codex and
-/// OpenCode send (code.claude.com, "LLM gateway protocol"; openai/codex, `codex-rs/core`; sst/opencode,
-/// `packages/opencode`; all 2026-11).
+/// Headers that name a session: the one that is meant for this, and those that Claude Code, Codex
+/// and OpenCode send (code.claude.com, "LLM gateway protocol"; openai/codex, `codex-rs/core`;
+/// sst/opencode, `packages/opencode`; all 2026-11).
 pub const SESSION_HEADERS: [&str; 6] = [
     "x-session-affinity",
     "x-claude-code-session-id",
@@ -53,9 +53,9 @@ impl ConversationKey {
         found.map(|(_, value)| ConversationKey::of(value))
     }
 
-    /// Returns the key of the prefix that a provider caches: `prompt_cache_key` if the client gives one,
-    /// or else the system prompt, the tools and the conversation up to its first turn of the user.
-    /// `None` if there is no such turn.
+    /// Returns the key of the prefix that a provider caches: `prompt_cache_key` if the client gives
+    /// one, or else the system prompt, the tools and the conversation up to its first turn of the
+    /// user. `None` if there is no such turn.
     pub fn of_prefix(body: &[u8]) -> Option<ConversationKey> {
         let (mut hash, mut has_turn) = (Hash::default(), false);
         for (key, value, _) in walk::members(body) {
@@ -139,8 +139,8 @@ const MOST_LOAD: f64 = 1.25;
 /// Running requests up to which nobody is passed over: few of them are never even.
 const FREE_LOAD: f64 = 8.0;
 
-/// Returns the place of a conversation, and whether a better one was passed over because of its load.
-/// `None` without any.
+/// Returns the place of a conversation, and whether a better one was passed over because of its
+/// load. `None` without any.
 pub(super) fn choose(key: ConversationKey, places: &[Place]) -> Option<(usize, bool)> {
     let total: f64 = places.iter().map(|place| place.weight).sum();
     let running: f64 = places.iter().map(|place| f64::from(place.load)).sum();
@@ -201,8 +201,9 @@ mod tests {
         placed.iter().filter(|found| **found == id).count() as f64 / placed.len() as f64
     }
 
-    /// Weights 5, 3 and 2: the shares are within two points, and when a provider goes its conversations
-    /// alone move, to the others by their weights. When it comes back all are where they were.
+    /// Weights 5, 3 and 2: the shares are within two points, and when a provider goes its
+    /// conversations alone move, to the others by their weights. When it comes back all are where
+    /// they were.
     #[test]
     fn ten_thousand_conversations_over_three_weights() {
         let three = [place(1, 5.0), place(2, 3.0), place(3, 2.0)];
@@ -236,8 +237,8 @@ mod tests {
         assert!((share(&after, 1) - 2.0 / 3.0).abs() < 0.02);
     }
 
-    /// All conversations run at once: nobody has more than a quarter above its share, and those that
-    /// are passed over are few.
+    /// All conversations run at once: nobody has more than a quarter above its share, and those
+    /// that are passed over are few.
     #[test]
     fn load_is_bounded() {
         let mut places = [place(1, 5.0), place(2, 3.0), place(3, 2.0)];
@@ -258,8 +259,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the weights are, a provider that goes moves its own conversations alone, and a choice
-        /// that is made again is the same.
+        /// Whatever the weights are, a provider that goes moves its own conversations alone, and a
+        /// choice that is made again is the same.
         #[test]
         fn only_the_conversations_of_one_that_goes_move(
             weights in prop::collection::vec(0.01f64..100.0, 2..8),

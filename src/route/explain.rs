@@ -1,5 +1,5 @@
-//! Explains a choice of candidates without making it: who is asked for a model, in which order, with
-//! which weight and state, and who is not asked and why.
+//! Explains a choice of candidates without making it: who is asked for a model, in which order,
+//! with which weight and state, and who is not asked and why.
 //!
 //! The candidates and their order come from [`Selector`], as those of a request do.
 
@@ -58,10 +58,11 @@ pub struct Explanation {
     pub is_virtual: bool,
     /// Why nobody is asked; null if somebody is
     pub refusal: Option<String>,
-    /// The provider that the conversation of the request belongs to, which is asked first; null without
-    /// a header that names a session
+    /// The provider that the conversation of the request belongs to, which is asked first; null
+    /// without a header that names a session
     pub conversation_at: Option<String>,
-    /// When a stream or a whole answer gets a second attempt beside the first, in words; null if never
+    /// When a stream or a whole answer gets a second attempt beside the first, in words; null if
+    /// never
     #[serde(default)]
     pub hedge: Option<String>,
     /// In the order in which they are tried. Candidates of one tier and rank take turns by their
@@ -256,8 +257,8 @@ fn left_out(situation: &Situation<'_>, question: &Question<'_>) -> Vec<LeftOut> 
     found
 }
 
-/// Adds the providers that are not asked for a model. Those that serve other models alone are not worth
-/// a line each.
+/// Adds the providers that are not asked for a model. Those that serve other models alone are not
+/// worth a line each.
 fn providers_left_out(
     situation: &Situation<'_>,
     model: &str,

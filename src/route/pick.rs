@@ -1,12 +1,11 @@
 //! The candidates for a model, and their order.
 //!
 //! Candidates are in the order of their tiers (`priority`), and within a tier of their [`Rank`].
-//! Within a rank, smooth weighted round-robin, per
-//! worker and candidate set: after `k` times the sum of the weights each provider was first exactly
-//! `k` times its weight, whatever the order of requested models. Workers start at different offsets,
-//! so that a restart does not send the first request of every worker to the same provider. A weight
-//! of 0 is standby: tried only when all others of its tier failed. Those that may not have the model
-//! at all come last.
+//! Within a rank, smooth weighted round-robin, per worker and candidate set: after `k` times the
+//! sum of the weights each provider was first exactly `k` times its weight, whatever the order of
+//! requested models. Workers start at different offsets, so that a restart does not send the first
+//! request of every worker to the same provider. A weight of 0 is standby: tried only when all
+//! others of its tier failed. Those that may not have the model at all come last.
 //!
 //! Providers of which failures are remembered get a share of their weight, or none for a while. The
 //! shares of the others among themselves stay exact.
@@ -52,8 +51,8 @@ pub struct Candidate {
     pub slot: Slot,
 }
 
-/// Returns the fields of a response that name the provider and its model, and the beginning of the one
-/// that has the number of attempts. A name that is not allowed in a header is left out.
+/// Returns the fields of a response that name the provider and its model, and the beginning of the
+/// one that has the number of attempts. A name that is not allowed in a header is left out.
 pub fn name_fields(provider: &str, model: &str) -> Rc<[u8]> {
     let mut fields = Vec::new();
     for (name, value) in [("x-llm-proxy-provider", provider), ("x-llm-proxy-upstream-model", model)] {
@@ -200,8 +199,8 @@ impl Candidates {
     }
 
     /// Returns the candidate that a conversation belongs to: of the first tier that has anybody in
-    /// service, by its share of the weights. The other part says whether a better one was passed over
-    /// because of its load. `None` if all are out of service.
+    /// service, by its share of the weights. The other part says whether a better one was passed
+    /// over because of its load. `None` if all are out of service.
     pub fn of_conversation(
         &self,
         key: ConversationKey,

@@ -42,8 +42,8 @@ pub struct Selector {
     lists: Arc<Lists>,
     /// By the client's format; requests that are never translated first.
     by_model: [[RefCell<ByModel>; 2]; 3],
-    /// Of virtual models, for credentials that have members of their own or may not use all: by the id
-    /// of the credential.
+    /// Of virtual models, for credentials that have members of their own or may not use all: by the
+    /// id of the credential.
     pub(super) by_credential: [[RefCell<HashMap<i64, ByModel, ahash::RandomState>>; 2]; 3],
     rotations: RefCell<Rotations>,
 }
@@ -71,8 +71,8 @@ impl Selector {
         Selector { rotations: RefCell::new(rotations), ..Selector::new(self.worker, self.routing, lists) }
     }
 
-    /// Returns who serves `model` (without prefix) to a client of `format`; without `translate` only in
-    /// that very format. Of a virtual model those that `caller` may use.
+    /// Returns who serves `model` (without prefix) to a client of `format`; without `translate`
+    /// only in that very format. Of a virtual model those that `caller` may use.
     pub fn candidates(
         &self,
         snapshot: &Snapshot,
@@ -93,8 +93,8 @@ impl Selector {
         }
     }
 
-    /// Returns all providers that offer a format, whatever their models, in the order of their tiers.
-    /// For what is asked of an account and not of a model.
+    /// Returns all providers that offer a format, whatever their models, in the order of their
+    /// tiers. For what is asked of an account and not of a model.
     pub fn of_format(&self, snapshot: &Snapshot, format: Format) -> Candidates {
         let offers = snapshot.providers.iter().enumerate().filter(|(_, provider)| provider.formats.contains(&format));
         let mut list: Vec<Candidate> = offers

@@ -1,4 +1,5 @@
-//! The candidates behind a virtual model ([`crate::config::virtual_models`]): those of all its members.
+//! The candidates behind a virtual model ([`crate::config::virtual_models`]): those of all its
+//! members.
 //!
 //! Their tiers are those of the members, then the tiers and ranks of each member's own candidates.
 //! Within a tier they share by the weights of the members, and of the providers of each.
@@ -86,8 +87,8 @@ impl Selector {
         candidates
     }
 
-    /// Gives the candidates of one member their levels, those of their own tiers and ranks, and their
-    /// parts of the member's share.
+    /// Gives the candidates of one member their levels, those of their own tiers and ranks, and
+    /// their parts of the member's share.
     fn placed<'m>(&self, member: &'m Member, found: Vec<Candidate>) -> Vec<Placed<'m>> {
         let is_ranked = self.routing == CatchAllRouting::Ranked;
         let level = |candidate: &Candidate| (candidate.priority, if is_ranked { candidate.rank } else { Rank::Exact });

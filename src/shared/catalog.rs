@@ -1,5 +1,5 @@
-//! The models that a provider itself lists. The listings show them for a provider without a mapping,
-//! and routing prefers such a provider for them. The control plane fetches them.
+//! The models that a provider itself lists. The listings show them for a provider without a
+//! mapping, and routing prefers such a provider for them. The control plane fetches them.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -12,8 +12,8 @@ use super::word::{AtomicU64, Ordering};
 /// Entries of a bucket.
 const WAYS: usize = 4;
 
-/// The owner of an id that was not issued while this process ran: every credential may name it, as it
-/// might without an entry.
+/// The owner of an id that was not issued while this process ran: every credential may name it, as
+/// it might without an entry.
 pub const ANY_OWNER: u64 = u64::MAX;
 
 /// Who has issued an id, and for whom.

@@ -2,9 +2,9 @@
 //!
 //! A worker never resolves a name. If a name is not in the table it requests it and looks again,
 //! which happens only in the first moments after a provider was added. From then on the control
-//! plane resolves each name again when its time to live ends, and keeps the last addresses when that
-//! fails. A worker whose connections are all refused has the name resolved at once, for the same
-//! request; one whose connections are not answered, for the next.
+//! plane resolves each name again when its time to live ends, and keeps the last addresses when
+//! that fails. A worker whose connections are all refused has the name resolved at once, for the
+//! same request; one whose connections are not answered, for the next.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -87,13 +87,14 @@ impl Table {
         self.queue(&self.requested, host)
     }
 
-    /// Takes the next name of which a worker has found the addresses outdated, for the control plane.
+    /// Takes the next name of which a worker has found the addresses outdated, for the control
+    /// plane.
     pub fn next_outdated(&self) -> Option<String> {
         self.outdated.pop()
     }
 
-    /// Has a name resolved at once, for workers that can connect to none of its addresses. Returns false
-    /// if the answer is new, or too many names are requested already.
+    /// Has a name resolved at once, for workers that can connect to none of its addresses. Returns
+    /// false if the answer is new, or too many names are requested already.
     pub fn renew(&self, host: &str) -> bool {
         let is_old = self.resolved_at(host).is_some_and(|at| at.elapsed() >= NEW_FOR);
         is_old && self.queue(&self.outdated, host)

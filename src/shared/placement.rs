@@ -1,10 +1,10 @@
 //! Which worker serves a connection. The kernel gives each connection to some worker's listener, by
 //! a hash that knows nothing of those that are open. A connection of an LLM client lives for
-//! minutes, so an uneven start would last: the worker that accepts a connection passes it to the one
-//! that has the fewest.
+//! minutes, so an uneven start would last: the worker that accepts a connection passes it to the
+//! one that has the fewest.
 //!
-//! A worker is told of a connection by a byte on a socket of its own. All of this happens once for a
-//! connection, and nothing of it for a request.
+//! A worker is told of a connection by a byte on a socket of its own. All of this happens once for
+//! a connection, and nothing of it for a request.
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -84,9 +84,9 @@ impl Placement {
 
     /// Counts a connection that `own` has accepted at the worker that is to serve it.
     ///
-    /// A count grows only from the value that was compared, so that workers which accept at the same
-    /// time do not all choose the same one: of n connections of which none has ended, no worker has
-    /// more than n/W, rounded up, and one.
+    /// A count grows only from the value that was compared, so that workers which accept at the
+    /// same time do not all choose the same one: of n connections of which none has ended, no
+    /// worker has more than n/W, rounded up, and one.
     pub fn assign(self: &Arc<Placement>, own: usize) -> Share {
         for _ in 0..TRIES {
             let (worker, count) = self.choose(own);

@@ -1,4 +1,5 @@
-//! Opaque reasoning on its way between workers, to be restored for clients that do not send it back.
+//! Opaque reasoning on its way between workers, to be restored for clients that do not send it
+//! back.
 //!
 //! The next request of a conversation may come to any worker, so each worker sends what it has
 //! learned to all others. A worker reads its queue when it looks for something. What finds a full

@@ -1,7 +1,7 @@
 //! Sessions of the page at `/ui`: who has signed in, with which key's rights, and until when.
 //!
-//! Workers look sessions up without a lock; the control plane alone opens and closes them. A session
-//! is known by the SHA-256 of its token, so that a dump of this table lets nobody in.
+//! Workers look sessions up without a lock; the control plane alone opens and closes them. A
+//! session is known by the SHA-256 of its token, so that a dump of this table lets nobody in.
 
 use std::time::{Duration, Instant};
 

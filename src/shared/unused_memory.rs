@@ -10,8 +10,8 @@ pub fn set_release(release: fn()) {
     let _ = RELEASE.set(release);
 }
 
-/// Gives back what the calling thread has freed, where the program knows how. It takes milliseconds,
-/// so workers don't call it.
+/// Gives back what the calling thread has freed, where the program knows how. It takes
+/// milliseconds, so workers don't call it.
 pub fn release() {
     if let Some(release) = RELEASE.get() {
         release();

@@ -1,8 +1,8 @@
-//! What a record holds beside its numbers, for sinks that need it: heads, attempts, and bodies up to
-//! a limit.
+//! What a record holds beside its numbers, for sinks that need it: heads, attempts, and bodies up
+//! to a limit.
 //!
-//! The worker gathers it by copying, never by parsing: masking and reading is for the control plane.
-//! Without a sink that needs it nothing is gathered.
+//! The worker gathers it by copying, never by parsing: masking and reading is for the control
+//! plane. Without a sink that needs it nothing is gathered.
 
 use llm_wire::Format;
 use llm_wire::error::Kind;
@@ -22,8 +22,8 @@ pub struct CaptureConfig {
     pub detail: bool,
     /// Bytes of each body; 0 is none.
     pub body_bytes: usize,
-    /// How many requests of one worker in a second are captured, beside all that fail. No sink keeps
-    /// more. `None` is every request.
+    /// How many requests of one worker in a second are captured, beside all that fail. No sink
+    /// keeps more. `None` is every request.
     pub per_second: Option<usize>,
 }
 
@@ -55,8 +55,8 @@ impl CappedBytes {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Body {
     pub cut: CappedBytes,
-    /// Where each event of a stream ends in `cut.bytes`. An event that did not fit whole is not among
-    /// them.
+    /// Where each event of a stream ends in `cut.bytes`. An event that did not fit whole is not
+    /// among them.
     pub ends: Vec<u32>,
     pub stream: bool,
 }

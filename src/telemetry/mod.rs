@@ -1,5 +1,5 @@
-//! One finished request ([`record::Record`]), what only some sinks need of it ([`capture`]), and its
-//! queue to the control plane ([`ring`]).
+//! One finished request ([`record::Record`]), what only some sinks need of it ([`capture`]), and
+//! its queue to the control plane ([`ring`]).
 
 pub mod capture;
 pub mod record;

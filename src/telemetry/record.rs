@@ -1,8 +1,8 @@
 //! What is known of a request when it has ended. A worker writes it, the control plane reads it.
 //!
 //! A record owns no text but tags: names are looked up in a snapshot by id, and what a client may
-//! choose (request id, model) is copied into a fixed space and cut there. So a record costs a copy and
-//! no allocation, unless the request has tags or a sink needs its [`Detail`].
+//! choose (request id, model) is copied into a fixed space and cut there. So a record costs a copy
+//! and no allocation, unless the request has tags or a sink needs its [`Detail`].
 
 use crate::telemetry::capture::Detail;
 pub use crate::telemetry::short::Short;
@@ -25,7 +25,8 @@ pub enum Outcome {
     Truncated(Kind),
 }
 
-/// What was wrong with a stream that went to the client as its provider sent it, and came to its end.
+/// What was wrong with a stream that went to the client as its provider sent it, and came to its
+/// end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamDefect {
     /// One of its events is no JSON.
@@ -123,8 +124,8 @@ impl Tokens {
     }
 }
 
-/// What an attempt has used that is not the answer, and that its provider is paid for all the same: a
-/// stream that broke off and that another provider went on with, or an attempt that lost a race.
+/// What an attempt has used that is not the answer, and that its provider is paid for all the same:
+/// a stream that broke off and that another provider went on with, or an attempt that lost a race.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AttemptUsage {
     /// The id of the provider.
@@ -169,13 +170,13 @@ pub struct Record {
     pub stream_defect: Option<StreamDefect>,
     /// `None` where no model has responded.
     pub tokens: Option<Tokens>,
-    /// Billionths of a dollar, where the configuration has the prices: what the answer costs. The control
-    /// plane sets it.
+    /// Billionths of a dollar, where the configuration has the prices: what the answer costs. The
+    /// control plane sets it.
     pub cost: Option<u64>,
     /// What other attempts have used that are paid for. Nearly always nothing.
     pub other_usage: Option<Box<[AttemptUsage]>>,
-    /// Why the response ended, in one vocabulary for all formats (`stop`, `length`, `tool_calls`...).
-    /// `None` if it was not seen.
+    /// Why the response ended, in one vocabulary for all formats (`stop`, `length`,
+    /// `tool_calls`...). `None` if it was not seen.
     pub finish: Option<&'static str>,
     pub request_bytes: u64,
     pub response_bytes: u64,
@@ -194,7 +195,8 @@ pub struct Record {
     /// The tier of service: the one that the answer named, else the one that the request asks for;
     /// `batch`, `flex`, `priority`, or empty.
     pub tier: &'static str,
-    /// The length of a prompt from which the applied prices apply; 0 for every prompt. Set with the cost.
+    /// The length of a prompt from which the applied prices apply; 0 for every prompt. Set with the
+    /// cost.
     pub priced_above: u64,
     /// The tags of the request that are known here, in alphabetical order, with commas.
     pub tags: Option<Box<str>>,

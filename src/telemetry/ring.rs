@@ -1,5 +1,5 @@
-//! The bounded queue of records from one worker to the control plane. A record that finds it full is
-//! dropped and counted; the worker never waits.
+//! The bounded queue of records from one worker to the control plane. A record that finds it full
+//! is dropped and counted; the worker never waits.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -17,7 +17,8 @@ pub const CAPACITY: usize = 4096;
 /// The finished requests of one worker that the control plane has not taken yet.
 #[derive(Debug)]
 pub struct Ring {
-    /// Records are pointers here: a block of the queue has 31 places, which are zeroed when it is made.
+    /// Records are pointers here: a block of the queue has 31 places, which are zeroed when it is
+    /// made.
     queue: SegQueue<Box<Record>>,
     /// Records in the queue.
     count: AtomicUsize,

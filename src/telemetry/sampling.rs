@@ -10,8 +10,8 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Returns whether a request of this second is among the first `max`. Seconds may count from any
-    /// moment.
+    /// Returns whether a request of this second is among the first `max`. Seconds may count from
+    /// any moment.
     pub fn admit(&self, second: u64, max: usize) -> bool {
         if self.second.replace(second) != second {
             self.admitted.set(0);

@@ -87,8 +87,8 @@ impl Stages {
         self.0[stage as usize]
     }
 
-    /// Returns the time that the gateway itself took before the provider's request was sent, without
-    /// the waits for client, connection and provider.
+    /// Returns the time that the gateway itself took before the provider's request was sent,
+    /// without the waits for client, connection and provider.
     pub fn before(&self) -> u64 {
         [Stage::Auth, Stage::Route, Stage::Limit, Stage::Translate].into_iter().map(|stage| self.get(stage)).sum()
     }

@@ -1,6 +1,6 @@
 //! The place of a request in a distributed trace (W3C Trace Context). Ids are derived from the
-//! request and not random: the worker sends them to the provider, and the control plane later exports
-//! spans with the same ids.
+//! request and not random: the worker sends them to the provider, and the control plane later
+//! exports spans with the same ids.
 
 /// The span number of the request itself. Its attempts count from 1.
 pub const REQUEST: u64 = 0;
@@ -14,8 +14,8 @@ pub struct Parent {
 }
 
 impl Parent {
-    /// Parses a `traceparent`. `None` if it is malformed, which counts as none. Of later versions the
-    /// fields of version 00 are read.
+    /// Parses a `traceparent`. `None` if it is malformed, which counts as none. Of later versions
+    /// the fields of version 00 are read.
     pub fn parse(value: &[u8]) -> Option<Parent> {
         let text = std::str::from_utf8(value).ok()?.trim();
         let mut parts = text.split('-');
@@ -43,9 +43,9 @@ pub struct Context {
 }
 
 impl Context {
-    /// Places a request in its client's trace, or in one of its own. Clients may repeat a request id,
-    /// so the ids depend on the time too. `samples` decides by the trace's id and by the client's
-    /// decision.
+    /// Places a request in its client's trace, or in one of its own. Clients may repeat a request
+    /// id, so the ids depend on the time too. `samples` decides by the trace's id and by the
+    /// client's decision.
     pub fn new(
         request_id: &str,
         started_us: u64,

@@ -1,5 +1,5 @@
-//! Classifies clients by their `User-Agent`. The names are a fixed list, so that no client can make a
-//! metric series of its own.
+//! Classifies clients by their `User-Agent`. The names are a fixed list, so that no client can make
+//! a metric series of its own.
 
 use std::fmt;
 

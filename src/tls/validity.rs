@@ -1,9 +1,9 @@
 //! Reads when a certificate expires: the only field of X.509 that the gateway uses itself.
 //!
 //! A certificate is DER (ITU-T X.690): nested elements of a tag byte, a length and the content. The
-//! path to the date is `Certificate > TBSCertificate > Validity > notAfter` (RFC 5280, section 4.1).
-//! A parser for all of X.509 brings some fifteen crates, which cost more build time than anything
-//! else that is used as little.
+//! path to the date is `Certificate > TBSCertificate > Validity > notAfter` (RFC 5280, section
+//! 4.1). A parser for all of X.509 brings some fifteen crates, which cost more build time than
+//! anything else that is used as little.
 
 const INTEGER: u8 = 0x02;
 const UTC_TIME: u8 = 0x17;
@@ -27,7 +27,8 @@ pub(super) fn not_after(certificate: &[u8]) -> Option<String> {
     Some(not_after)
 }
 
-/// Splits off a time, of either type that RFC 5280 (section 4.1.2.5) allows. Both end in seconds and `Z`.
+/// Splits off a time, of either type that RFC 5280 (section 4.1.2.5) allows. Both end in seconds
+/// and `Z`.
 fn time(input: &[u8]) -> Option<(String, &[u8])> {
     let (century, (content, rest)) = match element(input, UTC_TIME) {
         Some((content, rest)) => {

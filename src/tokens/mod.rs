@@ -97,8 +97,8 @@ pub fn of_answer(bytes: u64, stream: bool) -> u64 {
     bytes / if stream { STREAMED_BYTES_PER_TOKEN } else { BYTES_PER_TOKEN }
 }
 
-/// Returns more tokens than the prompt of a short body is estimated to have, even with a margin of a
-/// half, without reading it. `None` for a body that is not short.
+/// Returns more tokens than the prompt of a short body is estimated to have, even with a margin of
+/// a half, without reading it. `None` for a body that is not short.
 pub fn most_of_short_prompt(body: &[u8]) -> Option<u64> {
     // No text is estimated at more than half a token a byte. Few bytes are searched at once.
     let may_have_tools = || body.len() > 256 || find(body, b"\"tools\"").is_some();

@@ -20,7 +20,8 @@ use crate::shared::placement::{Moved, Share};
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts connections until the process drains and `cancelled` ends the accept. One accept is in
-/// flight at a time and is never dropped: the connection that it took from the kernel would be lost.
+/// flight at a time and is never dropped: the connection that it took from the kernel would be
+/// lost.
 pub(super) async fn accept_until_drained(
     core: &Rc<Core>,
     listener: StdListener,
@@ -77,8 +78,8 @@ fn accept_queued(core: &Rc<Core>, listener: &StdListener, kind: ListenerKind) {
     }
 }
 
-/// Serves an accepted connection, or gives it to the worker that has the fewest. Nothing is moved at
-/// the end, when that worker may have ended already.
+/// Serves an accepted connection, or gives it to the worker that has the fewest. Nothing is moved
+/// at the end, when that worker may have ended already.
 fn place(core: &Rc<Core>, stream: TcpStream, peer: SocketAddr, kind: ListenerKind) {
     if kind == ListenerKind::Admin || core.shared.is_draining() {
         return keep(core, stream, peer, kind);

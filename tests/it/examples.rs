@@ -1,5 +1,5 @@
-//! The examples do what they say: each file is checked, and those that serve models are served, with
-//! servers in the place of the vendors.
+//! The examples do what they say: each file is checked, and those that serve models are served,
+//! with servers in the place of the vendors.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -134,7 +134,8 @@ fn litellm_migration() {
     }
 }
 
-/// As far as it shows without a container engine: what is mounted is there, and commands and variables exist.
+/// As far as it shows without a container engine: what is mounted is there, and commands and
+/// variables exist.
 #[test]
 fn compose_files() {
     for name in ["two-gateways/compose.yaml", "monitoring/compose.yaml"] {

@@ -1,5 +1,5 @@
-//! The documents for contributors are true: what they name exists, and what the sources cite of them
-//! exists.
+//! The documents for contributors are true: what they name exists, and what the sources cite of
+//! them exists.
 
 use std::fs;
 use std::path::{Path, PathBuf};

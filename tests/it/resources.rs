@@ -51,9 +51,9 @@ fn connections(wanted: usize) -> usize {
     wanted.min(most.saturating_sub(1000))
 }
 
-/// Bytes of user memory that an idle connection may cost: 3 KiB, and 1 KiB more behind a request, whose
-/// head is kept for the next one. Where the kernel rounds all memory up to huge pages, nobody can
-/// tell so exactly.
+/// Bytes of user memory that an idle connection may cost: 3 KiB, and 1 KiB more behind a request,
+/// whose head is kept for the next one. Where the kernel rounds all memory up to huge pages, nobody
+/// can tell so exactly.
 fn most_for_one(has_asked: bool) -> usize {
     let huge = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_default();
     let most = if has_asked { 4 << 10 } else { 3 << 10 };
@@ -181,7 +181,8 @@ fn a_slow_reader_costs_no_memory() {
     }
 }
 
-/// What was forwarded of a stream is not kept, where each read ends with an event and no log is kept.
+/// What was forwarded of a stream is not kept, where each read ends with an event and no log is
+/// kept.
 #[test]
 fn a_long_stream_costs_no_memory() {
     const SIZE: usize = 8 << 20;

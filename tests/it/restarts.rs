@@ -200,9 +200,9 @@ fn twenty_upgrades_lose_no_request() {
     eventually("the last one ends", || !runs(last));
 }
 
-/// A gateway that may start no program has its successors started by a process outside of the sandbox.
-/// Each restricts itself anew, and not within the sandbox of the one before, of which the kernel
-/// allows 16.
+/// A gateway that may start no program has its successors started by a process outside of the
+/// sandbox. Each restricts itself anew, and not within the sandbox of the one before, of which the
+/// kernel allows 16.
 #[test]
 fn upgrades_leave_the_sandbox() {
     let provider = provider();

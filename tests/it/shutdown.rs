@@ -135,7 +135,8 @@ fn reload_signals_do_not_stop_the_process() {
     assert_eq!(gateway.wait().code(), Some(0));
 }
 
-/// A stream may be longer than the delay. Its head said that another request may follow, so one may.
+/// A stream may be longer than the delay. Its head said that another request may follow, so one
+/// may.
 #[test]
 fn a_connection_behind_a_long_stream_serves_one_more_request() {
     let (provider, mut gateway) = serving(&CHAT, Setup::new());

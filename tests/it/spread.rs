@@ -89,7 +89,8 @@ fn moved_connections_are_served_like_others() {
         }
         assert_eq!(counts(&mut clients[3]), [3; 4]);
         let moved = gateway.metric("llm_proxy_connections_moved_total").unwrap();
-        // The kernel's hash would have to give each worker its turn, in order, for none to be moved.
+        // The kernel's hash would have to give each worker its turn, in order, for none to be
+        // moved.
         assert!(moved >= 1.0, "{moved}");
     }
 }

@@ -55,8 +55,8 @@ fn each_event_over_tls_arrives_before_the_next_is_sent() {
     conn.expect_closed();
 }
 
-/// The faults of TLS that the mock makes are the ones that their names say, and nothing of a request
-/// gets through.
+/// The faults of TLS that the mock makes are the ones that their names say, and nothing of a
+/// request gets through.
 #[test]
 fn faults_of_the_mock() {
     let rows =

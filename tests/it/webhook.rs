@@ -1,5 +1,5 @@
-//! WEBHOOK_URL through a receiver: what is reported, how it is signed, and that it is repeated until it
-//! is taken.
+//! WEBHOOK_URL through a receiver: what is reported, how it is signed, and that it is repeated
+//! until it is taken.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -172,9 +172,9 @@ impl BodyDecoder {
         }
     }
 
-    /// Hands the chunks at `input[*pos..]` that lie there as a whole to `take`, one by one, and moves
-    /// `pos` past each that it takes: what [`next`](Self::next) would return. Ends at the first for
-    /// which `take` returns false; that one and what follows is for `next`.
+    /// Hands the chunks at `input[*pos..]` that lie there as a whole to `take`, one by one, and
+    /// moves `pos` past each that it takes: what [`next`](Self::next) would return. Ends at the
+    /// first for which `take` returns false; that one and what follows is for `next`.
     #[inline]
     pub fn whole_chunks(&mut self, input: &[u8], pos: &mut usize, mut take: impl FnMut(&[u8]) -> bool) {
         if self.state != NEXT_CHUNK {
@@ -324,8 +324,8 @@ fn whole_chunk(input: &[u8]) -> Option<(&[u8], usize)> {
     (size > 0 && end == b"\r\n").then_some((data, len))
 }
 
-/// Returns the size in the size line at the start of the input, and the length of that line. `None` if
-/// it has not come as a whole, or is more than digits, six at most.
+/// Returns the size in the size line at the start of the input, and the length of that line. `None`
+/// if it has not come as a whole, or is more than digits, six at most.
 #[cold]
 fn plain_size(input: &[u8]) -> Option<(usize, usize)> {
     let digits = input.iter().take(7).take_while(|&&byte| digit(byte) <= 15).count();

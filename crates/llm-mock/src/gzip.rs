@@ -1,5 +1,5 @@
-//! A gzip member without compression (RFC 1952, and stored blocks of RFC 1951, 3.2.4): what a client
-//! must be able to read, without a compressor here.
+//! A gzip member without compression (RFC 1952, and stored blocks of RFC 1951, 3.2.4): what a
+//! client must be able to read, without a compressor here.
 
 /// The largest stored block.
 const BLOCK: usize = 0xffff;

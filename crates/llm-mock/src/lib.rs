@@ -18,8 +18,8 @@
 //! | [`stamp`] | the times at which events were written, in their text |
 //! | `counters` | what `/__count` and `/__last` tell |
 //!
-//! Everything but the last three rows is pure. Nothing here imports a codec of `wire`: if both sides
-//! of a test shared a mistake, the test would pass.
+//! Everything but the last three rows is pure. Nothing here imports a codec of `wire`: if both
+//! sides of a test shared a mistake, the test would pass.
 
 #![warn(missing_docs, unreachable_pub)]
 

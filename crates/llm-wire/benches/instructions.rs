@@ -1,5 +1,5 @@
-//! What `tests/run perf` counts the instructions of: each case a number of times, in one thread, with
-//! nothing beside it.
+//! What `tests/run perf` counts the instructions of: each case a number of times, in one thread,
+//! with nothing beside it.
 //!
 //! `instructions` alone prints the names of the cases; `instructions CASE TIMES` runs one. The
 //! difference between two numbers of times is what one run costs: the start of the process and the

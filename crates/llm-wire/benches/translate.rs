@@ -1,10 +1,10 @@
 //! Streams and requests from one format to another, in all six directions, beside a copy of the
 //! same bytes.
 //!
-//! `cargo bench --bench translate` prints the figures in `docs/internals/performance.md`. A read is 16 KiB, as on
-//! a connection, and what was written is taken away after each. `copy` finds the end of each event
-//! with memchr and appends the event to a buffer: the least that anything does which looks at
-//! events.
+//! `cargo bench --bench translate` prints the figures in `docs/internals/performance.md`. A read is
+//! 16 KiB, as on a connection, and what was written is taken away after each. `copy` finds the end
+//! of each event with memchr and appends the event to a buffer: the least that anything does which
+//! looks at events.
 
 #![allow(clippy::expect_used)]
 

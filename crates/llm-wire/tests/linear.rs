@@ -307,8 +307,8 @@ const RESPONSES: &[(&str, Make)] = &[
     ("include", |n| responses("", &format!(r#""include":[{}],"#, list(n, r#""i{n}""#)))),
 ];
 
-/// The time that this thread spends on a processor, where the system tells it (Linux); else the time
-/// that passes. Other processes make the latter longer.
+/// The time that this thread spends on a processor, where the system tells it (Linux); else the
+/// time that passes. Other processes make the latter longer.
 struct Clock(Instant, Option<Duration>);
 
 impl Clock {

@@ -1,5 +1,5 @@
-//! What the generator looks for in a response: the mock's time stamps, the event that ends a stream,
-//! and the number of its request.
+//! What the generator looks for in a response: the mock's time stamps, the event that ends a
+//! stream, and the number of its request.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;

@@ -48,10 +48,10 @@ const OPEN_CONNECTIONS: usize = 1024;
 /// happens on the machine meets all of them. Ratios are those of the same round, their median over
 /// the rounds.
 ///
-/// With --rate requests come at a constant rate, whatever the target does, and a latency counts from
-/// when the request was due: what waits behind a slow response counts its wait. Without it each
-/// connection sends the next request when it has the response of the last one, which measures the
-/// highest rate.
+/// With --rate requests come at a constant rate, whatever the target does, and a latency counts
+/// from when the request was due: what waits behind a slow response counts its wait. Without it
+/// each connection sends the next request when it has the response of the last one, which measures
+/// the highest rate.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Targets; ratios are to the first. MODEL is requested of this target instead of --model

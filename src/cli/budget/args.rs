@@ -89,8 +89,8 @@ pub(super) struct Terms {
     /// Whether requests are refused for which too little is left [default: true]
     #[arg(long, value_name = "BOOL")]
     pub(super) hard: Option<bool>,
-    /// Model (which may be virtual) that serves requests for which too little of the budget is left; `none` refuses
-    /// them [default: none]
+    /// Model (which may be virtual) that serves requests for which too little of the budget is
+    /// left; `none` refuses them [default: none]
     #[arg(long, value_name = "MODEL")]
     pub(super) downgrade_to: Option<String>,
 }

@@ -46,7 +46,8 @@ struct Changes {
     /// Requests that may arrive at one moment; `none` is the rate limit
     #[arg(long, value_name = "B|none", value_parser = limit, allow_negative_numbers = true)]
     burst: Option<Limit>,
-    /// Tokens per minute, of prompts and responses together; 0 blocks the key, `none` removes the limit
+    /// Tokens per minute, of prompts and responses together; 0 blocks the key, `none` removes the
+    /// limit
     #[arg(long, value_name = "N|none", value_parser = limit, allow_negative_numbers = true)]
     tokens_per_minute: Option<Limit>,
     /// Requests in progress at one time; 0 blocks the key, `none` removes the limit

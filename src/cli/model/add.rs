@@ -25,7 +25,8 @@ pub(super) struct Args {
     /// context_length]
     #[arg(long, value_name = "REASON", value_enum)]
     fallback_on: Vec<Reason>,
-    /// Send a request whose stream is slow to begin, or whose whole answer is slow to come, to the next candidate too; at most this many of 100 requests
+    /// Send a request whose stream is slow to begin, or whose whole answer is slow to come, to the
+    /// next candidate too; at most this many of 100 requests
     #[arg(long, value_name = "PERCENT")]
     hedge: Option<f64>,
 }

@@ -1,4 +1,5 @@
-//! Members as they are typed: `MODEL`, or `MODEL,weight=3,priority=1,provider=NAME,context_window=N`.
+//! Members as they are typed: `MODEL`, or
+//! `MODEL,weight=3,priority=1,provider=NAME,context_window=N`.
 
 use std::collections::BTreeMap;
 

@@ -45,8 +45,8 @@ struct Changes {
     /// may be repeated
     #[arg(long, value_name = "REASON", value_enum)]
     fallback_on: Vec<Reason>,
-    /// Send a request whose stream is slow to begin, or whose whole answer is slow to come, to the next candidate too; at most this many of 100 requests;
-    /// 0 for none
+    /// Send a request whose stream is slow to begin, or whose whole answer is slow to come, to the
+    /// next candidate too; at most this many of 100 requests; 0 for none
     #[arg(long, value_name = "PERCENT")]
     hedge: Option<f64>,
 }

@@ -182,8 +182,8 @@ impl DbUrl {
         Ok(())
     }
 
-    /// Returns which database this is, for messages and comparisons: host, port and name, without user
-    /// or password.
+    /// Returns which database this is, for messages and comparisons: host, port and name, without
+    /// user or password.
     pub fn place(&self) -> String {
         let hosts: Vec<_> = self.hosts.iter().map(|(host, port)| format!("{host}:{port}")).collect();
         let database = self.database.as_deref().or(self.user.as_deref()).unwrap_or_default();
@@ -209,8 +209,8 @@ fn host(text: &str) -> Result<(String, u16), String> {
     if host.is_empty() || host.contains(char::is_whitespace) { Err(bad()) } else { Ok((host, port)) }
 }
 
-/// Decodes percent-encoding. A `%` that begins no escape stands for itself, and so does a text whose
-/// escapes make no UTF-8.
+/// Decodes percent-encoding. A `%` that begins no escape stands for itself, and so does a text
+/// whose escapes make no UTF-8.
 fn decode(text: &str) -> String {
     percent_decode_str(text).decode_utf8().map_or_else(|_| text.to_owned(), Cow::into_owned)
 }

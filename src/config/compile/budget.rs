@@ -1,5 +1,5 @@
-//! Rows of `budgets`. One that cannot be read would let its subject spend without a limit: what it is
-//! of, as far as that can be read, is refused until it is corrected.
+//! Rows of `budgets`. One that cannot be read would let its subject spend without a limit: what it
+//! is of, as far as that can be read, is refused until it is corrected.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Rows of `credential_groups`. A group that cannot be used, or that belongs to one that cannot, must
-//! not give its credentials more than it would: they are refused, and report it.
+//! Rows of `credential_groups`. A group that cannot be used, or that belongs to one that cannot,
+//! must not give its credentials more than it would: they are refused, and report it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -67,8 +67,8 @@ impl Groups<'_> {
     }
 }
 
-/// Compiles all groups. The limits of those that `previous` has are carried over where their numbers
-/// stay, as with credentials.
+/// Compiles all groups. The limits of those that `previous` has are carried over where their
+/// numbers stay, as with credentials.
 pub(super) fn compile_all<'r>(
     rows: &'r [GroupRow],
     budgets: &'r Budgets,

@@ -1,5 +1,5 @@
-//! Notices about the row of a provider: values that are corrected or doubtful, and keep nothing from
-//! being served.
+//! Notices about the row of a provider: values that are corrected or doubtful, and keep nothing
+//! from being served.
 
 use super::provider::{TYPES, Type, paths_have_version};
 use super::provider_params::Params;

@@ -1,4 +1,5 @@
-//! The rows of `virtual_models`: each read by itself, then those that name one another put together.
+//! The rows of `virtual_models`: each read by itself, then those that name one another put
+//! together.
 
 use std::collections::HashMap;
 use std::sync::Arc;

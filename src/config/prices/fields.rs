@@ -1,12 +1,12 @@
-//! The members of a price list's entry. Their names have the form `BASE[_above_Nk_tokens][_TIER]`, as
-//! in LiteLLM's `model_prices_and_context_window.json` (read 2026-11-30).
+//! The members of a price list's entry. Their names have the form `BASE[_above_Nk_tokens][_TIER]`,
+//! as in LiteLLM's `model_prices_and_context_window.json` (read 2026-11-30).
 
 use serde_json::{Map, Value, json};
 
 use super::price::{Part, Price, Special, Tier};
 
-/// A base name, its factor to dollars per million tokens, and what it sets. Of two rows for the same
-/// price the later one counts.
+/// A base name, its factor to dollars per million tokens, and what it sets. Of two rows for the
+/// same price the later one counts.
 const PARTS: &[(&str, f64, Part)] = &[
     ("input_cost_per_1k_tokens", 1e3, Part::Input),
     ("output_cost_per_1k_tokens", 1e3, Part::Output),
@@ -31,8 +31,8 @@ const PLAIN: &[Field] = &[
     ("input_cost_per_request", 1.0, |price| &mut price.per_request),
 ];
 
-/// The price of a search, by how much of what is found the model gets. The middle one is the default of
-/// vendors; another one counts where it is missing.
+/// The price of a search, by how much of what is found the model gets. The middle one is the
+/// default of vendors; another one counts where it is missing.
 const SEARCH: &str = "search_context_cost_per_query";
 const SEARCH_SIZES: [&str; 3] = ["search_context_size_high", "search_context_size_low", "search_context_size_medium"];
 
@@ -102,7 +102,8 @@ pub fn write_more(price: &Price) -> Option<String> {
     (!members.is_empty()).then(|| Value::Object(members).to_string())
 }
 
-/// Returns the name of the price of a part for prompts of more than `above` tokens at a tier of service.
+/// Returns the name of the price of a part for prompts of more than `above` tokens at a tier of
+/// service.
 pub fn name_of(part: Part, above: u64, tier: Tier) -> String {
     let base = PARTS.iter().rfind(|(.., known)| *known == part).map_or("", |(base, ..)| base);
     let above = if above > 0 { format!("_above_{above}_tokens") } else { String::new() };
@@ -121,8 +122,8 @@ pub fn unknown(members: &Map<String, Value>) -> Option<&str> {
     members.iter().find(|(name, value)| !is_known(name, value)).map(|(name, _)| name.as_str())
 }
 
-/// Takes the name of a token's price apart: its factor, the kind of token, the length of the prompt from
-/// which it applies, and the tier.
+/// Takes the name of a token's price apart: its factor, the kind of token, the length of the prompt
+/// from which it applies, and the tier.
 fn parse(name: &str) -> Option<(f64, Part, u64, Tier)> {
     let (name, tier) =
         [("_batches", Tier::Batch), ("_batch", Tier::Batch), ("_flex", Tier::Flex), ("_priority", Tier::Priority)]
@@ -145,8 +146,8 @@ fn length(text: &str) -> Option<u64> {
     }
 }
 
-/// `[{"range": [0, 32000], "input_cost_per_token": 1e-6, ...}, ...]`: the first range is the price of
-/// short prompts.
+/// `[{"range": [0, 32000], "input_cost_per_token": 1e-6, ...}, ...]`: the first range is the price
+/// of short prompts.
 fn tiered(members: &Map<String, Value>, price: &mut Price, special: &mut Vec<Special>) {
     let Some(tiers) = members.get(TIERED).and_then(Value::as_array) else { return };
     for entry in tiers {

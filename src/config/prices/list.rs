@@ -19,7 +19,8 @@ pub fn common() -> BTreeMap<String, Price> {
 #[derive(Debug, Default, PartialEq)]
 pub struct Published {
     pub prices: BTreeMap<String, Price>,
-    /// The number of entries without a price that is known here: they are paid by image, second or page.
+    /// The number of entries without a price that is known here: they are paid by image, second or
+    /// page.
     pub without: usize,
 }
 

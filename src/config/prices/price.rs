@@ -83,9 +83,9 @@ impl Tier {
         Tier::OTHERS.into_iter().find(|tier| tier.name().as_bytes() == name).unwrap_or_default()
     }
 
-    /// Returns the tier that a piece of an answer names last: the first events of a stream may repeat
-    /// what was asked for. `None` if it has no such text. What is null or cut is skipped. A member of
-    /// another object is not told apart, since nothing but the price depends on it.
+    /// Returns the tier that a piece of an answer names last: the first events of a stream may
+    /// repeat what was asked for. `None` if it has no such text. What is null or cut is skipped. A
+    /// member of another object is not told apart, since nothing but the price depends on it.
     pub fn named(body: &[u8]) -> Option<Tier> {
         const NAME: &[u8] = br#""service_tier""#;
         memchr::memmem::rfind_iter(body, NAME).find_map(|at| Tier::value(&body[at + NAME.len()..]))

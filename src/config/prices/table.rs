@@ -29,8 +29,9 @@ impl PriceTable {
         prices
     }
 
-    /// Returns the price of a model at a provider of this name and type: of its mapping, or else of the
-    /// table. `requested` is the client's name of the model, without prefix, and `sent` the provider's.
+    /// Returns the price of a model at a provider of this name and type: of its mapping, or else of
+    /// the table. `requested` is the client's name of the model, without prefix, and `sent` the
+    /// provider's.
     pub fn of(&self, models: &Mapping, key: &str, kind: &str, requested: &str, sent: &str) -> Option<Arc<Price>> {
         // The entry that was used: of what the client named, or of a member of a virtual model.
         let is_used = |entry: &&Entry| !entry.is_pattern() && entry.mapped_name() == sent;
@@ -42,8 +43,8 @@ impl PriceTable {
         of_mapping.or_else(|| self.find(&[&by_key, &by_type, sent, requested]))
     }
 
-    /// Returns the price of the first of `names` that is a name in the table, or else of the first that
-    /// matches a pattern.
+    /// Returns the price of the first of `names` that is a name in the table, or else of the first
+    /// that matches a pattern.
     pub fn find(&self, names: &[&str]) -> Option<Arc<Price>> {
         let exact = names.iter().find_map(|name| self.exact.get(*name));
         let by_pattern = |name: &&str| self.patterns.iter().find(|(pattern, _)| pattern.matches(name));

@@ -253,7 +253,8 @@ fn tiers_of_answers_that_are_cut_anywhere() {
     }
 }
 
-/// The list of this program says of each price where it is from and of which day, and none is absurd.
+/// The list of this program says of each price where it is from and of which day, and none is
+/// absurd.
 #[test]
 fn the_list_that_comes_with_the_program() {
     let raw: Value = serde_json::from_str(include_str!("common.json")).unwrap();

@@ -85,8 +85,8 @@ pub struct Written {
     pub context_window: Option<u64>,
 }
 
-/// Reads the column `members`, or one list of `overrides`, which `what` names. What can't be read is
-/// left out, and is a message of `problems`.
+/// Reads the column `members`, or one list of `overrides`, which `what` names. What can't be read
+/// is left out, and is a message of `problems`.
 pub fn members(what: &str, json: &str, problems: &mut Vec<String>) -> Vec<Written> {
     let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(json) else {
         problems.push(format!("{what} is not a JSON array of models; write it as [\"gpt-5\",\"claude-opus-4\"]"));

@@ -1,5 +1,5 @@
-//! `/circuits`: which providers are out of service, why and for how long, and the switch to take one
-//! out or put it back by hand.
+//! `/circuits`: which providers are out of service, why and for how long, and the switch to take
+//! one out or put it back by hand.
 
 use std::sync::Arc;
 

@@ -23,7 +23,8 @@ pub(super) enum Key {
     None,
 }
 
-/// A request body: the schema's fields with their help, which of them must be there, and an example.
+/// A request body: the schema's fields with their help, which of them must be there, and an
+/// example.
 struct Body {
     fields: &'static [Field],
     example: Value,

@@ -274,8 +274,8 @@ impl Context {
         self.check(known, &rows(new))
     }
 
-    /// Does the same for a virtual model, which may name others: their rows are judged with it, and it
-    /// must not cause a problem of theirs.
+    /// Does the same for a virtual model, which may name others: their rows are judged with it, and
+    /// it must not cause a problem of theirs.
     pub(super) fn check_model(&self, old: Option<&ModelRow>, new: &ModelRow) -> Result<(), Refusal> {
         let there = self.current.read().rows.models.clone();
         let others = there.iter().filter(|row| old.is_none_or(|old| old.id != row.id) && row.is_enabled);

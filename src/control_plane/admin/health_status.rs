@@ -32,8 +32,8 @@ impl HealthStatus {
         self.meter.with(Family::Latency, &[&provider.key], |series| series.observe(us));
     }
 
-    /// Returns the health of the providers that are served: what traffic tells, and the last check if
-    /// there was one.
+    /// Returns the health of the providers that are served: what traffic tells, and the last check
+    /// if there was one.
     pub(super) fn facts(&self, snapshot: &Snapshot, now: u32) -> Facts {
         let well = self.well.lock().unwrap_or_else(PoisonError::into_inner);
         let is_well = |provider: &Provider| {

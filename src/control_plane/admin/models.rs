@@ -30,7 +30,8 @@ body! {
 }
 
 body! {
-    /// Changes of a virtual model. An absent field stays as it is, null clears one that can be empty.
+    /// Changes of a virtual model. An absent field stays as it is, null clears one that can be
+    /// empty.
     ModelUpdate {
         change name: Name = "unique name, which clients req for";
         change members: MembersJson = "replaces all members";

@@ -109,7 +109,8 @@ impl Price {
     }
 }
 
-/// Returns a number that changes with the price, since rows of this table have no version of their own.
+/// Returns a number that changes with the price, since rows of this table have no version of their
+/// own.
 fn version(row: &PriceRow) -> i64 {
     let values = PriceRow { id: 0, ..row.clone() }.values();
     let hash = Sha256::digest(format!("{values:?}").as_bytes());
@@ -145,8 +146,8 @@ pub(super) async fn list(context: Arc<Context>, req: AdminRequest) -> Outcome {
 
 /// Serves `POST /prices`.
 ///
-/// The first change of an empty table writes the prices of the program into it, which would be out of
-/// force otherwise.
+/// The first change of an empty table writes the prices of the program into it, which would be out
+/// of force otherwise.
 pub(super) async fn set(context: Arc<Context>, req: AdminRequest) -> Outcome {
     let row = priced(req.body()?)?;
     let mut known = rows(&context).await?;

@@ -52,8 +52,8 @@ impl AdminRequest {
         }
     }
 
-    /// Returns the idempotency key of a change that must not happen twice. It is kept as a hash, together
-    /// with what it was used for.
+    /// Returns the idempotency key of a change that must not happen twice. It is kept as a hash,
+    /// together with what it was used for.
     pub(crate) fn idempotency_key(&self) -> Result<Option<IdempotencyKey>, Refusal> {
         let Some(key) = &self.request.idempotency_key else { return Ok(None) };
         if key.is_empty() || key.len() > 255 {
@@ -112,8 +112,8 @@ impl AdminRequest {
     }
 }
 
-/// Decodes percent-encoding and `+` for a space. A `%` that begins no escape stays, and invalid UTF-8
-/// becomes U+FFFD.
+/// Decodes percent-encoding and `+` for a space. A `%` that begins no escape stays, and invalid
+/// UTF-8 becomes U+FFFD.
 fn decode(text: &str) -> String {
     percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
 }

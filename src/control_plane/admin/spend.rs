@@ -1,5 +1,5 @@
-//! `/spend`: what was spent by credential, group, tag, model, provider or day, as JSON or CSV. It comes
-//! from the sums of days in the store; hours come from the request log.
+//! `/spend`: what was spent by credential, group, tag, model, provider or day, as JSON or CSV. It
+//! comes from the sums of days in the store; hours come from the request log.
 
 use std::fmt::Write;
 use std::sync::Arc;

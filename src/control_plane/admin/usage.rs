@@ -1,7 +1,7 @@
 //! `GET /v1/usage`: a client's look at its own credential. A worker has checked its key.
 //!
-//! It shows what is in force for the credential: its own limits and budgets, and those of its groups.
-//! Of these, which others use too, it shows what is left and not what the others have used.
+//! It shows what is in force for the credential: its own limits and budgets, and those of its
+//! groups. Of these, which others use too, it shows what is left and not what the others have used.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
-//! Keeps the last good rows of a database on this node's own disk, so that the gateway can start while
-//! the database is down.
+//! Keeps the last good rows of a database on this node's own disk, so that the gateway can start
+//! while the database is down.
 //!
-//! The file is one line with a checksum, then JSON, which is encrypted if there is a `SECRET_KEY`. It
-//! is replaced atomically and names its database: rows of another one are never served.
+//! The file is one line with a checksum, then JSON, which is encrypted if there is a `SECRET_KEY`.
+//! It is replaced atomically and names its database: rows of another one are never served.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -47,8 +47,8 @@ pub(crate) struct DiskCache {
     task: Option<JoinHandle<()>>,
 }
 
-/// Returns the newest rows. It is called for each write, and its result is dropped after it: to change
-/// rows that are shared costs a copy.
+/// Returns the newest rows. It is called for each write, and its result is dropped after it: to
+/// change rows that are shared costs a copy.
 type Source = Box<dyn Fn() -> Arc<Rows> + Send>;
 
 #[derive(Default)]

@@ -1,5 +1,5 @@
-//! Exports a store as a configuration file, and plans the import of a file into a store. The command
-//! line and the admin API both use it.
+//! Exports a store as a configuration file, and plans the import of a file into a store. The
+//! command line and the admin API both use it.
 
 use std::collections::{HashMap, HashSet};
 
@@ -275,7 +275,8 @@ pub fn write(rows: &Rows, secrets: bool) -> String {
     })
 }
 
-/// Returns a variable's name as `OPENAI_MAIN_3_API_KEY`; the id tells apart names that would be equal.
+/// Returns a variable's name as `OPENAI_MAIN_3_API_KEY`; the id tells apart names that would be
+/// equal.
 fn variable(row: &ProviderRow) -> String {
     let upper = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
     format!("{}_{}_API_KEY", row.provider_key.chars().map(upper).collect::<String>(), row.id)

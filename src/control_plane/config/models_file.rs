@@ -60,8 +60,8 @@ impl ModelsFile {
         &self.problems
     }
 
-    /// Waits until the file differs from what was read last; for ever if there is no file to follow.
-    /// What it knows stays when the future is dropped, which happens many times a second.
+    /// Waits until the file differs from what was read last; for ever if there is no file to
+    /// follow. What it knows stays when the future is dropped, which happens many times a second.
     pub(crate) async fn changed(&mut self) {
         let Some(path) = &self.path else { return std::future::pending().await };
         loop {

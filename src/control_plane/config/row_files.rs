@@ -1,5 +1,5 @@
-//! The files that rows name: keys (`file:PATH`) and certificates of providers. When one changes, the
-//! rows are compiled again.
+//! The files that rows name: keys (`file:PATH`) and certificates of providers. When one changes,
+//! the rows are compiled again.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

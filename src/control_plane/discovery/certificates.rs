@@ -1,5 +1,5 @@
-//! Watches the files of the listener's certificate, so that a renewed one is used without a restart.
-//! Open connections keep the old one.
+//! Watches the files of the listener's certificate, so that a renewed one is used without a
+//! restart. Open connections keep the old one.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,8 +20,8 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Starts to watch. `None` for a plain listener. Loads the certificate if that was not done; one that
-    /// can't be used is an error.
+    /// Starts to watch. `None` for a plain listener. Loads the certificate if that was not done;
+    /// one that can't be used is an error.
     pub(crate) fn start(shared: Arc<ProcessState>) -> Result<Option<Watch>, String> {
         let (Some(cert), Some(key)) = (shared.boot.tls_cert.clone(), shared.boot.tls_key.clone()) else {
             return Ok(None);
@@ -37,8 +37,8 @@ impl Watch {
         Ok(Some(Watch { shared, cert, key, client_ca, seen }))
     }
 
-    /// Checks the files once. The two can't be replaced atomically, so a pair that does not match is
-    /// expected at times.
+    /// Checks the files once. The two can't be replaced atomically, so a pair that does not match
+    /// is expected at times.
     pub(crate) fn check(&mut self) {
         let now = stamps(&self.cert, &self.key, self.client_ca.as_deref());
         if now == self.seen {

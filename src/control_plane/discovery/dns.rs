@@ -4,13 +4,13 @@
 //! `/etc/hosts`, `/etc/resolv.conf`, search domains and the rest of the machine's setup apply as
 //! they do everywhere on it, and changes of them are noticed. It does not return a time to live:
 //! each name is resolved again after [`REFRESH`], which is shorter than what providers' zones
-//! commonly allow, and nearby caches honour the true time. hickory-resolver, which returns a time to
-//! live, was tried (0.26.3, 2026-11): without a reachable name server it takes 15 s for a name in
-//! `/etc/hosts`, since it waits for the other address family; it reads both files once; and it
+//! commonly allow, and nearby caches honour the true time. hickory-resolver, which returns a time
+//! to live, was tried (0.26.3, 2026-11): without a reachable name server it takes 15 s for a name
+//! in `/etc/hosts`, since it waits for the other address family; it reads both files once; and it
 //! brings some forty crates.
 //!
-//! Where a worker can connect to none of the addresses, the name is resolved at once, at most once a
-//! second.
+//! Where a worker can connect to none of the addresses, the name is resolved at once, at most once
+//! a second.
 //!
 //! [`Table`]: crate::shared::names::Table
 

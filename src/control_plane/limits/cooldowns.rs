@@ -1,9 +1,9 @@
 //! Cooldowns of accounts across nodes: a 429 that one gateway got keeps the others away too.
 //!
 //! Every [`PERIOD`] a node writes the cooldowns that it has begun by itself to the store of
-//! `LIMITS_URL`, and reads those of the others. What it has read it never writes, so that no cooldown
-//! lengthens itself on its way around. All of it is best effort: while the store does not respond,
-//! each node knows its own alone.
+//! `LIMITS_URL`, and reads those of the others. What it has read it never writes, so that no
+//! cooldown lengthens itself on its way around. All of it is best effort: while the store does not
+//! respond, each node knows its own alone.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -94,8 +94,8 @@ fn adopt(providers: &[Arc<Provider>], before: Vec<Account>) -> Vec<Account> {
     providers.iter().take(MOST).map(make).collect()
 }
 
-/// Returns the name of an account in the store: a hash of its address and key, since nodes with stores
-/// of their own have other ids for the same account.
+/// Returns the name of an account in the store: a hash of its address and key, since nodes with
+/// stores of their own have other ids for the same account.
 fn key(provider: &Provider) -> String {
     let mut hash = Sha256::new();
     hash.update(&*provider.base.authority);

@@ -4,8 +4,9 @@
 //! Nothing of this is on the path of a request: a worker spends what its node holds
 //! ([`crate::limit::lease`]), and this refills it to a slice every [`TICK`]. So all nodes together
 //! admit, over any time `t`, at most `capacity + rate * t` plus what each may be ahead: a slice (an
-//! eighth of the capacity, at least 1) that it held when it began, and half of what the store reported
-//! as left, which it may owe and then pays back; or one request's tokens where those are more.
+//! eighth of the capacity, at least 1) that it held when it began, and half of what the store
+//! reported as left, which it may owe and then pays back; or one request's tokens where those are
+//! more.
 //!
 //! A node takes its first slice in advance and reports it with its first call, so that a new
 //! credential or node has no gap. While the store does not respond, each node enforces the limits
@@ -37,8 +38,8 @@ pub use sums::open_store;
 const TICK: Duration = Duration::from_millis(25);
 /// Buckets of one round. Others wait for the next.
 const ROUND_SIZE: usize = 1000;
-/// The longest wait before an empty bucket is requested again. It is not requested before it can have
-/// something.
+/// The longest wait before an empty bucket is requested again. It is not requested before it can
+/// have something.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 /// The first and the longest pause between tries of a store that is down. Pauses double.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
@@ -189,8 +190,8 @@ impl Store {
         });
     }
 
-    /// Returns the buckets of one round. It begins behind the last of the round before, so that none
-    /// waits behind the same others for ever.
+    /// Returns the buckets of one round. It begins behind the last of the round before, so that
+    /// none waits behind the same others for ever.
     fn due_requests(&mut self, now: Instant) -> Vec<LeaseRequest> {
         let turn = self.turn.min(self.entries.len());
         let (before, behind) = self.entries.split_at_mut(turn);
@@ -255,8 +256,8 @@ impl Entry {
         }
     }
 
-    /// Returns the request of a bucket. `None` if it needs nothing: a slice that is mostly there can
-    /// wait.
+    /// Returns the request of a bucket. `None` if it needs nothing: a slice that is mostly there
+    /// can wait.
     fn lease_request(&mut self) -> Option<LeaseRequest> {
         let lease = &self.bucket.lease;
         let missing = lease.missing();

@@ -1,5 +1,5 @@
-//! The store in which nodes share their buckets and sums of budgets: Redis 5 or later, or Valkey. Each
-//! bucket takes one call of a script, and a round is one pipeline.
+//! The store in which nodes share their buckets and sums of budgets: Redis 5 or later, or Valkey.
+//! Each bucket takes one call of a script, and a round is one pipeline.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +17,8 @@ const SUMS_SCRIPT: &str = include_str!("sums.lua");
 
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a round may take. A slower store would delay requests whose slices run out, so it counts as
-/// down.
+/// How long a round may take. A slower store would delay requests whose slices run out, so it
+/// counts as down.
 const ROUND_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The request of one bucket.
@@ -123,8 +123,8 @@ impl Remote {
         Ok(Remote { client, open: None })
     }
 
-    /// Performs one round: a grant for each request, in order. Without requests it checks whether the
-    /// store responds.
+    /// Performs one round: a grant for each request, in order. Without requests it checks whether
+    /// the store responds.
     ///
     /// After an error it is unknown what was granted, and the next round opens a new connection.
     pub(crate) async fn renew(&mut self, requests: &[LeaseRequest]) -> Result<Vec<Grant>, String> {
@@ -137,7 +137,8 @@ impl Remote {
         Ok(grants)
     }
 
-    /// Reports cooldowns. Returns the milliseconds that each account rests as all nodes know, in order.
+    /// Reports cooldowns. Returns the milliseconds that each account rests as all nodes know, in
+    /// order.
     pub(crate) async fn share_cooldowns(&mut self, cooldowns: &[Cooldown]) -> Result<Vec<u64>, String> {
         let open = match self.open.take() {
             Some(open) => open,

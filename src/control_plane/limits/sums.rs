@@ -1,13 +1,13 @@
 //! The sums of budgets at the server of `LIMITS_URL`, for gateways that have stores of their own.
 //!
 //! With a database the gateways on it share its sums, and nothing of this is used. Otherwise each
-//! has an embedded store or a file, and [`SharedSums`] stands before it: everything but the sums goes
-//! on to that store.
+//! has an embedded store or a file, and [`SharedSums`] stands before it: everything but the sums
+//! goes on to that store.
 //!
 //! Each claim is one call of a script, so that no other comes in between. After the server has lost
-//! its data, or has come back with older data, each gateway sends the last sums that it knows, and the
-//! highest count. Lost is what gateways took after their last answer: about a second's worth, since
-//! they report that often.
+//! its data, or has come back with older data, each gateway sends the last sums that it knows, and
+//! the highest count. Lost is what gateways took after their last answer: about a second's worth,
+//! since they report that often.
 //!
 //! A server that is slow may carry out a call after the gateway has given it up. Each reset and
 //! top-up therefore has an id, and has an effect once. Claims have numbers: those that were not

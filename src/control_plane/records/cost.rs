@@ -1,5 +1,5 @@
-//! Calculates what each request has cost, before the sinks get it: by the metadata of the mapping that
-//! served it, or else by the table `prices`.
+//! Calculates what each request has cost, before the sinks get it: by the metadata of the mapping
+//! that served it, or else by the table `prices`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,9 +27,8 @@ const MAX_ROWS: i64 = 100_000;
 /// Prices that are cached. Clients choose the names, so there may be any number.
 const MAX_CACHED: usize = 4096;
 
-/// Follows the table `prices` until the receiver is dropped. While it has no row, and without tables,
-/// the prices are those that come with the program.
-/// Must be called in a tokio runtime.
+/// Follows the table `prices` until the receiver is dropped. While it has no row, and without
+/// tables, the prices are those that come with the program. Must be called in a tokio runtime.
 pub(crate) fn follow(store: &Arc<dyn Store>, shared: &Arc<ProcessState>) -> watch::Receiver<Arc<PriceTable>> {
     let common = Arc::new(table(&[]));
     shared.prices.store(common.clone());
@@ -151,8 +150,8 @@ impl Prices {
         record.other_usage = Some(others);
     }
 
-    /// Calculates and counts the cost of an attempt at the provider of a record. `None` if it used no
-    /// tokens, or has no price. Fees are those of `requests`.
+    /// Calculates and counts the cost of an attempt at the provider of a record. `None` if it used
+    /// no tokens, or has no price. Fees are those of `requests`.
     fn charge_attempt(
         &mut self,
         record: &Record,

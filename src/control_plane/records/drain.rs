@@ -39,8 +39,8 @@ pub trait Sink: Send {
     /// Ends a batch of records. Also called at the end.
     fn flush(&mut self) {}
 
-    /// Ends the sink. The future is done when all records have arrived, and is dropped if that takes
-    /// too long.
+    /// Ends the sink. The future is done when all records have arrived, and is dropped if that
+    /// takes too long.
     fn finish(self: Box<Self>) -> SinkShutdown {
         Box::pin(ready(()))
     }
@@ -61,8 +61,8 @@ impl Directory {
         self.0.credential(id).map(|credential| &*credential.name)
     }
 
-    /// Returns the name of a credential and those of its groups, the innermost first. Both are empty for
-    /// a row that was removed.
+    /// Returns the name of a credential and those of its groups, the innermost first. Both are
+    /// empty for a row that was removed.
     pub(crate) fn owner(&self, id: i64, separator: char) -> (String, String) {
         let Some(credential) = self.0.credential(id) else { return Default::default() };
         let mut path = String::new();

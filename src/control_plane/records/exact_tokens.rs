@@ -1,6 +1,6 @@
-//! Counts the tokens of records whose provider reported none, with TOKEN_COUNTING=exact. Such records
-//! wait here for the counting thread, and reach the sinks later. A record that can't be counted keeps
-//! its estimate.
+//! Counts the tokens of records whose provider reported none, with TOKEN_COUNTING=exact. Such
+//! records wait here for the counting thread, and reach the sinks later. A record that can't be
+//! counted keeps its estimate.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};

@@ -70,8 +70,8 @@ pub struct Stats {
     pub failed: u64,
 }
 
-/// The counting thread. Dropping this ends the thread after the running job, without waiting for it.
-/// Waiting jobs end with `None`.
+/// The counting thread. Dropping this ends the thread after the running job, without waiting for
+/// it. Waiting jobs end with `None`.
 #[derive(Debug)]
 pub struct Counter {
     queue: SyncSender<Waiting>,
@@ -103,9 +103,9 @@ impl Counter {
         Ok(Counter { queue, state })
     }
 
-    /// Queues a job without waiting. `then` is called in the counting thread, with `None` if counting
-    /// failed or the thread ends; it should only pass the counts on. Returns false if there is no room:
-    /// `then` is dropped, and the estimate stays.
+    /// Queues a job without waiting. `then` is called in the counting thread, with `None` if
+    /// counting failed or the thread ends; it should only pass the counts on. Returns false if
+    /// there is no room: `then` is dropped, and the estimate stays.
     pub fn submit(&self, job: Job, then: impl FnOnce(Option<Counts>) + Send + 'static) -> bool {
         let bytes = job.bytes();
         let before = self.state.bytes.fetch_add(bytes, Ordering::Relaxed);

@@ -11,7 +11,8 @@ impl<'a> Head<'a> {
         Head(bytes)
     }
 
-    /// Returns the path as the client wrote it, without the query, in which some clients send a key.
+    /// Returns the path as the client wrote it, without the query, in which some clients send a
+    /// key.
     pub(crate) fn path(&self) -> Option<Cow<'a, str>> {
         let target = self.lines().next()?.split(|byte| *byte == b' ').nth(1)?;
         let path = target.split(|byte| *byte == b'?').next()?;

@@ -1,8 +1,8 @@
-//! Removes what must not or need not leave the process in a log: values of fields that hold secrets,
-//! and the bytes of images, sounds and files.
+//! Removes what must not or need not leave the process in a log: values of fields that hold
+//! secrets, and the bytes of images, sounds and files.
 //!
-//! It works on text that is JSON, a stream's events, or the beginning of either: it reads tokens and
-//! builds no tree. Whatever it does not recognise is copied byte for byte.
+//! It works on text that is JSON, a stream's events, or the beginning of either: it reads tokens
+//! and builds no tree. Whatever it does not recognise is copied byte for byte.
 
 use std::borrow::Cow;
 
@@ -163,8 +163,8 @@ impl Walk<'_> {
     }
 }
 
-/// Returns where a string ends that began before `at`: at its quote, at the end of the line, which no
-/// JSON string contains, or of the text.
+/// Returns where a string ends that began before `at`: at its quote, at the end of the line, which
+/// no JSON string contains, or of the text.
 fn end_of_string(text: &[u8], mut at: usize) -> usize {
     loop {
         match memchr::memchr3(b'"', b'\\', b'\n', &text[at..]) {
@@ -175,8 +175,8 @@ fn end_of_string(text: &[u8], mut at: usize) -> usize {
     }
 }
 
-/// Returns what replaces `base64`: its length and the beginning of its SHA-256, by which the same file
-/// can be recognised.
+/// Returns what replaces `base64`: its length and the beginning of its SHA-256, by which the same
+/// file can be recognised.
 fn payload(out: &mut Vec<u8>, base64: &[u8], whole: bool) {
     let mut plain: Vec<u8> = base64.iter().copied().filter(|byte| *byte != b'\\').collect();
     if plain.is_empty() || !plain.iter().all(|byte| is_base64(*byte)) {
@@ -203,8 +203,8 @@ fn is_base64(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'-' | b'_')
 }
 
-/// Returns `text` without the payloads of its data URLs, wherever they are: in a field of their own,
-/// within a text, in JSON within JSON.
+/// Returns `text` without the payloads of its data URLs, wherever they are: in a field of their
+/// own, within a text, in JSON within JSON.
 fn without_urls(text: &[u8]) -> Cow<'_, [u8]> {
     let mut out = Vec::new();
     let mut done = 0;

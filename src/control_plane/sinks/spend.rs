@@ -34,8 +34,8 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_SUMS: usize = 20_000;
 /// Batches that may wait for the task that writes.
 const MAX_BATCHES: usize = 64;
-/// Names of models, as clients wrote them, that have sums of their own. The rest share `other`, since
-/// clients may invent any number.
+/// Names of models, as clients wrote them, that have sums of their own. The rest share `other`,
+/// since clients may invent any number.
 const MAX_MODELS: usize = 2000;
 const OTHER: &str = "other";
 /// How long sums are kept.
@@ -273,7 +273,8 @@ impl Writing {
             }
             Ok(Err(error)) => Some(error.message),
             Err(_) => {
-                // They may have been added: twice would be wrong, and is not repaired by what follows.
+                // They may have been added: twice would be wrong, and is not repaired by what
+                // follows.
                 self.sums.clear();
                 self.meter.lost(NAME, "store", requests);
                 Some(format!("no answer within {} s", WRITE_TIMEOUT.as_secs()))

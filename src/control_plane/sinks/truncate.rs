@@ -1,5 +1,5 @@
-//! Writes bodies as values of JSON: as they are where they are complete JSON, else as text with a note
-//! of what is missing.
+//! Writes bodies as values of JSON: as they are where they are complete JSON, else as text with a
+//! note of what is missing.
 
 use crate::control_plane::sinks::redact::{Whitespace, redact};
 use crate::telemetry::capture::{Body, CappedBytes};

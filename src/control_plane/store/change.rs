@@ -112,8 +112,8 @@ pub enum Change {
 #[derive(Debug, Clone, Default)]
 pub struct PriceChange {
     pub row: PriceRow,
-    /// The price that the model must have until then ([`Fault::Stale`] if not). `None` allows any. Its
-    /// id does not matter.
+    /// The price that the model must have until then ([`Fault::Stale`] if not). `None` allows any.
+    /// Its id does not matter.
     pub expected: Option<PriceRow>,
     /// What is written before, if the table is empty.
     pub defaults: Vec<PriceRow>,
@@ -248,8 +248,8 @@ pub struct AuditRow {
     pub audit: Audit,
 }
 
-/// A key of the caller's choice: a change with one that was seen within [`IdempotencyKey::KEPT_SECS`] is not
-/// made again.
+/// A key of the caller's choice: a change with one that was seen within
+/// [`IdempotencyKey::KEPT_SECS`] is not made again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey {
     /// At most 64 characters.
@@ -270,7 +270,7 @@ pub struct Written {
     pub id: i64,
     /// The version of the configuration with the change, and of the row.
     pub version: i64,
-    /// Nothing was done: [`Write::idempotency_key`] was seen before, and this is the row of that time, which
-    /// may be gone.
+    /// Nothing was done: [`Write::idempotency_key`] was seen before, and this is the row of that
+    /// time, which may be gone.
     pub repeated: bool,
 }

@@ -35,8 +35,8 @@ pub use error::{Answer, Error, Fault};
 pub use interface::Store;
 pub use plan::{Plan, Step};
 
-/// Opens the store that `boot` names. Only the embedded one is read from at once; the others connect
-/// when they are first used.
+/// Opens the store that `boot` names. Only the embedded one is read from at once; the others
+/// connect when they are first used.
 pub fn open(boot: &Boot, environment: &Environment) -> Result<Arc<dyn Store>, Error> {
     if let Some(path) = &boot.config_file {
         return Ok(Arc::new(file::FileStore::new(path, environment.clone(), &boot.data_dir)));

@@ -1,5 +1,5 @@
-//! The pieces of forms that several pages have. [`form.js`](../ui/assets/form.js) makes the JSON of a
-//! change from the attributes `data-kind`, `data-empty` and `data-member`.
+//! The pieces of forms that several pages have. [`form.js`](../ui/assets/form.js) makes the JSON of
+//! a change from the attributes `data-kind`, `data-empty` and `data-member`.
 
 use maud::{Markup, html};
 use serde_json::Value;
@@ -32,7 +32,8 @@ impl Row<'_> {
         if self.is_new() { "POST" } else { "PUT" }
     }
 
-    /// The version that a change is for, so that nobody overwrites a change that they have not seen.
+    /// The version that a change is for, so that nobody overwrites a change that they have not
+    /// seen.
     pub(super) fn version(&self) -> Option<i64> {
         (!self.is_new()).then(|| number(self.value, "row_version"))
     }
@@ -107,7 +108,8 @@ impl Row<'_> {
     }
 }
 
-/// The names of rows, for a field that completes them. `path` lists the rows, `name` is their field.
+/// The names of rows, for a field that completes them. `path` lists the rows, `name` is their
+/// field.
 pub(super) fn names(id: &str, rows: &[Value], name: &str) -> Markup {
     html! { datalist id=(id) { @for row in rows { option value=(text(row, name)) {} } } }
 }

@@ -42,8 +42,8 @@ impl Event {
         }
     }
 
-    /// Returns an id that is the same for the same event of several gateways, so that a receiver can leave
-    /// out what it has seen.
+    /// Returns an id that is the same for the same event of several gateways, so that a receiver
+    /// can leave out what it has seen.
     pub(super) fn id(&self) -> String {
         let parts = match self {
             Event::BudgetThreshold { budget, percent, since, .. } => json!([budget, percent, since]),
@@ -108,8 +108,9 @@ impl Event {
         body.to_string().into_bytes()
     }
 
-    /// Returns the body of Slack's incoming webhooks (docs.slack.dev, "Sending messages using incoming
-    /// webhooks" and "Formatting message text", 2026-11): `&`, `<` and `>` are written as entities.
+    /// Returns the body of Slack's incoming webhooks (docs.slack.dev, "Sending messages using
+    /// incoming webhooks" and "Formatting message text", 2026-11): `&`, `<` and `>` are written as
+    /// entities.
     pub(super) fn slack(&self) -> Vec<u8> {
         let text = self.text().replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         json!({ "text": text }).to_string().into_bytes()

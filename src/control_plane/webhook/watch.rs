@@ -52,8 +52,8 @@ struct Seen {
 }
 
 impl Seen {
-    /// `ticks` is the time of the breakers. What an administrator took out of service is not reported: a
-    /// person knows.
+    /// `ticks` is the time of the breakers. What an administrator took out of service is not
+    /// reported: a person knows.
     fn providers(&mut self, snapshot: &Snapshot, ticks: u32, now: i64) -> Vec<Event> {
         let mut events = Vec::new();
         let mut down = HashSet::new();
@@ -83,7 +83,8 @@ impl Seen {
         let mut events = Vec::new();
         for credential in &snapshot.credentials_by_id {
             let Some(expires_at) = credential.expires_at.filter(|at| *at > now) else { continue };
-            // The smallest that fits: a key that has a day left is not reported for seven days as well.
+            // The smallest that fits: a key that has a day left is not reported for seven days as
+            // well.
             let due = DAYS.into_iter().rfind(|days| expires_at - now <= days * DAY);
             if let Some(days) = due
                 && events.len() < AT_ONCE

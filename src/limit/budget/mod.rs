@@ -4,8 +4,8 @@
 //! before anything is spent, and an [`Account`] holds what it has: one atomic word, from which
 //! requests reserve and to which they give back what they have not used. So
 //!
-//! - what all nodes spend is never more than the amount and what requests in flight use beyond their
-//!   own reserves, in any order of nodes and requests;
+//! - what all nodes spend is never more than the amount and what requests in flight use beyond
+//!   their own reserves, in any order of nodes and requests;
 //! - a node that dies loses what it holds, which then counts as spent: at most two slices, of a
 //!   sixteenth of what was left each, and the reserves of its requests.
 //!

@@ -34,8 +34,8 @@ pub(super) fn feed(session: &Session, mut cipher: &[u8], plain: &mut Vec<u8>) ->
     loop {
         let taken = session.borrow_mut().read_tls(&mut cipher)?;
         let decrypted = decrypt(&mut session.borrow_mut());
-        // What good records have brought comes before the error of a later one. The end of the stream
-        // will be reported again.
+        // What good records have brought comes before the error of a later one. The end of the
+        // stream will be reported again.
         let _ = drain_plaintext(session, plain);
         decrypted?;
         // After a close_notify the session takes nothing more, and what comes behind it is ignored.

@@ -155,8 +155,8 @@ mod tests {
         account.reserve_held(units + 1, 1).is_none() && account.reserve_held(units, 1).is_some()
     }
 
-    /// What the first budgets had is free again if the last holds too little, or nothing is known of
-    /// it: at once, and not when the request ends.
+    /// What the first budgets had is free again if the last holds too little, or nothing is known
+    /// of it: at once, and not when the request ends.
     #[test]
     fn a_budget_that_is_short_leaves_the_others_as_they_were() {
         for last in [holding(Some(49), true), holding(None, true)] {

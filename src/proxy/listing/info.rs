@@ -102,8 +102,8 @@ fn filtered<'a>(listing: &Listing<'a>, query: &Query, mapped_parameter: &str) ->
     entries
 }
 
-/// Returns the virtual models that the caller may use, as LiteLLM shows its groups: one entry for each
-/// provider of each member.
+/// Returns the virtual models that the caller may use, as LiteLLM shows its groups: one entry for
+/// each provider of each member.
 fn virtual_models<'a>(listing: &Listing<'a>) -> Vec<Entry<'a>> {
     let mut models: Vec<&'a VirtualModel> = listing.snapshot.virtual_models.values().map(|model| &**model).collect();
     models.sort_by_key(|model| model.id);
@@ -123,8 +123,8 @@ fn virtual_models<'a>(listing: &Listing<'a>) -> Vec<Entry<'a>> {
     entries
 }
 
-/// Returns whether the caller may see an entry. A pattern is shown to a caller that may use some model
-/// which matches it, as far as its list of allowed models shows.
+/// Returns whether the caller may see an entry. A pattern is shown to a caller that may use some
+/// model which matches it, as far as its list of allowed models shows.
 fn visible(listing: &Listing<'_>, entry: &crate::config::models::Entry) -> bool {
     let Some(credential) = listing.caller else { return true };
     let may = |allowed: &Allowed| {

@@ -2,10 +2,10 @@
 //! `/model/info`.
 //!
 //! A model is listed if the caller may use it: it is a key of some provider's mapping, or is in the
-//! own list of a provider without a mapping, and the caller's credential allows it; or it is a virtual
-//! model of which the caller may also use a member. Patterns are not names and are left out, save in
-//! `/model/info`, which shows mappings as they are. Names are shown without the prefix of
-//! `MODEL_PREFIX`: both forms are served.
+//! own list of a provider without a mapping, and the caller's credential allows it; or it is a
+//! virtual model of which the caller may also use a member. Patterns are not names and are left
+//! out, save in `/model/info`, which shows mappings as they are. Names are shown without the prefix
+//! of `MODEL_PREFIX`: both forms are served.
 
 mod info;
 mod query;
@@ -53,9 +53,10 @@ impl Listing<'_> {
     }
 
     /// Codex asks with its `client_version` and reads `models`, whose entries must have the
-    /// instructions that it prompts the model with. Only Codex knows those; it adds its own entries to
-    /// the list, so an empty one leaves them as they are (openai/codex,
-    /// `codex-rs/protocol/src/openai_models.rs`, `ModelsResponse` and `ModelPreset::merge`, 2026-11).
+    /// instructions that it prompts the model with. Only Codex knows those; it adds its own entries
+    /// to the list, so an empty one leaves them as they are (openai/codex,
+    /// `codex-rs/protocol/src/openai_models.rs`, `ModelsResponse` and `ModelPreset::merge`,
+    /// 2026-11).
     fn openai(&self, is_codex: bool) -> Vec<u8> {
         let mut out = Vec::with_capacity(1024);
         write::object(&mut out, |o| {
@@ -141,8 +142,8 @@ fn anthropic_model(o: &mut Object<'_>, name: &str) {
     o.str("created_at", CREATED_AT);
 }
 
-/// Returns `gpt-4` for `Proxy/gpt-4` where `Proxy` is the configured prefix. Other prefixes belong to
-/// the name.
+/// Returns `gpt-4` for `Proxy/gpt-4` where `Proxy` is the configured prefix. Other prefixes belong
+/// to the name.
 fn strip<'m>(prefix: Option<&str>, model: &'m str) -> &'m str {
     match model.split_once('/') {
         Some((first, rest)) if Some(first) == prefix && !rest.is_empty() => rest,

@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use llm_wire::error::{Error, Kind};
 use percent_encoding::percent_decode_str;
 
-/// Name and value of each parameter, decoded. The first of equal names counts. An empty value counts
-/// as none.
+/// Name and value of each parameter, decoded. The first of equal names counts. An empty value
+/// counts as none.
 #[derive(Debug)]
 pub(super) struct Query(Vec<(String, String)>);
 

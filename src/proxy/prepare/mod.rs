@@ -182,8 +182,8 @@ struct HeadParts<'a> {
 }
 
 /// Writes the head. Where nothing but the body's length, the request id and the client's head make
-/// it differ from an earlier one, and the client's head is the same, it is copied: no trace, which has
-/// another span each time, and no translation that names beta features.
+/// it differ from an earlier one, and the client's head is the same, it is copied: no trace, which
+/// has another span each time, and no translation that names beta features.
 fn write_head(
     out: &mut Vec<u8>,
     req: &RequestContext<'_>,
@@ -215,8 +215,8 @@ fn write_head(
     Ok(())
 }
 
-/// Returns what a head depends on beside the client's head, the provider and the model. `None` if that
-/// is more than a few cases.
+/// Returns what a head depends on beside the client's head, the provider and the model. `None` if
+/// that is more than a few cases.
 fn head_kind(parts: &HeadParts<'_>) -> Option<HeadKind> {
     match parts.mode {
         TransferMode::Bypass(_) => Some(HeadKind::Passthrough),

@@ -58,7 +58,8 @@ pub struct RequestRecorder {
     tier_reader: TierReader,
     /// What attempts have used that are not the answer.
     other_usage: OtherUsage,
-    /// Whether the client disconnected while a second attempt ran alone, so that there is no answer.
+    /// Whether the client disconnected while a second attempt ran alone, so that there is no
+    /// answer.
     is_abandoned: bool,
     clock: StageClock,
     attempt: AttemptLog,
@@ -316,8 +317,8 @@ impl RequestRecorder {
         self.record_second_attempt(attempt, reason, used, SUPERSEDED);
     }
 
-    /// Records an attempt that ran on alone after the last one had failed, until the client disconnected.
-    /// Nothing else of the request is paid for.
+    /// Records an attempt that ran on alone after the last one had failed, until the client
+    /// disconnected. Nothing else of the request is paid for.
     pub fn record_abandoned_attempt(&mut self, attempt: &LostAttempt<'_>, used: LoserUsed) {
         self.is_abandoned = true;
         self.record_second_attempt(attempt, "the client disconnected".into(), Some(used), CLIENT_GONE);

@@ -114,8 +114,8 @@ pub(super) fn estimated(input: u64, bytes: u64, stream: bool) -> Tokens {
     Tokens { input, output, source: Source::Estimate, ..Tokens::default() }
 }
 
-/// Returns what was reported, with an output of at least the estimate: what has come may be more than was
-/// reported at the beginning.
+/// Returns what was reported, with an output of at least the estimate: what has come may be more
+/// than was reported at the beginning.
 pub(super) fn at_least(reported: Option<Tokens>, estimate: Tokens) -> Tokens {
     match reported {
         Some(tokens) if estimate.output > tokens.output => {

@@ -57,8 +57,8 @@ pub(super) fn complete(record: &mut Record, prompt: Option<u64>, bytes: u64) {
     }
 }
 
-/// Completes what a provider reported in the middle of a response that came to no end: its output is
-/// at least what was forwarded.
+/// Completes what a provider reported in the middle of a response that came to no end: its output
+/// is at least what was forwarded.
 pub(super) fn complete_interrupted(record: &mut Record, bytes: u64) {
     let is_interrupted = is_interrupted(record);
     if let Some(tokens) = record.tokens.as_mut().filter(|_| is_interrupted) {

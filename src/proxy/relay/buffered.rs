@@ -1,5 +1,5 @@
-//! Error responses of providers: read whole, kept while other candidates are tried, and sent if none
-//! of them does better.
+//! Error responses of providers: read whole, kept while other candidates are tried, and sent if
+//! none of them does better.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! What is wrong with a stream of events: of one that went to the client as it came, for the record,
-//! and of one that never was a stream.
+//! What is wrong with a stream of events: of one that went to the client as it came, for the
+//! record, and of one that never was a stream.
 
 use super::form::Form;
 use super::source::{empty, malformed, truncated};
@@ -7,8 +7,8 @@ use crate::telemetry::record::StreamDefect;
 use llm_wire::error::Error;
 use llm_wire::passthrough::tap::Observed;
 
-/// Returns what was wrong with a stream that came to its end. Only of a model's response is it known
-/// what belongs into it.
+/// Returns what was wrong with a stream that came to its end. Only of a model's response is it
+/// known what belongs into it.
 pub(super) fn of_stream(seen: &Observed, generates: bool) -> Option<StreamDefect> {
     match seen.parse_errors {
         _ if !generates => None,

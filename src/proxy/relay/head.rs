@@ -46,13 +46,13 @@ pub(super) enum HeadTransfer<'a> {
     /// The same, but the caller writes the content type: the provider's is wrong, or its coding was
     /// undone.
     Corrected,
-    /// The body was written here: [`headers::to_translated_client`]. The ledger names what the request
-    /// lost on its way to the provider.
+    /// The body was written here: [`headers::to_translated_client`]. The ledger names what the
+    /// request lost on its way to the provider.
     Translated(Option<&'a Ledger>),
 }
 
-/// Begins the head of a response: the gateway's own fields, and those of the upstream that may pass.
-/// The caller adds its own and calls [`end`].
+/// Begins the head of a response: the gateway's own fields, and those of the upstream that may
+/// pass. The caller adds its own and calls [`end`].
 pub(super) fn begin(out: &mut Vec<u8>, req: &mut RequestContext<'_>, parts: &HeadParts<'_>) {
     // The gateway may have begun to drain since the request arrived.
     req.meta.keep_alive &= parts.framing != BodyFraming::Close && !req.core.shared.is_leaving();

@@ -1,11 +1,11 @@
 //! Moves the body of an upstream's response to the client.
 //!
 //! [`whole`] and [`stream`] forward bodies of the client's own format byte for byte, [`translated`]
-//! writes those of another format anew, and [`buffered`] keeps error responses until no candidate is
-//! left. All of them read with [`source`] and write heads with [`head`].
+//! writes those of another format anew, and [`buffered`] keeps error responses until no candidate
+//! is left. All of them read with [`source`] and write heads with [`head`].
 //!
-//! Which of them forwards a body is decided by what the client requested. Where the first bytes show
-//! that the provider sent the other form, [`converted`] translates within the format.
+//! Which of them forwards a body is decided by what the client requested. Where the first bytes
+//! show that the provider sent the other form, [`converted`] translates within the format.
 
 mod answer;
 pub mod buffered;

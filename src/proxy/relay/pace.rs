@@ -11,8 +11,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// What the client has of its response, which decides how long a wait may last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
-    /// No content was sent: another candidate may still be tried. After COMMIT_AFTER_SECS the client
-    /// gets the head and comments.
+    /// No content was sent: another candidate may still be tried. After COMMIT_AFTER_SECS the
+    /// client gets the head and comments.
     Held,
     /// The head was sent, and no content yet.
     Committed,

@@ -1,6 +1,6 @@
-//! A stream that is taken up by another provider after it broke off (`RESCUE_STREAMS`): what the first
-//! relay keeps for that, and how the second fits its events to what the client has. A translator does
-//! both by itself, and the relay of a translation only asks it for that.
+//! A stream that is taken up by another provider after it broke off (`RESCUE_STREAMS`): what the
+//! first relay keeps for that, and how the second fits its events to what the client has. A
+//! translator does both by itself, and the relay of a translation only asks it for that.
 
 use super::super::endpoint::Operation;
 use super::super::request_context::RequestContext;
@@ -60,8 +60,8 @@ impl Rescue {
         }
     }
 
-    /// Takes an event in. Returns how it must be edited; `None` if it is not for the client. Events that
-    /// go before it are appended to `out`.
+    /// Takes an event in. Returns how it must be edited; `None` if it is not for the client. Events
+    /// that go before it are appended to `out`.
     pub(super) fn note(&mut self, frame: &Frame<'_>, kind: FrameKind, out: &mut Vec<u8>) -> Option<Option<Splice>> {
         match self {
             Rescue::Off => Some(None),
@@ -97,8 +97,8 @@ fn announce(req: &RequestContext<'_>, out: &mut Vec<u8>, provider: &str) {
     sse::write::comment(out, &format!("llm-proxy: the stream broke off and is continued{by}"));
 }
 
-/// Makes the translator of a response, which goes on with what the client has if that broke off. Then
-/// `out` gets a comment that says so.
+/// Makes the translator of a response, which goes on with what the client has if that broke off.
+/// Then `out` gets a comment that says so.
 pub(super) fn translator(
     req: &mut RequestContext<'_>,
     reply: Reply,

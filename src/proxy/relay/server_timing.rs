@@ -1,5 +1,5 @@
-//! `server-timing`: the time of each stage so far in milliseconds (W3C Server Timing, 2025-04). Only
-//! whole responses have it: little is known when the head of a stream is sent.
+//! `server-timing`: the time of each stage so far in milliseconds (W3C Server Timing, 2025-04).
+//! Only whole responses have it: little is known when the head of a stream is sent.
 
 use super::super::request_context::RequestContext;
 use crate::telemetry::stages::{Stage, Stages};
@@ -7,7 +7,8 @@ use crate::telemetry::stages::{Stage, Stages};
 /// The name of the field. The colon takes the place of the first comma.
 const NAME: &[u8] = b"server-timing";
 
-/// Bytes that are copied for a stage, whatever its name has: a fixed number is copied without a call.
+/// Bytes that are copied for a stage, whatever its name has: a fixed number is copied without a
+/// call.
 const COPIED: usize = 24;
 
 /// The longest number, in bytes: 2^64 microseconds.

@@ -20,7 +20,8 @@ pub struct UpstreamBody {
     /// Where the undecoded part of `response.bytes` begins.
     position: usize,
     input: Input,
-    /// Whether a piece of the body was returned. Until then the head stays in front of what is read.
+    /// Whether a piece of the body was returned. Until then the head stays in front of what is
+    /// read.
     began: bool,
     /// A copy of the head, for those who write it after the buffer was reused.
     kept_head: Vec<u8>,
@@ -192,8 +193,8 @@ impl UpstreamBody {
         Ok(self.decode())
     }
 
-    /// Shows the recorder what has arrived of the body, without its framing, where it reads the tier of
-    /// service out of it.
+    /// Shows the recorder what has arrived of the body, without its framing, where it reads the
+    /// tier of service out of it.
     pub fn note_tier(&self, req: &mut RequestContext<'_>) {
         if !req.recorder.reads_tier() {
             return;
@@ -215,7 +216,8 @@ impl UpstreamBody {
         }
     }
 
-    /// Appends the chunks that have arrived as a whole to `out`, up to the first that ends an event.
+    /// Appends the chunks that have arrived as a whole to `out`, up to the first that ends an
+    /// event.
     pub fn event_chunks(&mut self, out: &mut Vec<u8>) {
         let mut is_event_end = false;
         self.whole_chunks(|chunk| {

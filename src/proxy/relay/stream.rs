@@ -177,9 +177,9 @@ impl<'p> Relay<'p> {
         form == Form::Events || (form == Form::Text && self.is_labelled)
     }
 
-    /// Forwards the chunks that have arrived as a whole, where their events may be known. A chunk that
-    /// is one known event of content, as most are, is looked at and written by itself; other chunks
-    /// are put together up to the end of an event.
+    /// Forwards the chunks that have arrived as a whole, where their events may be known. A chunk
+    /// that is one known event of content, as most are, is looked at and written by itself; other
+    /// chunks are put together up to the end of an event.
     fn forward_arrived(
         &mut self,
         core: &Core,
@@ -208,8 +208,8 @@ impl<'p> Relay<'p> {
         Ok(())
     }
 
-    /// Looks at the bytes that were written to the outlet behind `from`, which begin an event. What is
-    /// not known is taken out again, and goes the long way.
+    /// Looks at the bytes that were written to the outlet behind `from`, which begin an event. What
+    /// is not known is taken out again, and goes the long way.
     fn forward_written(&mut self, core: &Core, recorder: &mut RequestRecorder, from: usize) -> Result<(), Error> {
         let mut written = std::mem::take(&mut self.stream_writer.buf);
         // What is kept moves up to the place of what was dropped, each byte once.
@@ -256,8 +256,8 @@ impl<'p> Relay<'p> {
         }
     }
 
-    /// Finds the events at the start of `data` whose structure is known, up to the first that is not
-    /// for the client, and does with them what is done with events that are read.
+    /// Finds the events at the start of `data` whose structure is known, up to the first that is
+    /// not for the client, and does with them what is done with events that are read.
     fn match_known(&mut self, core: &Core, recorder: &mut RequestRecorder, data: &[u8]) -> KnownLen {
         let mut templates = core.templates.events(self.format).borrow_mut();
         let mut kept = 0;

@@ -32,8 +32,8 @@ impl StreamWriter {
         stream_writer
     }
 
-    /// Begins with the head of a provider's stream that is forwarded. `is_labelled` says whether its own
-    /// content type is right.
+    /// Begins with the head of a provider's stream that is forwarded. `is_labelled` says whether
+    /// its own content type is right.
     pub(super) fn begin(req: &mut RequestContext<'_>, response: &UpstreamResponse, is_labelled: bool) -> StreamWriter {
         let framing = BodyFraming::of_unknown_length(req.meta.version);
         let parts = HeadParts {

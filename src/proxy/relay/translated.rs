@@ -1,8 +1,8 @@
 //! Translates a response of another format on its way to the client.
 //!
 //! Either side may be a stream or whole: a provider that responds whole to a client that streams
-//! gets its response turned into a stream, and the other way round. [`Translator`] knows how far the
-//! response is; this file moves bytes and watches the time.
+//! gets its response turned into a stream, and the other way round. [`Translator`] knows how far
+//! the response is; this file moves bytes and watches the time.
 //!
 //! | the client has | a failure meanwhile |
 //! |---|---|
@@ -43,7 +43,8 @@ use llm_wire::sse::{Block, Framer};
 use llm_wire::target::plan::Reply;
 use llm_wire::translate::{Phase, Translator};
 
-/// Bytes of a whole response that are held, of either side. Responses with images have some ten MiB.
+/// Bytes of a whole response that are held, of either side. Responses with images have some ten
+/// MiB.
 const MAX_WHOLE: usize = 64 << 20;
 /// How long the last bytes of an upstream's body are awaited, so that its connection can be used
 /// again, when the client has all of its response.
@@ -220,8 +221,9 @@ impl<'p> Relay<'p> {
         }
     }
 
-    /// Takes in the chunks of a stream that have arrived as a whole. A chunk that is one known event, as
-    /// most are, is looked at by itself; other chunks are put together up to the end of an event.
+    /// Takes in the chunks of a stream that have arrived as a whole. A chunk that is one known
+    /// event, as most are, is looked at by itself; other chunks are put together up to the end of
+    /// an event.
     fn translate_arrived(&mut self, req: &mut RequestContext<'_>, body: &mut UpstreamBody) -> Result<(), Error> {
         loop {
             let Input::Events(framer) = &self.input else { return Ok(()) };
@@ -255,9 +257,9 @@ impl<'p> Relay<'p> {
         }
     }
 
-    /// Takes in what the upstream sent. An error is one that the client does not know of. What comes
-    /// behind the end of the response is read for the end of the body alone: the translator ignores
-    /// it.
+    /// Takes in what the upstream sent. An error is one that the client does not know of. What
+    /// comes behind the end of the response is read for the end of the body alone: the translator
+    /// ignores it.
     fn on_data(&mut self, req: &mut RequestContext<'_>, data: &[u8]) -> Result<(), Error> {
         let is_stream = matches!((&self.input, &self.output), (Input::Events(_), Output::Stream(_)));
         if !is_stream {
@@ -458,7 +460,8 @@ impl<'p> Relay<'p> {
         Ok(Next::Close)
     }
 
-    /// The response's head names what the response lost. A stream's head is sent before that is known.
+    /// The response's head names what the response lost. A stream's head is sent before that is
+    /// known.
     fn whole_response(&mut self, req: &mut RequestContext<'_>, upstream: &ResponseHead, content: &[u8]) -> Vec<u8> {
         let framing = BodyFraming::Length(content.len() as u64);
         for (note, _) in self.translator.notes() {

@@ -1,4 +1,5 @@
-//! What a client gets of a translated response: a stream, or a body that is sent when it is complete.
+//! What a client gets of a translated response: a stream, or a body that is sent when it is
+//! complete.
 
 use super::super::request_context::RequestContext;
 use super::head::{self, BodyFraming, HeadParts, HeadTransfer};

@@ -261,8 +261,8 @@ impl Relay<'_> {
         Ok(Next::Close)
     }
 
-    /// Moves the payload to `out`, behind the head where that is still to be written. `is_last` says
-    /// that no more will follow.
+    /// Moves the payload to `out`, behind the head where that is still to be written. `is_last`
+    /// says that no more will follow.
     fn write(&mut self, req: &mut RequestContext<'_>, body: &UpstreamBody, is_last: bool) {
         let framing = match self.head {
             Head::Written(framing) => framing,

@@ -1,4 +1,5 @@
-//! The operator's page at `/ui`: signing in, what a session may do, and that nothing shown is markup.
+//! The operator's page at `/ui`: signing in, what a session may do, and that nothing shown is
+//! markup.
 
 use serde_json::json;
 

@@ -1,5 +1,5 @@
-//! The quick start of llm-proxy v1, request by request, against a gateway that has just been started;
-//! and its defects there, which must not come back.
+//! The quick start of llm-proxy v1, request by request, against a gateway that has just been
+//! started; and its defects there, which must not come back.
 
 use super::*;
 

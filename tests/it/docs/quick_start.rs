@@ -76,7 +76,8 @@ fn address(output: impl std::io::Read + Send + 'static) -> SocketAddr {
     rest[..end.unwrap_or(rest.len())].parse().unwrap()
 }
 
-/// What a reader of the document has: a directory, an environment, and a gateway once it is started.
+/// What a reader of the document has: a directory, an environment, and a gateway once it is
+/// started.
 struct Reader {
     dir: tempfile::TempDir,
     vendors: Vec<Fake>,

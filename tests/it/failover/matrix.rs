@@ -24,7 +24,8 @@ const STATUSES: [&str; 15] =
     ["400", "401", "403", "404", "408", "409", "413", "422", "429", "500", "502", "503", "504", "529", "error-first"];
 const OF_THE_TEST: [&str; 3] = ["error-mid", "dns-failure", "dns-change"];
 
-/// Gives the gateway a table of hosts of its own, which a namespace of its own allows without privilege.
+/// Gives the gateway a table of hosts of its own, which a namespace of its own allows without
+/// privilege.
 const OWN_HOSTS: &str = r#"mount --bind "$0" /etc/hosts && exec "$@""#;
 
 /// Faults that break a stream behind its first content.
@@ -219,8 +220,8 @@ fn the_table_of_faults() {
     compare(DOCUMENT, "failover::matrix", &document(&faults, &results));
 }
 
-/// The row of a case in the log of requests: status, and category of the error or what was wrong with
-/// the stream.
+/// The row of a case in the log of requests: status, and category of the error or what was wrong
+/// with the stream.
 fn record(gateway: &Gateway, case: &Case) -> String {
     let mut row = Value::Null;
     eventually(&format!("{} is in the log", case.model()), || {
@@ -237,7 +238,8 @@ fn record(gateway: &Gateway, case: &Case) -> String {
     }
 }
 
-/// What the log says was wrong with a stream that came to its end. Of whole answers it says nothing.
+/// What the log says was wrong with a stream that came to its end. Of whole answers it says
+/// nothing.
 fn defect(gateway: &Gateway, case: &Case, id: &Value) -> Option<String> {
     if !case.streams {
         return None;

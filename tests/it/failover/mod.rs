@@ -15,8 +15,8 @@ use llm_proxy::config::rows::ProviderRow;
 
 use super::support::*;
 
-/// A mock provider with a fault (`x-mock-fault`); an empty one is none. Behind `late-` it comes after
-/// 200 ms.
+/// A mock provider with a fault (`x-mock-fault`); an empty one is none. Behind `late-` it comes
+/// after 200 ms.
 fn mock(fault: &str) -> MockHandle {
     let mut defaults = Knobs::default();
     let fault = match fault.strip_prefix("late-") {

@@ -1,9 +1,9 @@
-//! Two providers with faults in turn, and a third that has none: what the third can give, the client
-//! gets, and nothing takes longer than the deadlines.
+//! Two providers with faults in turn, and a third that has none: what the third can give, the
+//! client gets, and nothing takes longer than the deadlines.
 //!
 //! What a pair must lead to follows from what each fault alone leads to, as the table of
-//! `docs/internals/failover-matrix.md` has it for a provider and a standby. By default some faults of
-//! each kind are paired; with `ALL_PAIRS` in the environment all are, which takes minutes.
+//! `docs/internals/failover-matrix.md` has it for a provider and a standby. By default some faults
+//! of each kind are paired; with `ALL_PAIRS` in the environment all are, which takes minutes.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -49,13 +49,13 @@ const OF_THE_PROCESS: [&str; 4] = ["refused", "black-hole", "tls-failure", "expi
 
 const THREADS: usize = 8;
 
-/// The deadline of each wait, and the longest time of a request: a wait for the head, one for the content
-/// and one in the middle, at each of two providers, and what a loaded machine adds.
+/// The deadline of each wait, and the longest time of a request: a wait for the head, one for the
+/// content and one in the middle, at each of two providers, and what a loaded machine adds.
 const DEADLINE: f64 = 0.5;
 const LONGEST: Duration = Duration::from_secs(12);
 
-/// What a client gets of a fault if there is a standby, by the columns of the table: who responds, and
-/// the outcome.
+/// What a client gets of a fault if there is a standby, by the columns of the table: who responds,
+/// and the outcome.
 type Row = [(char, String); 4];
 
 /// The rows of the table for a provider and a standby.

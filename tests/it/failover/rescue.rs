@@ -146,8 +146,8 @@ fn a_message_goes_on_in_its_open_block() {
     assert_eq!(events(&text), expected);
 }
 
-/// An error event of the provider is a break too. What the second provider says of the request for the
-/// rest is not about the client's request, so the client learns of the first failure.
+/// An error event of the provider is a break too. What the second provider says of the request for
+/// the rest is not about the client's request, so the client learns of the first failure.
 #[test]
 fn a_refusal_of_the_rest_leaves_an_honest_error() {
     let pair = Pair::new(&sample::CHAT, "prefill");
@@ -168,15 +168,16 @@ fn a_refusal_of_the_rest_leaves_an_honest_error() {
     assert_eq!(pair.gateway.metric("llm_proxy_rescues_failed_total"), Some(1.0));
 }
 
-/// A call of a tool is never continued, nor an answer in JSON, nor a stream without the setting, nor
-/// one that breaks again.
+/// A call of a tool is never continued, nor an answer in JSON, nor a stream without the setting,
+/// nor one that breaks again.
 #[test]
 fn what_is_not_continued() {
     let call = "data: {\"id\":\"c1\",\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"t\",\
                 \"function\":{\"name\":\"f\",\"arguments\":\"{\"}}]}}]}\n\n";
     let (opening, content) = (sample::CHAT.opening, sample::CHAT.content);
     let text = sample::CHAT.ask_stream;
-    // Nobody has asked for it, and the text shows it: a stored prompt or the server has set the form.
+    // Nobody has asked for it, and the text shows it: a stored prompt or the server has set the
+    // form.
     let object = content[0].replace("\"Hel\"", r#""{\"a\": [1,""#);
     let json = text.replacen('{', r#"{"response_format":{"type":"json_object"},"#, 1);
     let rows: [(&str, &str, &[&str]); 4] = [

@@ -1,5 +1,5 @@
-//! Streams that break off and are continued, whatever the formats of the client, of the provider that
-//! began and of the one that goes on are.
+//! Streams that break off and are continued, whatever the formats of the client, of the provider
+//! that began and of the one that goes on are.
 
 use serde_json::{Value, json};
 
@@ -162,8 +162,8 @@ fn call(of: &sample::Sample) -> Value {
     }
 }
 
-/// Nothing goes on inside a call of a tool: the client gets an honest error, and no second provider is
-/// asked.
+/// Nothing goes on inside a call of a tool: the client gets an honest error, and no second provider
+/// is asked.
 #[test]
 fn calls_of_tools_are_never_continued() {
     for client in FORMATS {

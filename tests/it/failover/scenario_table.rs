@@ -1,14 +1,15 @@
 //! The sixteen scenarios of the public failover benchmark as the table of
-//! `docs/internals/failover-scenarios.md`: each a primary and a standby, whole and streamed, and with
-//! `RESCUE_STREAMS`. `scenarios` has those that are requests in a row, and the conditions that each
-//! must keep.
+//! `docs/internals/failover-scenarios.md`: each a primary and a standby, whole and streamed, and
+//! with `RESCUE_STREAMS`. `scenarios` has those that are requests in a row, and the conditions that
+//! each must keep.
 
 use super::matrix::compare;
 use super::*;
 
 const DOCUMENT: &str = "docs/internals/failover-scenarios.md";
 
-/// A scenario: its title, the faults of the primary and the standby, and how many requests are made.
+/// A scenario: its title, the faults of the primary and the standby, and how many requests are
+/// made.
 struct Scenario {
     title: &'static str,
     primary: &'static str,

@@ -87,7 +87,8 @@ fn s01_a_429_with_retry_after_and_then_fine() {
 
 #[test]
 fn s02_429_for_ever() {
-    // Cooldowns of a second, as the provider asks, which the machine may take long enough to see end.
+    // Cooldowns of a second, as the provider asks, which the machine may take long enough to see
+    // end.
     check_long("429 for ever", "429", 20, 10);
 }
 
@@ -151,8 +152,8 @@ fn s07_a_late_first_token() {
     }
 }
 
-/// What the client has cannot be taken back: an honest error, and no second provider. A whole answer
-/// is held until it is whole.
+/// What the client has cannot be taken back: an honest error, and no second provider. A whole
+/// answer is held until it is whole.
 #[test]
 fn s08_a_stream_cut_in_the_middle() {
     let honest = ("part, error upstream_stream_truncated", "primary", (1, 0));
@@ -176,7 +177,8 @@ fn s09_is_rescued() {
     check("stall", ["stall", ""], &env, (ANSWER, "standby", (1, 1)), (ANSWER, "primary", (1, 1)));
 }
 
-/// The standby refuses to go on: the client learns how the stream broke off, not what the standby says.
+/// The standby refuses to go on: the client learns how the stream broke off, not what the standby
+/// says.
 #[test]
 fn s14_is_an_honest_error() {
     for fault in ["400", "context-length", "503"] {

@@ -1,5 +1,5 @@
-//! Memory while many slow clients are connected at a time: it is that of `MAX_BUFFERED_BYTES` and of
-//! [`EACH`] connection, with keys and without.
+//! Memory while many slow clients are connected at a time: it is that of `MAX_BUFFERED_BYTES` and
+//! of [`EACH`] connection, with keys and without.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -8,8 +8,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::*;
 
-/// Bytes of memory that a connection may cost beside its body: its task, its buffer of 1.5 KiB for a
-/// request's head, one more while a request runs, and what the allocator rounds up to.
+/// Bytes of memory that a connection may cost beside its body: its task, its buffer of 1.5 KiB for
+/// a request's head, one more while a request runs, and what the allocator rounds up to.
 const EACH: usize = 12 << 10;
 /// What the process may grow by itself meanwhile: buffers that are kept, counters, the allocator's
 /// pages.
@@ -40,8 +40,8 @@ fn connect(gateway: &Gateway, first: &[u8]) -> TcpStream {
     socket
 }
 
-/// Half of a head from each client, and half of a body from each client with a key. Others are served
-/// meanwhile.
+/// Half of a head from each client, and half of a body from each client with a key. Others are
+/// served meanwhile.
 #[test]
 fn ten_thousand_slow_clients() {
     let count = crowd(10_000);

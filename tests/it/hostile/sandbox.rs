@@ -10,8 +10,8 @@ use super::*;
 
 const ADMIN: &str = "a-long-admin-key";
 
-/// The version of this kernel's Landlock, 0 if it has none: landlock_create_ruleset(2), whose number
-/// is the same on all architectures, says it.
+/// The version of this kernel's Landlock, 0 if it has none: landlock_create_ruleset(2), whose
+/// number is the same on all architectures, says it.
 fn landlock() -> i32 {
     let asked = Command::new("perl").args(["-e", "print syscall(444, 0, 0, 1)"]).output().unwrap();
     String::from_utf8(asked.stdout).unwrap().parse::<i32>().unwrap().max(0)

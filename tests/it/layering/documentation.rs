@@ -4,9 +4,9 @@ use syn::visit_mut::{self, VisitMut};
 
 /// Returns the name of each item of a file that is `pub` or `pub(crate)` and has no documentation.
 ///
-/// Not counted: modules, whose documentation stands in their file; fields and variants; `pub(super)`,
-/// which stays within a folder; and arguments of the command line, whose documentation would be
-/// printed as help.
+/// Not counted: modules, whose documentation stands in their file; fields and variants;
+/// `pub(super)`, which stays within a folder; and arguments of the command line, whose
+/// documentation would be printed as help.
 pub(super) fn undocumented(file: &str, text: &str) -> Vec<(usize, String)> {
     let mut parsed = syn::parse_file(text).unwrap_or_else(|e| panic!("{file}: {e}"));
     let mut finder = Finder::default();

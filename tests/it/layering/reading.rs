@@ -161,7 +161,8 @@ pub(super) fn imports<'a>(files: impl Iterator<Item = (&'a String, &'a String)>)
             let target = path.inside_crate().unwrap_or_else(|| inside() + &path.names.join("::"));
             let ends = target.match_indices("::").map(|(at, _)| at).chain([target.len()]);
             let module = ends.map(|end| &target[..end]).filter(|name| modules.contains(*name)).last();
-            // What is behind `crate` and in no module stands in `lib.rs`, whose module is the empty name.
+            // What is behind `crate` and in no module stands in `lib.rs`, whose module is the empty
+            // name.
             let root = Some("").filter(|name| path.inside_crate().is_some() && modules.contains(*name));
             let Some(module) = module.or(root) else { continue };
             if module != own {

@@ -183,7 +183,8 @@ fn every_level_counts_and_is_named() {
     spent(&gateway, "narrow", 30.0);
     let refused = ask(&gateway, 180);
     assert!(refused.text().contains("budget `narrow` of group `team` (200 tokens per month)"), "{}", refused.text());
-    // What the other budget had reserved for it is free again: of 0.45 dollars, 0.36 and the prompt.
+    // What the other budget had reserved for it is free again: of 0.45 dollars, 0.36 and the
+    // prompt.
     let response = ask(&gateway, 100);
     assert_eq!(response.status, 200, "{}", response.text());
     spent(&gateway, "wide", 0.1);
@@ -246,8 +247,8 @@ fn tags_have_budgets() {
     assert_eq!((ask("other"), ask("batch, other")), (200, 402), "the prompt and 90 tokens are too many");
 }
 
-/// A client that leaves, a provider that fails, a stream that breaks: nothing stays reserved, and what
-/// was used is charged.
+/// A client that leaves, a provider that fails, a stream that breaks: nothing stays reserved, and
+/// what was used is charged.
 #[test]
 fn every_way_out_settles() {
     let fake = Fake::start();

@@ -1,4 +1,5 @@
-//! Gateways that tell one another of a provider's cooldown through Redis, as processes of their own.
+//! Gateways that tell one another of a provider's cooldown through Redis, as processes of their
+//! own.
 
 use llm_proxy::config::rows::ProviderRow;
 
@@ -41,7 +42,8 @@ fn a_429_of_one_gateway_keeps_the_others_away() {
         assert_eq!((by(&one), by(&two)), ("standby".to_owned(), "standby".to_owned()));
     }
     assert_eq!(first.requests().len(), 1, "only the 429 reached it");
-    // Neither learns its own cooldown, nor one lengthens the other, and another key is another account.
+    // Neither learns its own cooldown, nor one lengthens the other, and another key is another
+    // account.
     assert_eq!((one.metric(COOLDOWNS), other_account.metric(COOLDOWNS)), (Some(0.0), Some(0.0)));
     assert_eq!(by(&other_account), "first");
     assert_eq!(two.metric(COOLDOWNS), Some(1.0));

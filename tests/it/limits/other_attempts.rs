@@ -1,5 +1,5 @@
-//! Who pays for an attempt that is not the answer: a stream that broke off and that another provider
-//! went on with, and the attempt that lost a race.
+//! Who pays for an attempt that is not the answer: a stream that broke off and that another
+//! provider went on with, and the attempt that lost a race.
 
 use llm_proxy::config::rows::{BudgetRow, ModelRow, ProviderRow};
 use serde_json::{Value, json};
@@ -13,7 +13,8 @@ const PROMPT: u64 = 5000;
 /// What a token of the prompt and one of the response cost, in dollars.
 const PRICES: [f64; 2] = [0.001, 0.002];
 
-/// A provider with these prices, in a tier of its own, that may be sent [`PROMPT`] tokens in a minute.
+/// A provider with these prices, in a tier of its own, that may be sent [`PROMPT`] tokens in a
+/// minute.
 fn row(name: &str, sample: &sample::Sample, fake: &Fake, tier: usize) -> ProviderRow {
     let [input, output] = PRICES;
     let mapping = json!({ sample::MODEL: { "mapped_model": sample::MODEL, "input_cost_per_token": input,
@@ -164,7 +165,8 @@ fn a_stream_that_nobody_continues_is_paid_once() {
     assert_eq!((spend.len(), spend[0].0.as_str(), spend[0].1), (1, "first", 1), "{spend:?}");
 }
 
-/// The loser of a race is paid for the prompt that it has read, be it the first attempt or the second.
+/// The loser of a race is paid for the prompt that it has read, be it the first attempt or the
+/// second.
 #[test]
 fn the_loser_of_a_race_is_paid() {
     let hedged = || Two::new(Vec::new(), json!({ "hedge": { "after_ms": 50, "percent": 100 } }));

@@ -207,8 +207,8 @@ fn claims() -> impl Strategy<Value = Vec<(bool, Claim)>> {
     prop::collection::vec(claim, 1..12)
 }
 
-/// The script does what `Sums::apply` does, of which the simulation in `limit::budget` proves that no
-/// more is spent than the amount, whatever happens to nodes and answers.
+/// The script does what `Sums::apply` does, of which the simulation in `limit::budget` proves that
+/// no more is spent than the amount, whatever happens to nodes and answers.
 #[test]
 fn the_script_is_the_law() {
     let (redis, dir) = (Redis::start(), tempfile::tempdir().unwrap());

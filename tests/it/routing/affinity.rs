@@ -54,8 +54,8 @@ fn turn(client: &mut Client, conversation: usize, turn: usize, header: Option<&s
     (answer["by"].as_str().unwrap().to_owned(), cached)
 }
 
-/// The part of prompt tokens that was read from caches, over conversations of four turns. Their number is
-/// no multiple of the weights, so that taking turns does not bring them back by chance.
+/// The part of prompt tokens that was read from caches, over conversations of four turns. Their
+/// number is no multiple of the weights, so that taking turns does not bring them back by chance.
 fn hit_ratio(affinity: &str, header: Option<&str>) -> f64 {
     let three = three(affinity);
     let mut client = three.gateway.client();
@@ -78,8 +78,8 @@ fn conversations_find_their_caches() {
     assert_eq!(hit_ratio("session", None), hit_ratio("off", None), "without a header nothing changes");
 }
 
-/// The figures of `docs/internals/affinity.md`: ten thousand conversations of two turns over the weights
-/// 3, 2 and 1, with affinity and without, and a third turn while a provider is out.
+/// The figures of `docs/internals/affinity.md`: ten thousand conversations of two turns over the
+/// weights 3, 2 and 1, with affinity and without, and a third turn while a provider is out.
 #[test]
 fn ten_thousand_conversations() {
     const CONVERSATIONS: usize = 10_000;
@@ -117,8 +117,8 @@ fn ten_thousand_conversations() {
             println!("b is out: {} of its {of_b} conversations moved, and no other; cached {cached:.3}", moved.len());
         }
     }
-    // A provider that is not asked by conversation has seen one as often as its share says: the sum of
-    // their squares.
+    // A provider that is not asked by conversation has seen one as often as its share says: the sum
+    // of their squares.
     assert!(found[0] < 0.5 && found[1] == 1.0, "{found:?}");
 }
 

@@ -54,7 +54,8 @@ fn ask(client: &mut Client, sample: &sample::Sample, body: &Value) -> (u16, Stri
 
 const FORMATS: [&sample::Sample; 3] = [&sample::CHAT, &sample::MESSAGES, &sample::RESPONSES];
 
-/// The first request that succeeds teaches which account has the file. From then on none is refused.
+/// The first request that succeeds teaches which account has the file. From then on none is
+/// refused.
 #[test]
 fn a_file_goes_to_the_account_that_has_served_it() {
     for sample in FORMATS {

@@ -212,7 +212,8 @@ fn what_is_slow_is_learned() {
     assert!(gateway.metric("llm_proxy_hedges_won_total") >= Some(1.0));
 }
 
-/// A credential may have hedging of its own, for models that are not virtual and in translation too.
+/// A credential may have hedging of its own, for models that are not virtual and in translation
+/// too.
 #[test]
 fn requests_of_a_credential_are_hedged() {
     let (first, second) = (Fake::start(), Fake::start());

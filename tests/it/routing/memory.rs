@@ -77,7 +77,8 @@ fn a_single_provider_gets_the_request_again() {
         let response = client.call(PATH, ask("m"));
         assert_eq!((response.status, response.header("x-llm-proxy-attempts")), (200, Some("2")), "{fault}");
     }
-    // What is the request's own fault is never sent again, and neither is what the provider forbids.
+    // What is the request's own fault is never sent again, and neither is what the provider
+    // forbids.
     let before = a.served();
     for fault in [400, 404, 422] {
         a.then([status(fault)]);

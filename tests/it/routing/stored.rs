@@ -1,5 +1,5 @@
-//! Responses that providers keep go to the account that has issued them: `previous_response_id`, and
-//! `/v1/responses/{id}` with what is below it.
+//! Responses that providers keep go to the account that has issued them: `previous_response_id`,
+//! and `/v1/responses/{id}` with what is below it.
 
 use llm_proxy::config::rows::GroupRow;
 use serde_json::{Value, json};
@@ -184,7 +184,8 @@ fn a_404_is_no_answer_while_another_account_is_down() {
     assert_eq!(stored(&mut client, "GET", "resp_a_1", KEY).status, 200);
 }
 
-/// The issuer alone can serve what names its responses: if it is out of order, nobody else is asked.
+/// The issuer alone can serve what names its responses: if it is out of order, nobody else is
+/// asked.
 #[test]
 fn nobody_else_is_asked_for_what_an_issuer_keeps() {
     let issuer = Fake::answering(|request| match request.body.windows(8).any(|part| part == b"previous") {

@@ -1,5 +1,5 @@
-//! Virtual models: names for other models, from the store, the admin interface, the command line and a
-//! file, with shares, tiers and fallbacks by reason.
+//! Virtual models: names for other models, from the store, the admin interface, the command line
+//! and a file, with shares, tiers and fallbacks by reason.
 
 use llm_proxy::config::rows::ModelRow;
 use serde_json::{Value, json};

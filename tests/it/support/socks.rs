@@ -11,8 +11,9 @@ pub struct Socks {
 }
 
 impl Socks {
-    /// Demands this user name and password, as `user:password`, and opens tunnels to `to`, unless the
-    /// one that is asked for is in `refused`: then its reply is that the host cannot be reached.
+    /// Demands this user name and password, as `user:password`, and opens tunnels to `to`, unless
+    /// the one that is asked for is in `refused`: then its reply is that the host cannot be
+    /// reached.
     pub fn start(to: SocketAddr, login: Option<&'static str>, refused: &'static [&'static str]) -> Socks {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let socks = Socks { addr: listener.local_addr().unwrap(), asked: Arc::default() };

@@ -36,7 +36,8 @@ fn prices_in_a_mapping() {
     });
 }
 
-/// A request that asks for a tier costs what the tier of its answer does, in passthrough and translated.
+/// A request that asks for a tier costs what the tier of its answer does, in passthrough and
+/// translated.
 #[test]
 fn the_tier_that_the_answer_names_is_paid() {
     let upstream = Fake::answering(|request| {
@@ -79,8 +80,8 @@ fn gzip(body: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// The tier is read without the framing of the answer, which may cut the member anywhere, and out of an
-/// answer that is compressed.
+/// The tier is read without the framing of the answer, which may cut the member anywhere, and out
+/// of an answer that is compressed.
 #[test]
 fn the_tier_is_read_whatever_the_framing_is() {
     let text = |served: &str| {
@@ -256,7 +257,8 @@ fn special_prices() {
     ask(&gateway, &post("/v1/chat/completions").body(flex));
     let micros = |row: &Value| (row["cost"].as_f64().unwrap() * 1e6).round();
     let costs: Vec<_> = items(&gateway, "/logs", 2).iter().map(micros).collect();
-    // 299,000 tokens at 2e-6, 1000 at 1e-4, 100 at 2e-5, and the fee; then half of it but audio and fee.
+    // 299,000 tokens at 2e-6, 1000 at 1e-4, 100 at 2e-5, and the fee; then half of it but audio and
+    // fee.
     assert_eq!(costs, [598_000.0 + 100_000.0 + 2000.0 + 250_000.0, 299_000.0 + 100_000.0 + 1000.0 + 250_000.0]);
 }
 

@@ -8,8 +8,8 @@ use super::*;
 const PRICED: &str =
     r#"{"m":{"mapped_model":"up","input_cost_per_token":1e-6,"output_cost_per_token":1e-5},"free":"free"}"#;
 
-/// A gateway on this store with two keys, one of them in a group within another, and a provider that
-/// uses 1000 and 100 tokens.
+/// A gateway on this store with two keys, one of them in a group within another, and a provider
+/// that uses 1000 and 100 tokens.
 fn gateway(place: &Place, upstream: &Fake) -> Gateway {
     let groups = [("org", None), ("team", Some("org"))].map(|(name, parent): (&str, Option<&str>)| GroupRow {
         name: name.into(),

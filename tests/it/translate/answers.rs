@@ -47,7 +47,8 @@ fn content_behind_a_finish_reason() {
                 // Comes once the gateway has waited.
                 stream += &asking.read_until("\"finish_reason\":\"stop\"");
             }
-            // In one piece: where it is a fault, the gateway closes the connection at the first event.
+            // In one piece: where it is a fault, the gateway closes the connection at the first
+            // event.
             conn.send([&answer::chunk(more)[..], &answer::chunk(finish), answer::LAST_CHUNK.as_bytes()].concat());
             let (rest, end) = asking.rest_text();
             stream += &rest;
@@ -100,8 +101,8 @@ fn whole_responses_are_translated() {
     }
 }
 
-/// A request, or an answer, of a structure that came before is translated as the first one was, with
-/// its own texts.
+/// A request, or an answer, of a structure that came before is translated as the first one was,
+/// with its own texts.
 #[test]
 fn what_repeats_is_translated_as_what_is_new() {
     const TEXTS: [(&str, &str); 5] = [

@@ -14,10 +14,10 @@ pub trait Decode {
     /// Takes one frame and pushes zero to many events.
     ///
     /// An error event of the provider is pushed as [`Event::Fail`]: `<format>::error::read`
-    /// recognises it, [`classify::error`](crate::error::classify::error) classifies it. `Err` is for
-    /// frames that are no valid JSON of the format: the caller treats it as `Fail`. After `Fail` or
-    /// `End` the decoder is not called again. `[DONE]` ends Chat and is ignored by the others. Data
-    /// is checked for UTF-8 and JSON here, once (`Tape::read`).
+    /// recognises it, [`classify::error`](crate::error::classify::error) classifies it. `Err` is
+    /// for frames that are no valid JSON of the format: the caller treats it as `Fail`. After
+    /// `Fail` or `End` the decoder is not called again. `[DONE]` ends Chat and is ignored by the
+    /// others. Data is checked for UTF-8 and JSON here, once (`Tape::read`).
     fn frame(&mut self, frame: Frame<'_>, sink: Sink<'_>) -> Result<(), Error>;
 
     /// Returns whether the provider has sent its finish reason, and the reason is held back because

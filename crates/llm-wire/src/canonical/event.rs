@@ -1,11 +1,10 @@
 //! The canonical events of an answer, and the two traits of a format's stream code
 //! (`docs/internals/translation/streams.md`, "Canonical events").
 //!
-//! A decoder reads a provider and pushes events; `response::normalize` turns
-//! the provider's names, ids and reasoning state into the client's; an encoder writes the client's
-//! stream, or `response::whole` folds the same events for a whole answer.
-//! Text, reasoning and arguments are escaped bytes from the read buffer all the way to the write
-//! buffer.
+//! A decoder reads a provider and pushes events; `response::normalize` turns the provider's names,
+//! ids and reasoning state into the client's; an encoder writes the client's stream, or
+//! `response::whole` folds the same events for a whole answer. Text, reasoning and arguments are
+//! escaped bytes from the read buffer all the way to the write buffer.
 //!
 //! | event | promise of decoders, checked by `Normalizer` |
 //! |---|---|

@@ -233,7 +233,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// The response lost something. That cannot be refused any more, so strict mode does not matter.
+    /// The response lost something. That cannot be refused any more, so strict mode does not
+    /// matter.
     pub fn record_response_loss(&mut self, loss: Loss) {
         let entry = Entry { loss, how: LossKind::Dropped, path: None };
         if !self.entries.contains(&entry) {

@@ -258,8 +258,8 @@ impl Counts {
         }
     }
 
-    /// Reads an object that has whole numbers, nulls and details alone, as nearly all have: a fifth of
-    /// the cost of a walk. Returns false for any other, having read a part of it.
+    /// Reads an object that has whole numbers, nulls and details alone, as nearly all have: a fifth
+    /// of the cost of a walk. Returns false for any other, having read a part of it.
     fn read_plain(&mut self, object: &[u8]) -> bool {
         let take = &mut |place, key: &[u8], n: Option<u64>| self.take(place, key, n.unwrap_or(0));
         plain_object(object, 0, Place::Top, take) == Some(object.len())
@@ -284,8 +284,8 @@ impl Counts {
 /// Numbers of so many digits are exact in every reader.
 pub(crate) const MAX_DIGITS: usize = 15;
 
-/// Reads the object at `pos`, and returns the position behind it. `take` gets the numbers, and `None`
-/// for a null.
+/// Reads the object at `pos`, and returns the position behind it. `take` gets the numbers, and
+/// `None` for a null.
 fn plain_object(
     buf: &[u8],
     pos: usize,

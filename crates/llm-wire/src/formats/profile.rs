@@ -71,8 +71,8 @@ pub enum KeyHeader {
 
 /// The names of the headers that tell a caller what is left of its limits.
 ///
-/// OpenAI: API reference, "Rate limits", "in headers"; Anthropic: "Rate limits", "response headers".
-/// Both as of 2026-08.
+/// OpenAI: API reference, "Rate limits", "in headers"; Anthropic: "Rate limits", "response
+/// headers". Both as of 2026-08.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RateLimitHeaders {
     /// `x-ratelimit-reset-requests`, with a span.
@@ -154,8 +154,8 @@ pub struct ToolsProfile {
     pub has_untyped_schema: bool,
     /// Every schema of an object needs `properties`.
     pub needs_properties: bool,
-    /// The root of a schema must say that it is an object, and a strict schema may only have what the
-    /// vendor's subset of JSON schema has.
+    /// The root of a schema must say that it is an object, and a strict schema may only have what
+    /// the vendor's subset of JSON schema has.
     pub needs_object_root: bool,
     /// Calls in history are refused without a declaration of their tools.
     pub needs_declared_calls: bool,

@@ -1,7 +1,7 @@
 //! The value of one key of a document that comes in pieces.
 
-/// A string of more escaped bytes inside a captured value is captured as an empty one: it is content,
-/// and the words that describe an answer are shorter.
+/// A string of more escaped bytes inside a captured value is captured as an empty one: it is
+/// content, and the words that describe an answer are shorter.
 pub(super) const MAX_TEXT: usize = 256;
 
 /// What is captured of one key.

@@ -66,7 +66,8 @@ impl<'a> RawStr<'a> {
             // An escape is longer than what it stands for, so only a longer body needs decoding.
             Ordering::Less => false,
             Ordering::Equal => self.0 == text.as_bytes() && !self.has_escapes(),
-            // Nearly all names differ in their first byte, and what is equal has an escape there then.
+            // Nearly all names differ in their first byte, and what is equal has an escape there
+            // then.
             Ordering::Greater => match (self.0, text.as_bytes()) {
                 ([first, ..], [wanted, ..]) if first == wanted || *first == b'\\' => self.eq_shorter(text),
                 _ => false,

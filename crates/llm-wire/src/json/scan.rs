@@ -2,8 +2,9 @@
 //!
 //! The grammar is RFC 8259, strictly: no comments, no trailing commas, no control characters in
 //! strings, no `NaN`, no `01`. What it accepts beyond other readers: half a surrogate pair
-//! (`"\ud83d"`), since streams cut pairs in two; duplicate keys, of which [`find`](super::walk::find) takes the last;
-//! numbers of any size, since nothing here computes with them.
+//! (`"\ud83d"`), since streams cut pairs in two; duplicate keys, of which
+//! [`find`](super::walk::find) takes the last; numbers of any size, since nothing here computes
+//! with them.
 //!
 //! Only [`validate`] looks at UTF-8; the others work on bytes that were checked, or whose reader
 //! will check. The walks over members and elements stand in `walk.rs`.
@@ -157,8 +158,8 @@ pub(crate) fn is_ascii_without_escapes(bytes: &[u8]) -> bool {
     }
 }
 
-/// Returns whether the first `len` bytes of `rest` are ASCII, and a string's body as it is: each byte
-/// is a character, and none must be escaped.
+/// Returns whether the first `len` bytes of `rest` are ASCII, and a string's body as it is: each
+/// byte is a character, and none must be escaped.
 #[inline]
 pub(crate) fn is_plain_ascii(rest: &[u8], len: usize) -> bool {
     // Bytes from 0x80 on are negative, as control characters are small.
@@ -350,8 +351,9 @@ pub(crate) fn short_run(buf: &[u8]) -> usize {
     }
 }
 
-/// Not inlined: it would make the short way longer everywhere. Two words more, since keys end there,
-/// and then what has vector instructions: a search for the end, and the least byte before it.
+/// Not inlined: it would make the short way longer everywhere. Two words more, since keys end
+/// there, and then what has vector instructions: a search for the end, and the least byte before
+/// it.
 ///
 /// Both look at a piece at a time, each four times the one before: a caller that goes on behind a
 /// control character, as one that escapes lines of text does, pays for the way to it alone.

@@ -55,8 +55,8 @@ impl AnswerTemplates {
         Some(AnswerFacts { usage: value(members.usage), counted, model: value(members.model), reason: members.reason })
     }
 
-    /// Learns from an answer that was not found, and that is whole and no error. The facts are parts
-    /// of it.
+    /// Learns from an answer that was not found, and that is whole and no error. The facts are
+    /// parts of it.
     pub fn learn(&mut self, format: Format, body: &[u8], facts: &AnswerFacts<'_>) {
         self.0.learn(body, is_hole, |spot| {
             let place = |value: Option<RawValue<'_>>| match value {

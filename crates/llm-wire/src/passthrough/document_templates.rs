@@ -1,9 +1,9 @@
 //! Recognises documents that have the structure of an earlier one, so that what was found in that
 //! one need not be looked for again.
 //!
-//! The requests of a program, and the answers of a model, mostly differ in the insides of strings and
-//! in numbers alone. What else was read of them is the same, and stands at places that the lengths
-//! before them give. One list serves a whole worker, since it depends on nothing but bytes.
+//! The requests of a program, and the answers of a model, mostly differ in the insides of strings
+//! and in numbers alone. What else was read of them is the same, and stands at places that the
+//! lengths before them give. One list serves a whole worker, since it depends on nothing but bytes.
 //!
 //! A conversation that grows has another structure each time. So a list that finds nothing pauses,
 //! for twice as many documents each time, and costs nothing meanwhile.
@@ -90,8 +90,8 @@ impl<T> DocumentTemplates<T> {
         true
     }
 
-    /// Learns from a valid document that [`DocumentTemplates::find`] has looked for in vain. `found`
-    /// is made from the places of its parts.
+    /// Learns from a valid document that [`DocumentTemplates::find`] has looked for in vain.
+    /// `found` is made from the places of its parts.
     pub(crate) fn learn(
         &mut self,
         document: &[u8],

@@ -1,15 +1,17 @@
 //! Recognises events of a stream that differ from those before in the values of some strings and
 //! numbers alone, without reading them.
 //!
-//! Nearly all events of an answer have one structure: the same keys in the same order around another
-//! text, another sequence number, other padding. What a tap concludes from such an event follows
-//! from its structure, so it is known already. A template is the event's bytes with holes where
-//! values changed; matching costs one comparison for each run of bytes between holes, finds the end
-//! of the event on the way, and is exact: whatever does not match goes to the framer and the tap.
+//! Nearly all events of an answer have one structure: the same keys in the same order around
+//! another text, another sequence number, other padding. What a tap concludes from such an event
+//! follows from its structure, so it is known already. A template is the event's bytes with holes
+//! where values changed; matching costs one comparison for each run of bytes between holes, finds
+//! the end of the event on the way, and is exact: whatever does not match goes to the framer and
+//! the tap.
 //!
 //! A template is learned from events that a tap has passed unread
-//! ([`AnyTap::passed_unread`](crate::passthrough::tap::AnyTap::passed_unread)), which change nothing
-//! that it keeps. A value under a key of `is_name` is never a hole, since taps decide by them.
+//! ([`AnyTap::passed_unread`](crate::passthrough::tap::AnyTap::passed_unread)), which change
+//! nothing that it keeps. A value under a key of `is_name` is never a hole, since taps decide by
+//! them.
 
 use crate::json::template::{Template, Value, Values, changed_values, is_text};
 
@@ -49,15 +51,15 @@ impl EventTemplate {
         self.template.match_start(buf)
     }
 
-    /// Whether `event` is one event as a whole, its blank line included, with the structure of those
-    /// before.
+    /// Whether `event` is one event as a whole, its blank line included, with the structure of
+    /// those before.
     #[inline]
     pub fn is_event(&self, event: &[u8]) -> bool {
         self.template.is_match(event)
     }
 
-    /// The bytes before and behind the only value that may differ. `None` if there are more, or if no
-    /// structure is known.
+    /// The bytes before and behind the only value that may differ. `None` if there are more, or if
+    /// no structure is known.
     pub fn surroundings(&self) -> Option<(&[u8], &[u8])> {
         self.template.surroundings()
     }
@@ -71,8 +73,8 @@ impl EventTemplate {
         pos
     }
 
-    /// Learns from an event, blank line included, that a tap passed unread. Returns false for an event
-    /// that is not learned, so that the template is still that of an earlier one.
+    /// Learns from an event, blank line included, that a tap passed unread. Returns false for an
+    /// event that is not learned, so that the template is still that of an earlier one.
     pub fn learn(&mut self, event: &[u8]) -> bool {
         if self.changes > MAX_CHANGES || event.len() > MAX_EVENT || !event.ends_with(b"\n\n") || event.contains(&b'\r')
         {
@@ -227,8 +229,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// An event that matches is one that the tap calls content and that changes nothing that the
-        /// tap keeps.
+        /// An event that matches is one that the tap calls content and that changes nothing that
+        /// the tap keeps.
         #[test]
         fn what_matches_is_content(
             steps in prop::collection::vec((0usize..8, 0usize..11, prop::bool::ANY), 0..40),

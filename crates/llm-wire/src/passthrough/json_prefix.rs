@@ -6,7 +6,8 @@ use crate::json::{Fault, ScanError};
 /// The longest escape sequence of a string, which may be cut.
 const LONGEST_ESCAPE: usize = 6;
 
-/// Returns whether a text is an array or an object in JSON, or the beginning of one. It takes one pass.
+/// Returns whether a text is an array or an object in JSON, or the beginning of one. It takes one
+/// pass.
 pub(super) fn is_json_so_far(text: &str) -> bool {
     let text = text.trim_start().as_bytes();
     if !matches!(text.first(), Some(b'{' | b'[')) {

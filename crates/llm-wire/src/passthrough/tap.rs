@@ -67,8 +67,8 @@ impl AnyTap {
         }
     }
 
-    /// Returns where the data of the last frame holds the usage that was read. `None` if it had none,
-    /// and where it can't be read by itself.
+    /// Returns where the data of the last frame holds the usage that was read. `None` if it had
+    /// none, and where it can't be read by itself.
     pub fn usage_at(&self) -> Option<Range<usize>> {
         match self {
             AnyTap::Chat(tap) => tap.usage_at.clone(),
@@ -121,7 +121,8 @@ pub fn usage(format: Format, raw: RawValue<'_>) -> Usage {
     }
 }
 
-/// Returns the names in a usage object whose numbers alone make the usage, of formats where that is so.
+/// Returns the names in a usage object whose numbers alone make the usage, of formats where that is
+/// so.
 pub(crate) fn number_names(format: Format, raw: RawValue<'_>) -> Option<NumberNames> {
     match format {
         Format::Chat | Format::Responses => NumberNames::of(raw),

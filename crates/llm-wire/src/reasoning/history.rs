@@ -2,8 +2,8 @@
 //! (`docs/internals/translation/reasoning.md`, "What of a client's reasoning goes to the
 //! provider").
 //!
-//! Decoders open envelopes with [`opaque_of`]; encoders call [`disposition`] and follow its result. A
-//! signature is never forged, a block never edited: it goes back exactly as its maker gave it, or
+//! Decoders open envelopes with [`opaque_of`]; encoders call [`disposition`] and follow its result.
+//! A signature is never forged, a block never edited: it goes back exactly as its maker gave it, or
 //! not at all.
 
 use crate::canonical::effort::Mode;

@@ -212,8 +212,8 @@ pub(crate) fn for_openai(reasoning_request: Reasoning, caps: &Caps, ledger: &mut
         Mode::Unset => reasoning_request.effort,
         Mode::Off => Some(Effort::None),
         Mode::Manual { budget } => reasoning_request.effort.or(Some(effort_of(budget))),
-        // Adaptive without an effort: the provider's default is meant, or the level that other models
-        // have as their default where this one does not think by itself.
+        // Adaptive without an effort: the provider's default is meant, or the level that other
+        // models have as their default where this one does not think by itself.
         Mode::Adaptive => reasoning_request.effort.or((!caps.thinks_by_default).then_some(Effort::Medium)),
     };
     let effort = wish.and_then(|wish| caps.levels.snap(wish));

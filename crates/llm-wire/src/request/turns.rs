@@ -1,5 +1,5 @@
-//! From paired items to turns (`docs/internals/translation/requests.md`, "Turns"), prefills, and the
-//! text of messages and results.
+//! From paired items to turns (`docs/internals/translation/requests.md`, "Turns"), prefills, and
+//! the text of messages and results.
 
 use std::borrow::Cow;
 

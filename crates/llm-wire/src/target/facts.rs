@@ -1,8 +1,8 @@
 //! Facts about models as data: the rules of `models.json`, and files of the same form that an
 //! operator keeps.
 //!
-//! A rule names what it holds for (formats, hosts, series and versions of models, patterns of names)
-//! and sets capabilities. All rules that fit are applied in order, so later ones win.
+//! A rule names what it holds for (formats, hosts, series and versions of models, patterns of
+//! names) and sets capabilities. All rules that fit are applied in order, so later ones win.
 
 use std::sync::LazyLock;
 

@@ -28,8 +28,8 @@ pub struct Overrides {
 }
 
 impl Overrides {
-    /// Reads the object `provider_params.capabilities`. Invalid members are left out and named in the
-    /// second value, in words for the person who wrote them.
+    /// Reads the object `provider_params.capabilities`. Invalid members are left out and named in
+    /// the second value, in words for the person who wrote them.
     pub fn parse(object: &Value) -> (Overrides, Vec<String>) {
         let mut problems = Vec::new();
         let mut out = Overrides::default();

@@ -74,8 +74,8 @@ pub(crate) enum AnyEncoder {
 }
 
 impl AnyEncoder {
-    /// Goes on with what another has written: `number` is that of the next event, and `item` the id of
-    /// the message in it, where the format has them.
+    /// Goes on with what another has written: `number` is that of the next event, and `item` the id
+    /// of the message in it, where the format has them.
     pub(crate) fn follow(&mut self, number: u64, item: Option<String>) {
         if let AnyEncoder::Responses(encoder) = self {
             encoder.follow(number, item);

@@ -3,8 +3,8 @@
 //!
 //! The answers of a model mostly are one text under the same members. Its translation is kept in
 //! pieces: bytes, texts of the answer, and what is written anew for each, by whoever writes it
-//! elsewhere. What is kept was checked: the example was translated twice more with other texts, ids and
-//! counts, and the three translations are the same but for these.
+//! elsewhere. What is kept was checked: the example was translated twice more with other texts, ids
+//! and counts, and the three translations are the same but for these.
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -171,9 +171,9 @@ impl KnownAnswers {
         Some((usage, &known.end))
     }
 
-    /// Learns from an answer that was not found, and became `written` with this reply. `plain_end` is how
-    /// it has ended, if that was well and without oddities; `translate` does the same with another
-    /// answer, and returns what became of it and how that has ended.
+    /// Learns from an answer that was not found, and became `written` with this reply. `plain_end`
+    /// is how it has ended, if that was well and without oddities; `translate` does the same with
+    /// another answer, and returns what became of it and how that has ended.
     pub(super) fn learn(
         &mut self,
         (body, written): (&[u8], &[u8]),
@@ -301,8 +301,8 @@ fn member_once<'a>(object: RawValue<'a>, name: &str) -> Option<RawValue<'a>> {
     found.next().filter(|_| found.next().is_none())
 }
 
-/// Returns the text of a choice, or of a block of content. `None` if it is none, or if texts of this
-/// format are not followed.
+/// Returns the text of a choice, or of a block of content. `None` if it is none, or if texts of
+/// this format are not followed.
 fn text_of<'a>(provider: Format, element: RawValue<'a>) -> Option<RawValue<'a>> {
     match provider {
         Format::Chat => member_once(member_once(element, "message")?, "content"),
@@ -329,8 +329,8 @@ impl IdSource for OneId {
     }
 }
 
-/// Translates an answer by `translate`. `None` if it ends otherwise than `end`, needs more than one id,
-/// or if its counts are not those of its member `usage`.
+/// Translates an answer by `translate`. `None` if it ends otherwise than `end`, needs more than one
+/// id, or if its counts are not those of its member `usage`.
 fn translated(
     body: &[u8],
     (plan, end): (&Plan, &End),
@@ -345,8 +345,8 @@ fn translated(
     (found == *end && asked.get() == 1 && is_own).then_some((out, usage))
 }
 
-/// Cuts a translation into pieces, by translating the answer with other texts, ids and counts. `None`
-/// if anything else differs then.
+/// Cuts a translation into pieces, by translating the answer with other texts, ids and counts.
+/// `None` if anything else differs then.
 fn pieces(
     body: &[u8],
     variable: &Variable,

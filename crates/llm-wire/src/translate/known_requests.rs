@@ -1,10 +1,10 @@
-//! Translates requests that differ from an earlier one in the texts of their messages alone, without
-//! reading them.
+//! Translates requests that differ from an earlier one in the texts of their messages alone,
+//! without reading them.
 //!
-//! The requests of a program mostly have one structure, and the texts of users and of the system are
-//! copied as they are. So a translation is kept in pieces: bytes, and texts of the request between
-//! them. What is kept was checked: the example was translated twice more with other texts, and the
-//! three translations are the same but for these texts.
+//! The requests of a program mostly have one structure, and the texts of users and of the system
+//! are copied as they are. So a translation is kept in pieces: bytes, and texts of the request
+//! between them. What is kept was checked: the example was translated twice more with other texts,
+//! and the three translations are the same but for these texts.
 
 use std::ops::Range;
 
@@ -72,8 +72,8 @@ impl<K> KnownRequests<K> {
         Some(Encoded { body: out, plan: known.plan.clone(), ledger: known.ledger.clone(), restored: 0 })
     }
 
-    /// Learns from a request that was not found. `translate` does what has made `encoded` of `body`,
-    /// with another body.
+    /// Learns from a request that was not found. `translate` does what has made `encoded` of
+    /// `body`, with another body.
     pub fn learn(
         &mut self,
         key: K,
@@ -151,7 +151,8 @@ fn texts(from: Format, body: &[u8]) -> Option<Vec<Range<usize>>> {
     Some(texts)
 }
 
-/// Returns the member `name` of an object, if it stands there once and each of the others `may_stand`.
+/// Returns the member `name` of an object, if it stands there once and each of the others
+/// `may_stand`.
 fn only<'a>(object: RawValue<'a>, name: &str, may_stand: impl Fn(&[u8], &[u8]) -> bool) -> Option<RawValue<'a>> {
     let mut found = None;
     for (key, value, _) in object.members() {
@@ -166,8 +167,8 @@ fn only<'a>(object: RawValue<'a>, name: &str, may_stand: impl Fn(&[u8], &[u8]) -
     found
 }
 
-/// Cuts a translation into pieces, by translating the request with other texts. `None` if anything but
-/// the texts differs then.
+/// Cuts a translation into pieces, by translating the request with other texts. `None` if anything
+/// but the texts differs then.
 fn pieces(
     (body, encoded): (&[u8], &Encoded),
     texts: &[Range<usize>],
@@ -346,8 +347,8 @@ mod tests {
                 let mut known = KnownRequests::default();
                 check(&mut known, (*client, &filled(body, ["a", "b"])), target);
                 let is_known = check(&mut known, (*client, &filled(body, ["one", "another"])), target);
-                // Those with anything but texts of users and of the system, with a name, or with a text
-                // elsewhere that differs.
+                // Those with anything but texts of users and of the system, with a name, or with a
+                // text elsewhere that differs.
                 let is_plain = matches!(number, 0..=2 | 11);
                 assert_eq!(is_known, is_plain, "{format} {body}");
                 assert!(!is_plain || check(&mut known, (*client, &filled(body, ["x", "y\\n"])), target));

@@ -1,5 +1,5 @@
-//! A translated stream that broke off goes on with the stream of another provider, whatever the format
-//! of that is: the encoder and what it knows stay, and a new decoder feeds them.
+//! A translated stream that broke off goes on with the stream of another provider, whatever the
+//! format of that is: the encoder and what it knows stay, and a new decoder feeds them.
 //!
 //! | state | what comes | goes to |
 //! |---|---|---|
@@ -7,8 +7,8 @@
 //! | `Resumed`, no content yet | a failure | broken off again |
 //! | `Resumed` | content | the stream is the client's: a failure is an event |
 //!
-//! The items of the second stream are put behind those of the first, and its first text goes on with a
-//! text that is open.
+//! The items of the second stream are put behind those of the first, and its first text goes on
+//! with a text that is open.
 
 use crate::canonical::event::{Block, Event, Status};
 use crate::error::{Error, Side};
@@ -45,8 +45,8 @@ impl Rescue {
         Rescue { text: text.to_vec(), ..Rescue::default() }
     }
 
-    /// Goes on with a second stream, whose items come behind `base` others; the first may go on with the
-    /// one before if it `joins`.
+    /// Goes on with a second stream, whose items come behind `base` others; the first may go on
+    /// with the one before if it `joins`.
     pub(super) fn resumed(text: Vec<u8>, base: u32, joins: bool) -> Rescue {
         Rescue { state: State::Resumed { base, joins, has_content: false }, text, broken: None }
     }
@@ -56,8 +56,8 @@ impl Rescue {
         matches!(self.state, State::Resumed { has_content: false, .. })
     }
 
-    /// Returns an event of a decoder at its place behind the items of the first stream, and an event
-    /// that goes before it.
+    /// Returns an event of a decoder at its place behind the items of the first stream, and an
+    /// event that goes before it.
     pub(super) fn place<'e>(&mut self, event: Event<'e>) -> [Option<Event<'e>>; 2] {
         let State::Resumed { base, joins, .. } = &mut self.state else { return [None, Some(event)] };
         let mut before = None;
@@ -88,8 +88,8 @@ impl Rescue {
         }
     }
 
-    /// Returns whether a failure is a break that another provider may go on from: the client has text
-    /// and nothing else, or nothing of a stream that goes on already.
+    /// Returns whether a failure is a break that another provider may go on from: the client has
+    /// text and nothing else, or nothing of a stream that goes on already.
     pub(super) fn is_resumable(&self, error: &Error, shape: &Normalizer, reply: &Reply) -> bool {
         let is_fit = match self.state {
             State::Recording => !self.text.is_empty() && self.text.len() <= MAX_TEXT && shape.has_text_alone(),

@@ -17,7 +17,8 @@ pub(in crate::control_plane::admin) struct Percentiles {
 }
 
 impl Percentiles {
-    /// Returns the percentiles of classes, each with its upper bound and the number of requests in it.
+    /// Returns the percentiles of classes, each with its upper bound and the number of requests in
+    /// it.
     pub(super) fn of(classes: &[(i64, i64)]) -> Option<Percentiles> {
         let total: i64 = classes.iter().map(|(_, count)| count).sum();
         let at = |share: f64| {

@@ -1,4 +1,5 @@
-//! `/logs/summary`: what an overview shows of finished requests, from sums that are kept by the hour.
+//! `/logs/summary`: what an overview shows of finished requests, from sums that are kept by the
+//! hour.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

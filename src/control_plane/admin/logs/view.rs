@@ -52,9 +52,10 @@ pub(in crate::control_plane::admin) struct LogDetail {
     /// With REQUEST_LOG_BODY_ENABLED
     request_body: Option<String>,
     response_body: Option<String>,
-    /// Where the time went (`stages`), each attempt at a provider (`attempts`), what the translation left
-    /// out (`dropped`) and repaired (`repaired`), what was wrong with a stream that came to its end
-    /// (`stream_defect`: `malformed_event` or `no_end_mark`), sizes; times are in milliseconds
+    /// Where the time went (`stages`), each attempt at a provider (`attempts`), what the
+    /// translation left out (`dropped`) and repaired (`repaired`), what was wrong with a stream
+    /// that came to its end (`stream_defect`: `malformed_event` or `no_end_mark`), sizes; times are
+    /// in milliseconds
     #[schemars(with = "Option<serde_json::Value>")]
     trace: Option<Box<RawValue>>,
 }

@@ -200,8 +200,8 @@ fn title(record: &Record) -> &'static str {
     }
 }
 
-/// Writes the sums, and the parts that have prices of their own. Parts do not overlap: Langfuse adds
-/// them up.
+/// Writes the sums, and the parts that have prices of their own. Parts do not overlap: Langfuse
+/// adds them up.
 fn usage(o: &mut Object<'_>, tokens: &Tokens) {
     o.object("usage", |o| {
         o.u64("promptTokens", tokens.input);

@@ -1,5 +1,5 @@
-//! Finds the user and the conversation of a request, by headers and by the fields that each format has
-//! for them.
+//! Finds the user and the conversation of a request, by headers and by the fields that each format
+//! has for them.
 
 use std::borrow::Cow;
 
@@ -34,8 +34,8 @@ impl Identity {
     }
 }
 
-/// Reads the field of Claude Code, which holds three ids: `user_U_account_A_session_S`, in later versions
-/// an object in a text.
+/// Reads the field of Claude Code, which holds three ids: `user_U_account_A_session_S`, in later
+/// versions an object in a text.
 fn split(id: &str) -> Identity {
     if let Ok(object) = RawValue::parse(id.as_bytes())
         && object.is_object()

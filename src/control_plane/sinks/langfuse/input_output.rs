@@ -1,5 +1,5 @@
-//! Writes the input and output of a generation: the conversation and the parameters of a request, and
-//! the content of a response, folded if it was a stream.
+//! Writes the input and output of a generation: the conversation and the parameters of a request,
+//! and the content of a response, folded if it was a stream.
 
 use crate::control_plane::sinks::redact::{Whitespace, redact};
 use crate::control_plane::sinks::truncate::{Part, events, text};
@@ -32,8 +32,8 @@ const PARAMETERS: &[&str] = &[
 /// Bytes of a response that are sent.
 const LONGEST: usize = 512 << 10;
 
-/// Writes the input of a generation: an object of the conversation, or the text of a body that can't be
-/// read.
+/// Writes the input of a generation: an object of the conversation, or the text of a body that
+/// can't be read.
 pub(crate) fn input(out: &mut Vec<u8>, part: Part<'_>) {
     let Some(body) = whole(part).filter(|body| body.is_object()) else { return part.write(out) };
     write::object(out, |o| {

@@ -1,8 +1,8 @@
-//! Sends requests to Langfuse: each is a trace with one generation, which is sent when the request has
-//! ended.
+//! Sends requests to Langfuse: each is a trace with one generation, which is sent when the request
+//! has ended.
 //!
-//! The request's id alone decides whether it is sent ([`is_sampled`]), so that all processes with the
-//! same rate decide alike.
+//! The request's id alone decides whether it is sent ([`is_sampled`]), so that all processes with
+//! the same rate decide alike.
 
 mod event;
 mod identity;
@@ -103,8 +103,8 @@ impl Drop for End {
     }
 }
 
-/// Returns whether a model was involved. Counts of tokens are no generations, and a client without a key
-/// of this gateway must not write into a paid project.
+/// Returns whether a model was involved. Counts of tokens are no generations, and a client without
+/// a key of this gateway must not write into a paid project.
 fn is_of_a_model(record: &Record) -> bool {
     let counts = ["/v1/messages/count_tokens", "/v1/responses/input_tokens"].contains(&record.endpoint);
     record.client_format.is_some() && !counts && record.outcome != Outcome::Failed(Kind::Auth)

@@ -1,5 +1,5 @@
-//! Sends events to Langfuse in batches, one at a time. While a batch is retried, the queue behind it
-//! fills, and then records are lost.
+//! Sends events to Langfuse in batches, one at a time. While a batch is retried, the queue behind
+//! it fills, and then records are lost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

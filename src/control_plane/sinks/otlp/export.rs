@@ -139,8 +139,8 @@ impl Export {
         ExportTraceServiceRequest { resource_spans: vec![of_resource] }.encode_to_vec().into()
     }
 
-    /// Sends a batch until it is accepted, refused, or was tried often enough. At the end of the process
-    /// there is one attempt.
+    /// Sends a batch until it is accepted, refused, or was tried often enough. At the end of the
+    /// process there is one attempt.
     async fn send(&mut self, body: Bytes, requests: u64) {
         let mut pause = FIRST_PAUSE;
         for tries in 1.. {
@@ -187,7 +187,8 @@ impl Export {
                     ExportTraceServiceResponse::decode(body).ok().and_then(|response| response.partial_success);
                 SendOutcome::Accepted(response.map_or(0, |response| response.rejected_spans))
             }
-            // The statuses that the specification names. With any other the same would be refused again.
+            // The statuses that the specification names. With any other the same would be refused
+            // again.
             StatusCode::TOO_MANY_REQUESTS
             | StatusCode::BAD_GATEWAY
             | StatusCode::SERVICE_UNAVAILABLE

@@ -1,6 +1,6 @@
 //! Sends spans of finished requests to a collector, by OTLP over HTTP. [`spans`] makes them from
-//! records, this file queues them in bounds, and [`export`] sends them. The messages are from crates of
-//! OpenTelemetry. Its SDK is not used, since it makes spans while requests run.
+//! records, this file queues them in bounds, and [`export`] sends them. The messages are from
+//! crates of OpenTelemetry. Its SDK is not used, since it makes spans while requests run.
 
 mod export;
 mod spans;

@@ -1,8 +1,8 @@
 //! The sink of the tables `request_logs` and `error_logs`.
 //!
-//! Rows are made when the rings are drained, wait in a queue that is bounded in rows and bytes, and are
-//! written in batches by a task for each table. Rows that find the queue full, exceed the rate, or meet
-//! a store that can't be written are counted as lost.
+//! Rows are made when the rings are drained, wait in a queue that is bounded in rows and bytes, and
+//! are written in batches by a task for each table. Rows that find the queue full, exceed the rate,
+//! or meet a store that can't be written are counted as lost.
 
 mod rate;
 mod row;

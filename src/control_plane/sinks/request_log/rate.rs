@@ -1,7 +1,7 @@
 //! Limits the rows of a second, failures first.
 
-/// Room is reserved for failures: as many rows as there were failures in the last second, and at least
-/// a tenth.
+/// Room is reserved for failures: as many rows as there were failures in the last second, and at
+/// least a tenth.
 #[derive(Debug)]
 pub(super) struct Rate {
     limit: usize,

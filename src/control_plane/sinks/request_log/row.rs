@@ -108,7 +108,8 @@ pub(super) fn request(record: &Record, directory: &Directory, bodies: bool) -> R
     }
 }
 
-/// Returns tags as the column has them: in order, with a comma around each, so that one can be found.
+/// Returns tags as the column has them: in order, with a comma around each, so that one can be
+/// found.
 fn tags(list: &str) -> Option<String> {
     let mut tags: Vec<_> = list.split(',').map(str::trim).filter(|tag| !tag.is_empty()).collect();
     tags.sort_unstable();

@@ -16,8 +16,8 @@ const LONGEST: usize = 200;
 /// How deeply JSON may be nested in texts of JSON.
 const DEPTH: usize = 10;
 
-/// Returns the fields of a request's head, by name in lower case. Values of one name are joined, as HTTP
-/// allows.
+/// Returns the fields of a request's head, by name in lower case. Values of one name are joined, as
+/// HTTP allows.
 pub(super) fn headers(head: &[u8]) -> Map<String, Value> {
     let mut all = Map::new();
     let lines = head.split(|byte| *byte == b'\n').skip(1);

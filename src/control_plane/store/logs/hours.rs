@@ -1,5 +1,5 @@
-//! Sums of finished requests by the hour, which are kept beside the rows: an overview of a month reads
-//! some thousand of them, and not a million rows.
+//! Sums of finished requests by the hour, which are kept beside the rows: an overview of a month
+//! reads some thousand of them, and not a million rows.
 
 use std::collections::BTreeMap;
 

@@ -57,7 +57,8 @@ impl SpendKey {
 /// The texts of a key.
 const TEXTS: usize = 7;
 
-/// The tier of prices that was applied, as [`SpendKey::tier`] has it: `flex`, `>200000`, `flex >200000`.
+/// The tier of prices that was applied, as [`SpendKey::tier`] has it: `flex`, `>200000`, `flex
+/// >200000`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TierOfPrices<'t> {
     /// The tier of service; empty is the standard one.
@@ -92,8 +93,8 @@ pub struct LedgerRow {
 }
 
 impl LedgerRow {
-    /// Whether it was made of rows of the request log, so that groups, tags and the kinds of tokens are not
-    /// known.
+    /// Whether it was made of rows of the request log, so that groups, tags and the kinds of tokens
+    /// are not known.
     pub fn is_from_log(&self) -> bool {
         self.digest.starts_with("log-")
     }
@@ -254,8 +255,8 @@ impl SpendQuery {
         self.per_day || self.by == SpendBy::Day
     }
 
-    /// The dimension of `spend_sums` that has what is wanted, and the one name that is. `None` if only
-    /// `spend_days` tells the requests apart.
+    /// The dimension of `spend_sums` that has what is wanted, and the one name that is. `None` if
+    /// only `spend_days` tells the requests apart.
     pub(crate) fn summed(&self) -> Option<(SpendBy, Option<&str>)> {
         match (self.by, self.only.as_slice()) {
             // Every request has one provider or none.

@@ -26,8 +26,8 @@ pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// The longest wait for the response to a query that needs no work. A server that is silent for so
 /// long counts as unreachable.
 pub(super) const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest wait for a change of one row. It is shorter than the caller's own timeout, so that the
-/// connection is given up here.
+/// The longest wait for a change of one row. It is shorter than the caller's own timeout, so that
+/// the connection is given up here.
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(25);
 /// What each change of a batch adds to that.
 pub(super) const WRITE_TIMEOUT_PER_ROW: Duration = Duration::from_millis(20);
@@ -113,7 +113,8 @@ pub(super) type ClientSlot = Mutex<Option<StoreClient>>;
 /// An open connection.
 pub(super) struct StoreClient {
     pub client: Client,
-    /// A call on it timed out, so its response may still arrive: the connection can't be used again.
+    /// A call on it timed out, so its response may still arrive: the connection can't be used
+    /// again.
     given_up: bool,
 }
 

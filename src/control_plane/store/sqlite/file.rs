@@ -55,8 +55,8 @@ fn keep_temporary_files_in(path: &Path, connection: &Connection) {
     });
 }
 
-/// Opens a store that cannot be written, to read it: one on a full or read-only disk. `None` if that
-/// is not possible either, or not without a migration.
+/// Opens a store that cannot be written, to read it: one on a full or read-only disk. `None` if
+/// that is not possible either, or not without a migration.
 ///
 /// Where the files of write-ahead logging can't be made, the file is taken for one that nobody
 /// changes, unless changes wait beside it.

@@ -1,5 +1,5 @@
-//! The sums of budgets. Each claim is read, answered and written in one transaction, which holds the
-//! write lock of the file.
+//! The sums of budgets. Each claim is read, answered and written in one transaction, which holds
+//! the write lock of the file.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 

@@ -207,8 +207,8 @@ pub(super) fn annotation(o: &mut write::Object<'_>, cite: &AnswerCite, text: &[u
     o.raw_str("title", cite.title.raw());
 }
 
-/// Returns the provider's reason for a refusal as a message of its own, since the format has no other
-/// place for it.
+/// Returns the provider's reason for a refusal as a message of its own, since the format has no
+/// other place for it.
 pub(super) fn explanation(answer: &Answer, ended: &Ended) -> Option<AnswerItem> {
     let text = ended.explanation.as_ref().filter(|text| ended.reason == Reason::Refusal && !text.is_empty())?;
     let is_refused = answer.items.iter().any(|item| matches!(item.kind, AnswerKind::Refusal { .. }));

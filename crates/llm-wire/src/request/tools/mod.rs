@@ -2,9 +2,9 @@
 //! (`docs/internals/translation/requests.md`, "Function tools").
 //!
 //! One function, [`offer`], for all targets. Encoders write what it returns and decide nothing
-//! about tools themselves. It fills the [`ToolTable`](crate::target::tool_names::ToolTable) of the plan, with
-//! which names find their way back. [`functions`] and [`server`] hold the rules for either kind of
-//! tool.
+//! about tools themselves. It fills the [`ToolTable`](crate::target::tool_names::ToolTable) of the
+//! plan, with which names find their way back. [`functions`] and [`server`] hold the rules for
+//! either kind of tool.
 
 pub(crate) mod builder;
 mod functions;

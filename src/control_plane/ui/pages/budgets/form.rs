@@ -49,7 +49,8 @@ pub(super) async fn form(visit: &Visit<'_>, budget: &Value) -> Markup {
     }
 }
 
-/// The fields of what a budget is of, how much it is and for how long. `of` has its scope and subject.
+/// The fields of what a budget is of, how much it is and for how long. `of` has its scope and
+/// subject.
 async fn terms(visit: &Visit<'_>, budget: &Value, of: &Value, row: &Row<'_>) -> Markup {
     let or = |name: &str, default: &'static str| match text(budget, name) {
         "" => default.to_owned(),

@@ -79,8 +79,8 @@ fn table(found: &Value, query: &str, is_filtered: bool, is_behind_a_cursor: bool
     }
 }
 
-/// Links to the parts of the list. Pages have numbers as far as the list is counted; what is older is
-/// reached from one part to the next.
+/// Links to the parts of the list. Pages have numbers as far as the list is counted; what is older
+/// is reached from one part to the next.
 fn pager(found: &Value, query: &str, is_behind_a_cursor: bool) -> Markup {
     let (page, total_pages) = (number(found, "page"), number(found, "total_pages"));
     let is_last_number = found["total_is_exact"] == false && page == total_pages;

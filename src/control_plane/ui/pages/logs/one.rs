@@ -1,5 +1,5 @@
-//! One finished request: where its time went, its attempts, what the translation left out, its bodies,
-//! and the same request as curl.
+//! One finished request: where its time went, its attempts, what the translation left out, its
+//! bodies, and the same request as curl.
 
 use maud::{Markup, html};
 use serde_json::Value;

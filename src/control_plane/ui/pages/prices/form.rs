@@ -82,8 +82,8 @@ fn form(visit: &Visit<'_>, price: &Value, model: &str, above: u64) -> Markup {
     }
 }
 
-/// Returns the prices of tiers of service, of longer prompts that have any, and of prompts of more than
-/// `above` tokens.
+/// Returns the prices of tiers of service, of longer prompts that have any, and of prompts of more
+/// than `above` tokens.
 fn rows(more: &Price, above: u64) -> Vec<Special> {
     let mut rows: Vec<Special> = sorted(more).into_iter().cloned().collect();
     let wanted = Tier::OTHERS.map(|tier| (tier, 0)).into_iter().chain((above > 0).then_some((Tier::Standard, above)));

@@ -96,7 +96,8 @@ pub(super) async fn one(visit: &Visit<'_>, id: &str) -> Markup {
     framed(visit, "/providers", &name, body)
 }
 
-/// One-token requests through the control plane, to the models of the mapping or to one that is named.
+/// One-token requests through the control plane, to the models of the mapping or to one that is
+/// named.
 fn test(provider: &Value) -> Markup {
     html! {
         h2 { "Test" }

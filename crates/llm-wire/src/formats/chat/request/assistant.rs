@@ -1,7 +1,7 @@
 //! The assistant's output of one turn, as messages for a provider.
 //!
-//! Messages that follow one another stay messages of their own. Tool calls go into the last one, and
-//! so does the text after them, since the results must follow the calls at once.
+//! Messages that follow one another stay messages of their own. Tool calls go into the last one,
+//! and so does the text after them, since the results must follow the calls at once.
 
 use crate::canonical::args::ArgText;
 use crate::canonical::loss::{Loss, Repair};

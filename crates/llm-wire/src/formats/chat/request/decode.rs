@@ -12,8 +12,8 @@ use crate::json::{RawKind, RawStr, RawValue};
 use crate::request::reader;
 use crate::request::reader::{Path, some};
 
-/// Members that are decoded only when the whole body has been seen, since the last of duplicate keys
-/// counts.
+/// Members that are decoded only when the whole body has been seen, since the last of duplicate
+/// keys counts.
 #[derive(Default)]
 struct Deferred<'a> {
     messages: Option<RawValue<'a>>,

@@ -310,7 +310,8 @@ fn signature(extra: RawValue<'_>) -> Option<Opaque<'_>> {
 }
 
 /// Returns the reasoning among the parts of `content`: Mistral's `thinking` parts, whose text is a
-/// list of parts, and Anthropic's thinking blocks with their signature, as other gateways send them.
+/// list of parts, and Anthropic's thinking blocks with their signature, as other gateways send
+/// them.
 fn thinking_parts(content: RawValue<'_>) -> Vec<ReasoningItem<'_>> {
     if content.kind() != RawKind::Array {
         return Vec::new();

@@ -30,8 +30,8 @@ use crate::target::plan::{Context, Plan};
 ///   last name, once per pattern.
 /// - Wrong types and missing required fields fail with the helpers of
 ///   [`read`](crate::request::reader), which set `param`.
-/// - Reasoning state is opened with [`history::opaque_of`](crate::reasoning::history::opaque_of); the
-///   marker of failed tool results ([`ERROR_MARKER`](crate::canonical::request::ERROR_MARKER))
+/// - Reasoning state is opened with [`history::opaque_of`](crate::reasoning::history::opaque_of);
+///   the marker of failed tool results ([`ERROR_MARKER`](crate::canonical::request::ERROR_MARKER))
 ///   becomes `is_error`.
 pub(crate) fn decode<'a>(body: RawValue<'a>, ledger: &mut Ledger) -> Result<Request<'a>, Error> {
     decode::decode(body, ledger)
@@ -43,9 +43,10 @@ pub(crate) fn decode<'a>(body: RawValue<'a>, ledger: &mut Ledger) -> Result<Requ
 /// [`tools::offer`](crate::request::tools::offer), reasoning by
 /// [`thinking`](crate::request::thinking), the rest by
 /// [`params::settle`](crate::request::params::settle), the conversation by
-/// [`pairing::pair`](crate::request::pairing::pair) and [`turns::turns`](crate::request::turns::turns),
-/// a trailing assistant message by [`turns::prefill`](crate::request::turns::prefill), reasoning
-/// items by [`history::disposition`](crate::reasoning::history::disposition), tool names in history by
+/// [`pairing::pair`](crate::request::pairing::pair) and
+/// [`turns::turns`](crate::request::turns::turns), a trailing assistant message by
+/// [`turns::prefill`](crate::request::turns::prefill), reasoning items by
+/// [`history::disposition`](crate::reasoning::history::disposition), tool names in history by
 /// [`tools::sent_name`](crate::request::tools::sent_name), call ids by
 /// [`turns::sent_id`](crate::request::turns::sent_id). Losses of content are entered in `ledger`;
 /// its `Err` (strict mode) is passed on with `?`.

@@ -37,7 +37,8 @@ pub(super) struct Blocks {
     index: u32,
     /// Bytes in all buffers.
     held: usize,
-    /// Whether the client requested reasoning without its text: state is then an empty thinking block.
+    /// Whether the client requested reasoning without its text: state is then an empty thinking
+    /// block.
     pub omitted: bool,
 }
 

@@ -35,9 +35,9 @@ const SCHEMA_NAME: &str = "response";
 /// In this order, each decided in one shared place: tools by [`tools::offer`], reasoning by
 /// [`thinking`], the rest by [`params::settle`], the conversation by [`pairing::pair`], a trailing
 /// assistant message by [`turns::prefill`], reasoning items by
-/// [`history::disposition`](crate::reasoning::history::disposition), tool names in history by [`tools::sent_name`],
-/// call ids by [`turns::sent_id`]. Losses of content are entered in `ledger`; its `Err` (strict
-/// mode) is passed on with `?`.
+/// [`history::disposition`](crate::reasoning::history::disposition), tool names in history by
+/// [`tools::sent_name`], call ids by [`turns::sent_id`]. Losses of content are entered in `ledger`;
+/// its `Err` (strict mode) is passed on with `?`.
 ///
 /// - Deterministic and append-only: the same request gives the same bytes, and what was written for
 ///   a turn does not depend on later ones (`docs/internals/translation.md`, "Append-only

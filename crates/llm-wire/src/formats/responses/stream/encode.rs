@@ -14,8 +14,9 @@
 //! | `Live` | deltas | deltas, each in its part |
 //! | `Live` | `Close` | `done` of the part, `output_item.done`; `Done` |
 //!
-//! Texts that follow one another are parts of one message, as where citations cut a text of Messages
-//! into blocks. So the `output_item.done` of a message waits until another item begins, or the end.
+//! Texts that follow one another are parts of one message, as where citations cut a text of
+//! Messages into blocks. So the `output_item.done` of a message waits until another item begins, or
+//! the end.
 //!
 //! What an item holds is folded by an [`Answer`], so that `done` events, the terminal event and
 //! whole answers are one code.
@@ -113,8 +114,8 @@ impl OutputItem {
 }
 
 impl Encoder {
-    /// Goes on with a message that another has begun under the id `item`; `number` is that of the next
-    /// event.
+    /// Goes on with a message that another has begun under the id `item`; `number` is that of the
+    /// next event.
     pub(crate) fn follow(&mut self, number: u64, item: Option<String>) {
         self.number = number;
         if let (Some(id), Some(message)) = (item, self.shown.last_mut()) {

@@ -96,7 +96,8 @@ impl ReasoningPart {
     }
 }
 
-/// Returns the names of the events of a reasoning part: its start, a delta, the end of its text, its end.
+/// Returns the names of the events of a reasoning part: its start, a delta, the end of its text,
+/// its end.
 fn names(kind: ReasoningKind) -> (&'static str, &'static str, &'static str, &'static str) {
     match kind {
         ReasoningKind::Summary => (

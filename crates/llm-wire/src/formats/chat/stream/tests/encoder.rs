@@ -2,8 +2,8 @@
 
 use crate::formats::chat::stream::tests::*;
 
-/// What the encoder makes of events, through [`Normalizer`], with the constant head of each chunk left
-/// out.
+/// What the encoder makes of events, through [`Normalizer`], with the constant head of each chunk
+/// left out.
 fn written(reply: &mut Reply, events: Vec<Event<'_>>) -> String {
     let (mut shape, mut encoder, mut out) = (Normalizer::default(), Encoder::default(), Vec::new());
     for event in events {
