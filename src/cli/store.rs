@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 
 use super::failure::Failure;
-use super::print;
+use super::{print, store_lock};
 use crate::cli::admin_client::{self, Remote};
 use crate::cli::probe::Prober;
 use crate::config::boot::{BadValue, Boot, Environment};
@@ -153,8 +153,13 @@ pub(super) fn is_missing(boot: &Boot) -> bool {
 }
 
 /// Fails if a gateway on this machine, at the port of these settings, has another store than `boot`
-/// names: what a command writes there would have no effect on it.
+/// names: what a command writes there would have no effect on it. It may be meant for the gateway
+/// that serves this store at another port.
 fn refuse_other_store(boot: &Boot, environment: &Environment) -> Result<(), Failure> {
+    let is_embedded = boot.db_url.is_none() && boot.config_file.is_none();
+    if is_embedded && store_lock::is_served(&boot.data_dir) {
+        return Ok(());
+    }
     let port = environment.get("PORT").map_or(Ok(Boot::default().port), |text| text.trim().parse::<u16>());
     let Ok(port) = port else { return Ok(()) };
     let url = format!("http://127.0.0.1:{port}");

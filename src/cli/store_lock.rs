@@ -67,6 +67,12 @@ impl StoreLock {
     }
 }
 
+/// Returns whether a process serves the store in `dir`, as far as its file and its number show. The
+/// lock is not tried: that would refuse a gateway that starts at this moment.
+pub(super) fn is_served(dir: &Path) -> bool {
+    owner(dir).is_some_and(|pid| Path::new("/proc").join(pid.to_string()).exists())
+}
+
 /// Returns the process that serves the store in `dir`, if the file has it.
 pub(super) fn owner(dir: &Path) -> Option<u32> {
     let mut text = String::new();

@@ -33,7 +33,8 @@ impl Place {
 
     fn run(&self, env: &[(&str, &str)], args: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_llm-proxy"));
-        command.env_clear().env("DATA_DIR", self.path("data")).envs(env.iter().copied());
+        // No gateway that runs on this machine for others is at that port.
+        command.env_clear().env("PORT", "1").env("DATA_DIR", self.path("data")).envs(env.iter().copied());
         command.current_dir(self.0.path()).args(args).output().unwrap()
     }
 

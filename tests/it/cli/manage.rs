@@ -343,6 +343,8 @@ fn another_store_than_the_gateways_is_not_written_by_mistake() {
     assert_eq!((refused.code, refused.stderr.as_str()), (1, displayed.as_str()));
     assert!(!place.0.path().join("data").exists());
     assert_eq!(beside(&["key", "list"], None).code, 0, "reading is no harm");
+    let other = Setup::new().start();
+    assert_eq!(beside(&create, Some(other.data_dir())).code, 0, "a gateway at another port serves it");
 
     assert_eq!(beside(&create, Some(gateway.data_dir())).code, 0, "its own store, by whichever path");
     let named = beside(&["key", "create", "--name", "y", "--data-dir", "elsewhere"], None);

@@ -184,7 +184,14 @@ impl Db {
     pub fn cli(&self, args: &[&str]) -> Output {
         let dir = tempfile::tempdir().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_llm-proxy"));
-        command.env_clear().env("DB_URL", &self.url).current_dir(dir.path()).args(args).output().unwrap()
+        command
+            .env_clear()
+            .env("PORT", "1")
+            .env("DB_URL", &self.url)
+            .current_dir(dir.path())
+            .args(args)
+            .output()
+            .unwrap()
     }
 
     /// All that is in it: tables with their columns, indexes, triggers, functions and rows.
