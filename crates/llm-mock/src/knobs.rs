@@ -82,8 +82,7 @@ impl FromStr for Selector {
     }
 }
 
-/// Refuses a number of requests with a fault of the process's address, which holds as long as it
-/// runs.
+/// Refuses a number of requests with a fault of the process's address, which holds as long as it runs.
 fn one_that_ends(fault: Fault, times: Option<u32>) -> Result<Fault, String> {
     let is_of_the_address =
         fault.is_of_the_listener() || matches!(fault, Fault::TlsFailure | Fault::ExpiredCertificate);
@@ -132,8 +131,8 @@ impl Knobs {
         self.fault_times = times;
     }
 
-    /// Decides what a fault that depends on the number of requests means for the `turn`th request
-    /// of the process, from 0.
+    /// Decides what a fault that depends on the number of requests means for the `turn`th request of
+    /// the process, from 0.
     pub(crate) fn settle(&mut self, turn: u32) {
         if self.fault_times.is_some_and(|times| turn >= times) {
             (self.fault, self.status, self.error) = (None, None, None);

@@ -294,8 +294,7 @@ struct Budget {
     is_hard: Option<OrVariable<bool>>,
     /// Per cents of the amount at which a warning is logged
     warn_at: Option<Vec<u8>>,
-    /// The model, virtual or not, by which requests are served for which too little is left;
-    /// without it they are refused
+    /// The model, virtual or not, by which requests are served for which too little is left; without it they are refused
     downgrade_to: Option<String>,
     /// Whether it is in force, true by default
     is_enabled: Option<OrVariable<bool>>,
