@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::control_plane::store::logs::hours::DURATION_BOUNDS;
+
 /// Dollars of billionths.
 pub(in crate::control_plane::admin) fn dollars(billionths: i64) -> f64 {
     billionths as f64 / 1e9
@@ -26,11 +28,9 @@ impl Percentiles {
             let mut below = 0.0;
             for (bound, count) in classes {
                 let count = *count as f64;
-                // Bounds are about 1.4 times the one before; the last class has no bound.
-                let (low, high) = match *bound {
-                    i64::MAX => (655_360.0, 655_360.0),
-                    bound => (bound as f64 / 1.42, bound as f64),
-                };
+                // The first class begins at 0, and the last has no end.
+                let low = DURATION_BOUNDS.iter().rev().find(|low| *low < bound).map_or(0.0, |low| *low as f64);
+                let high = if *bound == i64::MAX { low } else { *bound as f64 };
                 if below + count >= target {
                     return (low + (high - low) * (target - below) / count).round();
                 }
@@ -51,6 +51,10 @@ mod tests {
         assert_eq!(Percentiles::of(&[]), None);
         let all = Percentiles::of(&[(10, 50), (100, 49), (i64::MAX, 1)]).unwrap();
         assert_eq!((all.p50, all.p99), (10.0, 100.0));
-        assert!(all.p90 > 70.0 && all.p90 < 100.0, "{all:?}");
+        assert!(all.p90 > 80.0 && all.p90 < 100.0, "{all:?}");
+        let quick = Percentiles::of(&[(5, 10)]).unwrap();
+        assert_eq!((quick.p50, quick.p99), (3.0, 5.0));
+        let slow = Percentiles::of(&[(327_680, 1), (655_360, 1)]).unwrap();
+        assert_eq!((slow.p50, slow.p90), (327_680.0, 589_824.0));
     }
 }

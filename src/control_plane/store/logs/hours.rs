@@ -7,7 +7,7 @@ use super::rows::{RequestRow, Row};
 use super::table::{Table, Value};
 
 /// Upper bounds of the classes of durations, in milliseconds, each about 1.4 times the one before.
-pub(in crate::control_plane::store) const DURATION_BOUNDS: &[i64] = &[
+pub(in crate::control_plane) const DURATION_BOUNDS: &[i64] = &[
     5, 10, 14, 20, 28, 40, 57, 80, 113, 160, 226, 320, 453, 640, 905, 1280, 1810, 2560, 3620, 5120, 7241, 10_240,
     14_482, 20_480, 28_963, 40_960, 57_926, 81_920, 115_852, 163_840, 327_680, 655_360,
 ];
