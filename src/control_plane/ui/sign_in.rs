@@ -29,7 +29,11 @@ fn page() -> Markup {
                 form #sign-in {
                     label for="key" { "Admin key" }
                     input #key type="password" name="key" autocomplete="current-password" required autofocus;
-                    p.hint { "The value of " code { "ADMIN_KEY" } ", or of " code { "ADMIN_READ_KEY" } " to look only." }
+                    p.hint {
+                        "The value of " code { "ADMIN_KEY" } ", or of " code { "ADMIN_READ_KEY" } " to look only. "
+                        "Where neither is set, a first start on a terminal writes a key to " code { "admin.key" }
+                        " in the data directory, for browsers on the same machine."
+                    }
                     p.error role="alert" hidden {}
                     button type="submit" { "Sign in" }
                     noscript { p.error { "This page needs JavaScript. The admin interface at /admin/v1 does not." } }
