@@ -62,7 +62,7 @@ class Stack:
                       "--params", params, *[word for pair in maps for word in ("--map", pair)])
         self._run("model", "add", "--name", "smart", "--member", "small", "--hedge", "20")
         self.keys = {name: self._run("key", "create", "--name", name, *more).strip() for name, more in [
-            ("team-a", []), ("team-b", []), ("poor", []), ("narrow", ["--rate-limit", "2", "--tokens-per-minute", "100000"])]}
+            ("team-a", []), ("team-b", []), ("poor", []), ("narrow", ["--rate-limit", "1", "--tokens-per-minute", "100000"])]}
         prices = self.dir / "prices.json"
         each = {"small": 1e-5, "large": 1e-5, "claude-x": 1e-5, "mock-cached": 1e-9}
         prices.write_text(json.dumps({
@@ -134,7 +134,8 @@ def kinds(keys):
         of(chat, model="mock-cached", messages=QUESTION),
         of(chat, model="mock-429", messages=QUESTION),
         of(chat, model="mock-500", messages=QUESTION),
-        of(chat, "narrow", model="small", messages=QUESTION),
+        # One after the other, so that some are above one a second however slow the machine is.
+        *[of(chat, "narrow", model="small", messages=QUESTION)] * 4,
         of(chat, "poor", model="large", messages=QUESTION, max_tokens=100),
         of(chat, "sk-nobody", model="small", messages=QUESTION),
         of(chat, model="unknown-model", messages=QUESTION),
