@@ -38,7 +38,8 @@ enum Value {
 
 impl KeptResponse {
     /// Makes the kept form of a head. Returns `None` for a head that is longer than [`MAX_KEPT`],
-    /// that does not begin its buffer, or that has an empty value, whose place is not known.
+    /// that does not stand at the start of its buffer, or that has an empty value, since an empty
+    /// range does not say where in the head it stands.
     fn new(head: &ResponseHead, bytes: &[u8], request: Method) -> Option<KeptResponse> {
         let is_empty = |field: &Field| field.value.len() == 0;
         if bytes.len() > MAX_KEPT || !bytes.starts_with(b"HTTP/") || head.fields.as_slice().iter().any(is_empty) {

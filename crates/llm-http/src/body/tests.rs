@@ -5,8 +5,8 @@ type Outcome = (Vec<u8>, End);
 /// `Ok(None)`: the body ended with the connection.
 type End = Result<Option<usize>, BodyError>;
 
-/// Reads `input` in pieces of `size` bytes; each piece is dropped when the decoder asks for
-/// more. Before each second step some whole chunks are taken as such.
+/// Reads `input` in pieces of `size` bytes; each piece is dropped once the decoder returns that it
+/// needs more bytes. Before each second step some whole chunks are taken as such.
 fn decode(framing: Framing, input: &[u8], size: usize) -> Outcome {
     let (mut decoder, mut body) = (BodyDecoder::new(framing), Vec::new());
     let mut base = 0;

@@ -135,8 +135,8 @@ pub fn kind(status: Option<u16>, read: &ReadError<'_>) -> Kind {
     // A limit of tokens in a minute is none of the context.
     let may_be = |kind: Kind| match kind {
         Kind::ContextTooLong => status != Some(429),
-        // Google's error for a limit per minute says "exceeded your current quota" as well (an
-        // error with its quota ids is in google-gemini/gemini-cli#8437, 2025-09-14).
+        // Google's error for a limit per minute contains "exceeded your current quota" too. One
+        // with its quota ids is in google-gemini/gemini-cli#8437 (2025-09-14).
         Kind::Billing => !is(read.r#type, "RESOURCE_EXHAUSTED") && !is(read.code, "RESOURCE_EXHAUSTED"),
         _ => true,
     };

@@ -106,10 +106,10 @@ pub(crate) fn of_error(value: RawValue<'_>) -> Option<ReadError<'_>> {
     }
 }
 
-/// Reads an `error` that is a text, in the object around it. A text beside one that is a code, a
-/// single word, is the message (RFC 6749: `error_description`). Of two texts the longer one says
-/// more, and of equals the message: the other is a title (NestJS and Spring:
-/// `{"error":"Bad Request","message":"..."}`).
+/// Reads an `error` that is a string, in the object around it. If it is a code, which is a single
+/// word, the string beside it is the message (RFC 6749: `error_description`). If both are
+/// sentences, the longer one is the message, and of two of one length the one beside it: the other
+/// is a title (NestJS and Spring: `{"error":"Bad Request","message":"..."}`).
 pub(crate) fn beside<'a>(object: RawValue<'a>, error: RawValue<'a>) -> Option<ReadError<'a>> {
     const BESIDE: [&str; 6] = ["message", "error_description", "error_message", "error_msg", "msg", "detail"];
     let short = error.as_str()?;

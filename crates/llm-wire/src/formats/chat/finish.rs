@@ -7,7 +7,7 @@ use crate::canonical::event::Reason;
 use crate::error::Kind;
 use crate::json::RawStr;
 
-/// What a `finish_reason` says.
+/// The meaning of a `finish_reason`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FinishWord {
     /// The answer ended for this reason.

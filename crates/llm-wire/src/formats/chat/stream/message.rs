@@ -140,9 +140,9 @@ impl Reader {
         }
     }
 
-    /// Returns whether there is a call whose name never came, so that the answer lacks it. An
-    /// element without a name and with no more than an empty object is what some hosts send where
-    /// there is no call; it is one only if the answer ended for a call.
+    /// Returns whether a tool call has arguments and never got a name, so that it can't be passed
+    /// on. Some hosts send an element without a name and with an empty object where there is no
+    /// call; it counts as a call only if the finish reason is `tool_calls`.
     pub(crate) fn has_nameless_call(&self, reason: Reason) -> bool {
         let is_nameless = |call: &Call| match &call.state {
             CallState::Waiting { input } if reason == Reason::ToolCalls => !input.is_empty(),

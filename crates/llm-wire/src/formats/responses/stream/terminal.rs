@@ -67,8 +67,8 @@ impl Decoder {
         }
     }
 
-    /// The text at the top of a response whose items have none. OpenAI's SDKs make this member for
-    /// their users; of some hosts it is all that comes.
+    /// Emits the member `output_text` of a response whose items have no text. OpenAI's SDKs compute
+    /// this member on the client; some hosts send it in place of items.
     pub(super) fn late_text(&mut self, response: RawValue<'_>, sink: Sink<'_>) {
         let text = string(response, "output_text").unwrap_or_default();
         if text.is_empty() || !self.progress.text.is_empty() {
