@@ -77,9 +77,9 @@ fn connections_without_a_request_cost_less() {
     let count = connections(5000);
     let connect = |count| (0..count).map(|_| TcpStream::connect(gateway.addr).unwrap()).collect::<Vec<_>>();
     let open = |count: usize| {
-        let before = gateway.descriptors();
+        let before = gateway.sockets();
         let held = connect(count);
-        eventually("all are accepted", || gateway.descriptors() >= before + count);
+        eventually("all are accepted", || gateway.sockets() >= before + count);
         held
     };
     let warm = open(100);

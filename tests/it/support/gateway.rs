@@ -252,7 +252,6 @@ impl Gateway {
         line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
     }
 
-    /// Open file descriptors.
     /// How often its threads, those that run now, have waited for something.
     pub fn waits(&self) -> u64 {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
@@ -264,8 +263,17 @@ impl Gateway {
         status.map(waits).sum()
     }
 
+    /// Open file descriptors.
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+
+    /// Open sockets. Files that the gateway opens for a moment (`smaps` at its start, the journal of
+    /// its store) change the count of descriptors, and not this one.
+    pub fn sockets(&self) -> usize {
+        let entries = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap();
+        let targets = entries.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
     }
 
     /// The log so far, a line of JSON each.
