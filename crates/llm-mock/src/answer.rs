@@ -157,7 +157,7 @@ impl Answer {
     /// Makes the answer to a request of this kind.
     pub(crate) fn new(kind: Kind, req: &ParsedRequest, knobs: &Knobs) -> Answer {
         let (content, finish) = content(kind, req, knobs);
-        let said = match &content {
+        let visible = match &content {
             Content::Text(text) | Content::Refusal(text) => text.tokens(),
             Content::Calls(calls) => calls.iter().map(|call| call.pieces.tokens()).sum(),
         } as u64;
@@ -168,7 +168,7 @@ impl Answer {
             reasoning: req.reasoning,
             content,
             finish,
-            usage: Usage { input: req.input_tokens, cached, output: (reasoning + said).max(1), reasoning },
+            usage: Usage { input: req.input_tokens, cached, output: (reasoning + visible).max(1), reasoning },
         }
     }
 }

@@ -319,7 +319,7 @@ pub fn amount(unit: &str, amount: i64) -> f64 {
 }
 
 /// Returns a row for the audit log.
-pub fn shown(view: &impl Serialize) -> Option<String> {
+pub fn audit_text(view: &impl Serialize) -> Option<String> {
     serde_json::to_string(view).ok()
 }
 

@@ -75,7 +75,7 @@ impl<'a> Lines<'a> {
         let provider = self.provider(attempt.provider);
         self.line("provider_request", attempt.began_us, |o| {
             o.opt_str("provider", provider.map(|provider| &*provider.key));
-            o.opt_str("api_base", provider.map(|provider| provider.base.shown()).as_deref());
+            o.opt_str("api_base", provider.map(|provider| provider.base.without_query()).as_deref());
             o.str("endpoint", &endpoint(attempt));
             payload(o, outcome::request(record, attempt), most);
         });
@@ -101,7 +101,7 @@ impl<'a> Lines<'a> {
         self.line("attempt", end, |o| {
             o.u64("attempt", number as u64);
             o.opt_str("provider", provider.map(|provider| &*provider.key));
-            o.opt_str("api_base", provider.map(|provider| provider.base.shown()).as_deref());
+            o.opt_str("api_base", provider.map(|provider| provider.base.without_query()).as_deref());
             let model = attempt.model.as_str();
             o.opt_str("model", (!model.is_empty()).then_some(model));
             status(o, attempt.status);
