@@ -47,12 +47,12 @@ pub(crate) enum Text {
 }
 
 impl Text {
-    /// `text` cut after every space.
+    /// Returns `text` cut after every space.
     fn words_of(text: &str) -> Text {
         Text::Pieces(text.split_inclusive(' ').map(escape).collect())
     }
 
-    /// `text` cut into pieces of a few characters, as models stream JSON.
+    /// Returns `text` cut into pieces of a few characters, as models stream JSON.
     fn bits_of(text: &str) -> Text {
         let chars: Vec<char> = text.chars().collect();
         Text::Pieces(chars.chunks(6).map(|bit| escape(&bit.iter().collect::<String>())).collect())
@@ -192,7 +192,7 @@ fn content(kind: Kind, req: &ParsedRequest, knobs: &Knobs) -> (Content, Finish) 
     (Content::Text(text), if cut || knobs.length { Finish::Length } else { Finish::Stop })
 }
 
-/// One call of the first tool; or two, of the first two tools, or of the only one twice.
+/// Returns one call of the first tool; or two, of the first two tools, or of the only one twice.
 fn calls(req: &ParsedRequest, knobs: &Knobs) -> Vec<Call> {
     let count = if knobs.parallel && req.parallel { 2 } else { 1 };
     req.tools.iter().cycle().take(count).enumerate().map(|(i, tool)| call(tool, id(req.seed, i as u64 + 1))).collect()

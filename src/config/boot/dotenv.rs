@@ -28,7 +28,7 @@ pub fn read(path: &Path) -> (BTreeMap<String, Secret>, Vec<Warning>) {
     }
 }
 
-/// The last line of a name counts.
+/// Returns the value of a name. Its last line counts.
 fn parse(text: &str, file: &str) -> (BTreeMap<String, Secret>, Vec<Warning>) {
     let mut values = BTreeMap::new();
     let mut warnings = Vec::new();

@@ -73,7 +73,7 @@ impl Environment {
         (environment, warnings)
     }
 
-    /// The value of `name` and its source. An empty value is none: compose files write
+    /// Returns the value of `name` and its source. An empty value is none: compose files write
     /// `X=${X:-}`.
     fn find(&self, name: &str) -> Option<(&str, &'static str)> {
         let set = |values: &'_ BTreeMap<String, Secret>| values.get(name).is_some_and(|value| !value.trim().is_empty());
@@ -122,7 +122,7 @@ impl Boot {
         Boot::with(flags, environment, &[])
     }
 
-    /// The same with the settings of a configuration file, which come last.
+    /// Returns the same with the settings of a configuration file, which come last.
     pub fn with(
         flags: &[Flag],
         environment: &Environment,

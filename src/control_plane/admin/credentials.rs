@@ -104,7 +104,7 @@ pub(super) struct CredentialStatus {
     credential: CredentialView,
 }
 
-/// `sk-` and 48 characters of the URL-safe alphabet: 288 random bits.
+/// Returns `sk-` and 48 characters of the URL-safe alphabet: 288 random bits.
 pub fn generate() -> Result<String, String> {
     let mut random = [0; 36];
     getrandom::fill(&mut random).map_err(|error| format!("the system gives no random numbers for a key: {error}"))?;
@@ -326,7 +326,7 @@ fn audit_text(row: &CredentialRow) -> String {
     serde_json::to_string(&CredentialView::of(row)).unwrap_or_default()
 }
 
-/// Seconds since 1970.
+/// Returns seconds since 1970.
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)

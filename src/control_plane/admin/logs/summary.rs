@@ -92,7 +92,7 @@ impl LogSummary {
     }
 }
 
-/// The sums hour by hour, of which those of one hour follow one another.
+/// Returns the sums hour by hour, of which those of one hour follow one another.
 fn hours(sums: Vec<(i64, Sum, i64)>) -> Vec<HourSums> {
     let mut hours: BTreeMap<i64, HourSums> = BTreeMap::new();
     for (time, sum, n) in sums {
