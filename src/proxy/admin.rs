@@ -336,7 +336,11 @@ pub fn check_key(core: &Core, client: &Client, authorization: Option<&[u8]>, pat
 /// Returns the response to a request that may not pass. `/auth/validate` has a body of its own,
 /// which also holds the error of the other paths.
 pub fn denied(path: &str, status: u16, message: &str, code: &str) -> Response {
-    let kind = if status == 429 { "rate_limit_error" } else { "authentication_error" };
+    let kind = match status {
+        404 | 405 => "invalid_request_error",
+        429 => "rate_limit_error",
+        _ => "authentication_error",
+    };
     let mut response = failure(status, message, kind, code);
     if status == 401 {
         response.fields.push(("www-authenticate", "Bearer".to_owned()));

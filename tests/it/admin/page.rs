@@ -135,6 +135,14 @@ fn another_site_changes_nothing() {
         .header("cookie", &cookie)
         .header("x-llm-proxy-page", "1");
     assert_eq!(ask(&mut client, &post).status, 405);
+    // What a path does not take is no matter of keys.
+    for (method, path, status) in
+        [("POST", "/ui/sign-in", 405), ("PUT", "/ui/session", 405), ("GET", "/ui/assets/page-0.css", 404)]
+    {
+        let refused = ask(&mut client, &get(path).method(method));
+        assert_eq!((refused.status, refused.json()["error"]["type"].as_str()), (status, Some("invalid_request_error")));
+        assert_eq!(refused.header("allow").is_some(), status == 405, "{path}");
+    }
 }
 
 #[test]
