@@ -29,9 +29,14 @@ fn replace<T>(rows: &mut Vec<T>, written: Vec<T>, removed: &[i64], id: fn(&T) ->
     }
 }
 
-/// Formats the numbers of added, removed and changed rows as `+1 -0 ~2`. Both lists are in the
-/// order of ids, and may be long.
-pub(super) fn count_changes<T>(old: &[T], new: &[T], id: fn(&T) -> i64, same: fn(&T, &T) -> bool) -> String {
+/// Formats a number of things, such as `1 provider` and `2 providers`.
+pub(super) fn counted(number: usize, name: &str) -> String {
+    format!("{number} {name}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Formats the numbers of added, removed and changed rows as ` (1 added, 2 changed)`; without
+/// changes the text is empty. Both lists are in the order of ids, and may be long.
+pub(super) fn changes<T>(old: &[T], new: &[T], id: fn(&T) -> i64, same: fn(&T, &T) -> bool) -> String {
     let (mut came, mut changed, mut kept) = (0, 0, 0);
     let mut rest = old;
     for row in new {
@@ -48,7 +53,9 @@ pub(super) fn count_changes<T>(old: &[T], new: &[T], id: fn(&T) -> i64, same: fn
             }
         }
     }
-    format!("+{came} -{} ~{changed}", old.len() - kept)
+    let all = [(came, "added"), (old.len() - kept, "removed"), (changed, "changed")];
+    let all: Vec<_> = all.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    if all.is_empty() { String::new() } else { format!(" ({})", all.join(", ")) }
 }
 
 #[cfg(test)]
@@ -59,11 +66,11 @@ mod tests {
     fn counting_changes() {
         let old = [(1, "a"), (2, "b"), (3, "c")];
         let new = [(2, "b"), (3, "d"), (4, "e"), (5, "f")];
-        let summary =
-            |old: &[(i64, &str)], new: &[(i64, &str)]| count_changes(old, new, |row| row.0, |a, b| a.1 == b.1);
-        assert_eq!(summary(&old, &new), "+2 -1 ~1");
-        assert_eq!(summary(&new, &new), "+0 -0 ~0");
-        assert_eq!((summary(&[], &new), summary(&old, &[])), ("+4 -0 ~0".to_owned(), "+0 -3 ~0".to_owned()));
+        let summary = |old: &[(i64, &str)], new: &[(i64, &str)]| changes(old, new, |row| row.0, |a, b| a.1 == b.1);
+        assert_eq!(summary(&old, &new), " (2 added, 1 removed, 1 changed)");
+        assert_eq!(summary(&new, &new), "");
+        assert_eq!((summary(&[], &new).as_str(), summary(&old, &[]).as_str()), (" (4 added)", " (3 removed)"));
+        assert_eq!([0, 1, 2].map(|n| counted(n, "key")), ["0 keys", "1 key", "2 keys"]);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::config::snapshot::{Problem, Snapshot};
 use crate::control_plane::config::current::{Current, InForce};
 use crate::control_plane::config::disk_cache::DiskCache;
 use crate::control_plane::config::models_file::ModelsFile;
-use crate::control_plane::config::row_changes::{count_changes, merge};
+use crate::control_plane::config::row_changes::{changes, counted, merge};
 use crate::control_plane::config::row_files::RowFiles;
 use crate::control_plane::discovery::dns::Names;
 use crate::control_plane::metrics::meter::ControlPlaneMetrics;
@@ -320,13 +320,13 @@ impl Sync {
         tracing::info!(
             generation,
             version = after.version,
-            "gateway: configuration in force: {} providers ({}), {} credentials ({}), {} problems",
-            after.providers.len(),
-            count_changes(&before.providers, &after.providers, |row| row.id, |a, b| a.row_version == b.row_version),
-            after.credentials_by_id.len(),
+            "gateway: configuration in force: {}{}, {}{}, {}",
+            counted(after.providers.len(), "provider"),
+            changes(&before.providers, &after.providers, |row| row.id, |a, b| a.row_version == b.row_version),
+            counted(after.credentials_by_id.len(), "credential"),
             // Unchanged ones were carried over.
-            count_changes(&before.credentials_by_id, &after.credentials_by_id, |row| row.id, Arc::ptr_eq),
-            next.problems.len(),
+            changes(&before.credentials_by_id, &after.credentials_by_id, |row| row.id, Arc::ptr_eq),
+            counted(next.problems.len(), "problem"),
         );
         let (logged, found): (HashSet<_>, HashSet<_>) =
             (self.problems.iter().collect(), next.problems.iter().collect());

@@ -259,10 +259,14 @@ fn a_gateway_starts_without_the_database_from_its_last_rows() {
     assert_eq!(status(&gateway, KEY), 200);
     assert_eq!(status(&gateway, "second"), 200, "also what was written last");
     assert_eq!(health(&gateway), "unavailable, serving the copy on disk");
-    gateway.expect_metric("llm_proxy_config_from_snapshot", 1.0);
+    assert_eq!(gateway.metric("llm_proxy_config_from_snapshot"), Some(1.0));
     assert_eq!(gateway.metric("llm_proxy_store_up"), Some(0.0));
     assert_eq!(create(&gateway, "refused").0, 503);
-    gateway.expect_log(&["starting with the copy of version 3 on disk, since the store PostgreSQL localhost:"]);
+    let log = gateway.log().join("\n");
+    assert!(
+        log.contains("starting with the copy of version 3 on disk, since the store PostgreSQL localhost:"),
+        "{log}"
+    );
     // Without a copy, or with one that is damaged, there is nothing to serve.
     let ended = at(&data.path().join("other")).try_start().err().unwrap();
     assert!(
@@ -311,6 +315,7 @@ fn a_poisoned_row_is_never_an_outage() {
     for _ in 0..5 {
         assert_eq!(status(&gateway, KEY), 200);
     }
+    let log = gateway.log().join("\n");
     for problem in [
         "provider gemini: type `gemini` is not served by this version",
         "provider scripted: lua_script is not served by this version",
@@ -320,7 +325,7 @@ fn a_poisoned_row_is_never_an_outage() {
         "credential bad-hash: credential_key is not a SHA-256",
         "credential bad-limit: rate_limit -1",
     ] {
-        gateway.expect_log(&[problem]);
+        assert!(log.contains(problem), "{problem}: {log}");
     }
     // Never sent in a format that they do not speak.
     let received = provider.requests().len();
@@ -371,7 +376,7 @@ fn a_hundred_thousand_credentials_and_a_thousand_providers() {
     eventually("one less", || status(&gateway, "key-50000") == 401);
     // Only what changed was read: what did not keeps its place, and its bucket.
     // The log is written behind the moment of effect.
-    for change in ["100005 credentials (+1 -0 ~0)", "100004 credentials (+0 -1 ~0)"] {
+    for change in ["100005 credentials (1 added)", "100004 credentials (1 removed)"] {
         eventually(change, || gateway.log().iter().any(|line| line.contains(change)));
     }
 }
