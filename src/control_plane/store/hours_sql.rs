@@ -2,7 +2,7 @@
 
 use crate::control_plane::store::log_sql::{Dialect, Statement};
 use crate::control_plane::store::logs::hours::{Sum, hour_of, sums};
-use crate::control_plane::store::logs::{Kind, RequestRow, Row, Table, Value, Which};
+use crate::control_plane::store::logs::{Kind, RequestRow, Row, Step, SummaryQuery, Table, Value, Which};
 
 /// Rows in one statement.
 const AT_ONCE: usize = 1000;
@@ -37,12 +37,19 @@ pub(super) fn totals(dialect: Dialect, from: i64) -> Statement {
     statement
 }
 
-/// Hour, name and sum of [`Sum::in_hours`], in order.
-pub(super) fn by_hour(dialect: Dialect, from: i64) -> Statement {
+/// Begin of an hour or day, name and sum, in order of time. [`Step::PlainHour`] has the sums of
+/// [`Sum::in_hours`] alone.
+pub(super) fn by_step(dialect: Dialect, query: SummaryQuery) -> Statement {
     let names: Vec<_> = Sum::in_hours().iter().map(|sum| format!("'{}'", sum.name())).collect();
-    let mut statement = Statement::new("SELECT hour, name, n FROM log_hours WHERE hour >= ");
-    statement.value(dialect, Kind::Number, Value::Number(from));
-    statement.push(&format!(" AND name IN ({}) ORDER BY hour", names.join(", ")));
+    let classes = match query.step {
+        Step::PlainHour => "",
+        Step::Hour | Step::Day => " OR name LIKE 'duration_ms:%' OR name LIKE 'ttft_ms:%'",
+    };
+    let seconds = query.step.seconds();
+    let columns = format!("hour / {seconds} * {seconds}, name, CAST(sum(n) AS BIGINT)");
+    let mut statement = Statement::new(format!("SELECT {columns} FROM log_hours WHERE hour >= "));
+    statement.value(dialect, Kind::Number, Value::Number(query.from));
+    statement.push(&format!(" AND (name IN ({}){classes}) GROUP BY 1, 2 ORDER BY 1", names.join(", ")));
     statement
 }
 

@@ -145,6 +145,14 @@ fn filters_sorting_pages_and_sums() {
         let hours = summary["hours"].as_array().unwrap();
         assert_eq!(hours.iter().map(|hour| hour["requests"].as_i64().unwrap()).sum::<i64>(), 6);
         assert!(summary["duration_ms"]["p99"].is_f64() && summary["ttft_ms"]["p50"].is_f64());
+        assert!(hours.iter().all(|hour| hour.get("duration_ms").is_none()), "classes are read on demand");
+        for (step, end) in [("hour", ":00:00Z"), ("day", "T00:00:00Z")] {
+            let summary = read(&gateway, &format!("/logs/summary?step={step}"));
+            let steps = summary["hours"].as_array().unwrap();
+            assert_eq!(steps.iter().map(|one| one["requests"].as_i64().unwrap()).sum::<i64>(), 6);
+            assert!(steps[0]["time"].as_str().unwrap().ends_with(end), "{summary}");
+            assert!(steps[0]["duration_ms"]["p50"].is_f64() && steps.last().unwrap()["ttft_ms"]["p99"].is_f64());
+        }
         assert_eq!(read(&gateway, "/logs/summary?start_time=2999-01-01T00:00:00Z")["requests"], 0);
     });
 }
@@ -197,6 +205,41 @@ fn cursors_lead_through_a_list() {
     });
 }
 
+/// Runs a statement on the store of a gateway.
+fn run(place: &Place, gateway: &Gateway, sql: &str) {
+    match &place.0 {
+        Some(db) => drop(db.sql(sql)),
+        None => {
+            rusqlite::Connection::open(gateway.data_dir().join("llm-proxy.db")).unwrap().execute_batch(sql).unwrap()
+        }
+    }
+}
+
+/// The percentiles are those of the durations, however short or long they are.
+#[test]
+fn percentiles_of_known_durations() {
+    on_either(|place| {
+        let gateway = place.with(vec![chat(&scripted())]).start();
+        let moment = if place.0.is_some() { "to_timestamp(1800000000)" } else { "1800000000000000" };
+        for ms in [0, 1, 2, 3, 8, 30, 1000, 12_000] {
+            // 98 of one duration, and two that took 20 times as long.
+            let row = |taken: i64| format!("({moment}, 'r', 'm{ms}', {taken}, {taken})");
+            let rows = [vec![row(ms); 98], vec![row(ms * 20); 2]].concat().join(", ");
+            let columns = "timestamp, request_id, model_requested, total_duration_ms, ttft_ms";
+            run(place, &gateway, &format!("INSERT INTO request_logs ({columns}) VALUES {rows}"));
+            let stats = read(&gateway, &format!("/logs/stats?model=m{ms}"));
+            for name in ["duration_ms", "ttft_ms"] {
+                // Up to 3 ms they are exact; a class of longer ones ends at 1.42 times its begin.
+                for (percentile, wanted) in [("p50", ms as f64), ("p90", ms as f64), ("p99", ms as f64 * 20.0)] {
+                    let found = stats[name][percentile].as_f64().unwrap();
+                    let most = if wanted <= 3.0 { 0.0 } else { wanted * if percentile == "p50" { 0.21 } else { 0.42 } };
+                    assert!((found - wanted).abs() <= most, "{name} {percentile} of {wanted} ms: {found}");
+                }
+            }
+        }
+    });
+}
+
 /// Pages begin within the first 10,000 entries, and no more are counted.
 #[test]
 fn a_long_list_is_counted_up_to_a_bound() {
@@ -204,18 +247,16 @@ fn a_long_list_is_counted_up_to_a_bound() {
     on_either(|place| {
         let upstream = scripted();
         let gateway = place.with(vec![chat(&upstream)]).start();
-        match &place.0 {
-            Some(db) => {
-                let rows = "SELECT to_timestamp(1800000000 + n), 'r' || n, 'm' || (n % 2) FROM generate_series(1, 10060) AS s(n)";
-                db.sql(&format!("{COLUMNS} {rows}"));
+        let rows = match &place.0 {
+            Some(_) => {
+                "SELECT to_timestamp(1800000000 + n), 'r' || n, 'm' || (n % 2) FROM generate_series(1, 10060) AS s(n)"
             }
             None => {
-                let rows = "WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 10060) \
-                    SELECT (1800000000 + n) * 1000000, 'r' || n, 'm' || (n % 2) FROM s";
-                let file = rusqlite::Connection::open(gateway.data_dir().join("llm-proxy.db")).unwrap();
-                file.execute_batch(&format!("{COLUMNS} {rows}")).unwrap();
+                "WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 10060) \
+                SELECT (1800000000 + n) * 1000000, 'r' || n, 'm' || (n % 2) FROM s"
             }
-        }
+        };
+        run(place, &gateway, &format!("{COLUMNS} {rows}"));
         let page = read(&gateway, "/logs?page=200");
         let numbers = ["total", "page", "total_pages"].map(|name| page[name].as_i64().unwrap());
         assert_eq!((numbers, &page["total_is_exact"]), ([10_000, 200, 200], &json!(false)));

@@ -157,9 +157,9 @@ pub(super) struct LogStats {
     total_output_tokens: i64,
     avg_duration_ms: Option<f64>,
     avg_ttft_ms: Option<f64>,
-    /// Durations of whole requests, within about 20 %; null without any
+    /// Durations of whole requests, exact up to 3 ms and the median within 20 %; null without any
     duration_ms: Option<Percentiles>,
-    /// Times to the first token of streams, within about 20 %; null without any
+    /// Times to the first token of streams, likewise; null without any
     ttft_ms: Option<Percentiles>,
     /// Cost in dollars of the requests whose prices are known
     total_cost: f64,

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use super::rows::{RequestRow, Row};
 use super::table::{Table, Value};
 
-/// Upper bounds of the classes of durations, in milliseconds, each about 1.4 times the one before.
+/// Upper bounds of the classes of durations, in milliseconds: whole ones up to 3, then each about 1.4
+/// times the one before.
 pub(in crate::control_plane) const DURATION_BOUNDS: &[i64] = &[
-    5, 10, 14, 20, 28, 40, 57, 80, 113, 160, 226, 320, 453, 640, 905, 1280, 1810, 2560, 3620, 5120, 7241, 10_240,
-    14_482, 20_480, 28_963, 40_960, 57_926, 81_920, 115_852, 163_840, 327_680, 655_360,
+    0, 1, 2, 3, 5, 7, 10, 14, 20, 28, 40, 57, 80, 113, 160, 226, 320, 453, 640, 905, 1280, 1810, 2560, 3620, 5120,
+    7241, 10_240, 14_482, 20_480, 28_963, 40_960, 57_926, 81_920, 115_852, 163_840, 231_705, 327_680, 463_410, 655_360,
 ];
 
 /// Microseconds of an hour.
@@ -31,13 +32,40 @@ pub enum Sum {
     ProviderErrors(String),
 }
 
+/// Which sums of hours are wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct SummaryQuery {
+    /// The begin of the first hour, in seconds since 1970.
+    pub from: i64,
+    pub step: Step,
+}
+
+/// The length of the times that sums are given for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Hours, without the classes of durations: these are most of the rows.
+    PlainHour,
+    Hour,
+    /// Days of UTC.
+    Day,
+}
+
+impl Step {
+    pub(in crate::control_plane::store) fn seconds(self) -> i64 {
+        match self {
+            Step::PlainHour | Step::Hour => 3600,
+            Step::Day => 86_400,
+        }
+    }
+}
+
 /// Sums since an hour.
 #[derive(Debug, Default, PartialEq)]
 pub struct Summary {
     pub totals: Vec<(Sum, i64)>,
-    /// The begin of an hour in seconds since 1970, and a sum of it. Classes and providers are not
-    /// among them.
-    pub hours: Vec<(i64, Sum, i64)>,
+    /// The begin of an hour or day in seconds since 1970, and a sum of it, in order of time. Those
+    /// of providers are not among them.
+    pub steps: Vec<(i64, Sum, i64)>,
 }
 
 impl Sum {
@@ -131,7 +159,7 @@ mod tests {
             timestamp,
             status_code: Some(status),
             input_tokens: 3,
-            total_duration_ms: Some(6),
+            total_duration_ms: Some(8),
             provider_name: Some("a:b".to_owned()),
             ..RequestRow::default()
         };

@@ -9,7 +9,7 @@ mod table;
 
 use crate::control_plane::store::error::Answer;
 
-pub use hours::{Sum, Summary};
+pub use hours::{Step, Sum, Summary, SummaryQuery};
 pub use rows::{ErrorRow, PriceRow, RequestRow, Row};
 pub use spend::{LedgerRow, Recost};
 pub use spend::{Spend, SpendBy, SpendKey, SpendQuery, SpendSums};
@@ -140,8 +140,8 @@ pub trait Tables: Send + Sync {
 
     fn stats(&self, filter: Filter) -> Answer<'_, Stats>;
 
-    /// Gives the sums since the begin of an hour, in seconds since 1970.
-    fn summary(&self, from: i64) -> Answer<'_, Summary>;
+    /// Gives the sums since the begin of an hour.
+    fn summary(&self, query: SummaryQuery) -> Answer<'_, Summary>;
 
     /// Gives at most [`GROUPS`] hours, the newest first.
     fn hours(&self, filter: Filter) -> Answer<'_, Vec<Hour>>;

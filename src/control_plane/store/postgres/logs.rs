@@ -9,7 +9,7 @@ use crate::control_plane::store::log_sql as sql;
 use crate::control_plane::store::log_sql::{AccessPath, Dialect, Statement};
 use crate::control_plane::store::logs::{
     Filter, Hour, Kind, LedgerRow, Line, Listing, Query, Recost, Spend, SpendKey, SpendQuery, SpendSums, Stats, Sum,
-    Summary, Table, Tables, Value, Which,
+    Summary, SummaryQuery, Table, Tables, Value, Which,
 };
 use crate::control_plane::store::postgres::connection::{READ_TIMEOUT, with_timeout};
 use crate::control_plane::store::postgres::explain::QueryError;
@@ -59,17 +59,17 @@ async fn list(client: &Client, query: &Query) -> Result<Listing, QueryError> {
     Ok(Listing { total, lines: lines(client, query.table, &list).await? })
 }
 
-async fn summary(client: &Client, from: i64) -> Result<Summary, QueryError> {
+async fn summary(client: &Client, query: SummaryQuery) -> Result<Summary, QueryError> {
     let mut summary = Summary::default();
-    let totals = hours_sql::totals(Dialect::Postgres, from);
+    let totals = hours_sql::totals(Dialect::Postgres, query.from);
     for row in client.query_typed(&totals.sql, &values(&totals)).await? {
         let sum = Sum::of(row.try_get(0)?);
         summary.totals.extend(sum.map(|sum| row.try_get(1).map(|n| (sum, n))).transpose()?);
     }
-    let by_hour = hours_sql::by_hour(Dialect::Postgres, from);
-    for row in client.query_typed(&by_hour.sql, &values(&by_hour)).await? {
+    let by_step = hours_sql::by_step(Dialect::Postgres, query);
+    for row in client.query_typed(&by_step.sql, &values(&by_step)).await? {
         let (hour, sum) = (row.try_get(0)?, Sum::of(row.try_get(1)?));
-        summary.hours.extend(sum.map(|sum| row.try_get(2).map(|n| (hour, sum, n))).transpose()?);
+        summary.steps.extend(sum.map(|sum| row.try_get(2).map(|n| (hour, sum, n))).transpose()?);
     }
     Ok(summary)
 }
@@ -171,10 +171,10 @@ impl Tables for Postgres {
         })
     }
 
-    fn summary(&self, from: i64) -> Answer<'_, Summary> {
+    fn summary(&self, query: SummaryQuery) -> Answer<'_, Summary> {
         Box::pin(async move {
             let mut guarded = self.other(&self.log_reader).await?;
-            let answer = with_timeout(&self.access, READ_TIMEOUT, summary(&guarded.client, from)).await;
+            let answer = with_timeout(&self.access, READ_TIMEOUT, summary(&guarded.client, query)).await;
             guarded.settle(answer)
         })
     }

@@ -9,7 +9,7 @@ use crate::control_plane::store::log_sql as sql;
 use crate::control_plane::store::log_sql::{AccessPath, Dialect};
 use crate::control_plane::store::logs::{
     COUNTED, Column, Filter, Hour, Kind, LedgerRow, Line, Listing, Query, Recost, RequestRow, Row as _, Spend,
-    SpendKey, SpendQuery, SpendSums, Stats, Sum, Summary, Table, Tables, Value, Which,
+    SpendKey, SpendQuery, SpendSums, Stats, Sum, Summary, SummaryQuery, Table, Tables, Value, Which,
 };
 use crate::control_plane::store::sqlite::changes::FileWatch;
 use crate::control_plane::store::sqlite::statement::values;
@@ -161,21 +161,21 @@ fn hours(connection: &Connection, filter: &Filter) -> rusqlite::Result<Vec<Hour>
     prepared.query_map(values(&hours), read)?.collect()
 }
 
-fn summary(connection: &Connection, from: i64) -> rusqlite::Result<Summary> {
+fn summary(connection: &Connection, query: SummaryQuery) -> rusqlite::Result<Summary> {
     let mut summary = Summary::default();
-    let totals = hours_sql::totals(Dialect::Sqlite, from);
+    let totals = hours_sql::totals(Dialect::Sqlite, query.from);
     let mut prepared = connection.prepare(&totals.sql)?;
     let mut rows = prepared.query(values(&totals))?;
     while let Some(row) = rows.next()? {
         let name: String = row.get(0)?;
         summary.totals.extend(Sum::of(&name).map(|sum| row.get(1).map(|n| (sum, n))).transpose()?);
     }
-    let by_hour = hours_sql::by_hour(Dialect::Sqlite, from);
-    let mut prepared = connection.prepare(&by_hour.sql)?;
-    let mut rows = prepared.query(values(&by_hour))?;
+    let by_step = hours_sql::by_step(Dialect::Sqlite, query);
+    let mut prepared = connection.prepare(&by_step.sql)?;
+    let mut rows = prepared.query(values(&by_step))?;
     while let Some(row) = rows.next()? {
         let (hour, name): (i64, String) = (row.get(0)?, row.get(1)?);
-        summary.hours.extend(Sum::of(&name).map(|sum| row.get(2).map(|n| (hour, sum, n))).transpose()?);
+        summary.steps.extend(Sum::of(&name).map(|sum| row.get(2).map(|n| (hour, sum, n))).transpose()?);
     }
     Ok(summary)
 }
@@ -240,8 +240,8 @@ impl Tables for Sqlite {
         self.on_side(move |connection| stats(connection, &filter))
     }
 
-    fn summary(&self, from: i64) -> Answer<'_, Summary> {
-        self.on_side(move |connection| summary(connection, from))
+    fn summary(&self, query: SummaryQuery) -> Answer<'_, Summary> {
+        self.on_side(move |connection| summary(connection, query))
     }
 
     fn hours(&self, filter: Filter) -> Answer<'_, Vec<Hour>> {
