@@ -11,7 +11,7 @@ const MENU: &[(&str, &str)] = &[
     ("", "Overview"),
     ("/providers", "Providers"),
     ("/models", "Virtual models"),
-    ("/explain", "Explain routing"),
+    ("/explain", "Routing"),
     ("/keys", "Keys"),
     ("/groups", "Groups"),
     ("/budgets", "Budgets"),
@@ -89,6 +89,11 @@ pub(super) fn empty(body: Markup) -> Markup {
     html! { div.empty { (body) } }
 }
 
+/// Returns a link to the form of a new row; nothing for those who can change nothing.
+pub(super) fn new_link(visit: &Visit<'_>, address: &str, title: &str) -> Markup {
+    html! { @if visit.read_only().is_none() { a.button href=(address) { (title) } } }
+}
+
 /// Where the answer to a form or button appears.
 pub(super) fn outcome() -> Markup {
     html! { p.outcome role="status" aria-live="polite" {} }
@@ -123,23 +128,38 @@ pub(super) fn short(number: f64) -> String {
 pub(super) fn dollars(amount: f64) -> String {
     match amount {
         0.0 => "$0".to_owned(),
+        a if a < 0.0 => format!("-{}", dollars(-a)),
         a if a < 0.01 => format!("${a:.6}"),
         a if a < 1.0 => format!("${a:.4}"),
-        a => format!("${a:.2}"),
+        a => {
+            // In cents, so that rounding carries into the dollars.
+            let cents = (a * 100.0).round() as i64;
+            format!("${}.{:02}", grouped(cents / 100), cents % 100)
+        }
     }
 }
 
 pub(super) fn milliseconds(value: &Value) -> String {
     match value.as_f64() {
         None => "–".to_owned(),
-        Some(ms) if ms >= 10_000.0 => format!("{:.1} s", ms / 1000.0),
-        Some(ms) => format!("{ms:.0} ms"),
+        Some(ms) if ms >= 10_000.0 => format!("{:.1}\u{a0}s", ms / 1000.0),
+        Some(ms) if ms >= 1000.0 => format!("{:.2}\u{a0}s", ms / 1000.0),
+        Some(ms) => format!("{ms:.0}\u{a0}ms"),
     }
 }
 
-/// Returns a time as the interface gives it, in minutes or seconds of UTC.
+/// Returns a time of UTC as the interface gives it, to the second.
 pub(super) fn moment(time: &str) -> Markup {
-    let shown = time.get(..19).map_or(time.to_owned(), |text| text.replace('T', " "));
+    cut(time, 19)
+}
+
+/// Returns a time of UTC to the minute, for times that nobody needs to the second.
+pub(super) fn minute(time: &str) -> Markup {
+    cut(time, 16)
+}
+
+fn cut(time: &str, length: usize) -> Markup {
+    let shown = time.get(..length).map_or(time.to_owned(), |text| text.replace('T', " "));
     html! { @if time.is_empty() { "–" } @else { time datetime=(time) { (shown) } } }
 }
 
@@ -199,5 +219,6 @@ mod tests {
         assert_eq!((grouped(0), grouped(999)), ("0".to_owned(), "999".to_owned()));
         assert_eq!([999.0, 12_345.0, 2_500_000.0, 3e9].map(short), ["999", "12.3k", "2.5M", "3.0G"]);
         assert_eq!([0.0, 0.000_5, 0.25, 12.345].map(dollars), ["$0", "$0.000500", "$0.2500", "$12.35"]);
+        assert_eq!([-0.25, -3.0, 1234.999].map(dollars), ["-$0.2500", "-$3.00", "$1\u{202f}235.00"]);
     }
 }

@@ -11,6 +11,8 @@ mod chart;
 mod forms;
 mod html;
 mod pages;
+#[cfg(test)]
+mod palette;
 mod sign_in;
 mod visit;
 

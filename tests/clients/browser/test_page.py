@@ -2,7 +2,7 @@
 
 import re
 
-from browsing import MARKUP, PAGES, add_provider, create_key, picture, sign_in
+from browsing import MARKUP, PAGES, add_provider, chat, create_key, picture, sign_in
 from playwright.sync_api import expect
 from stack import ADMIN_KEY
 
@@ -108,3 +108,53 @@ def test_a_list_that_follows_says_when_the_session_has_ended(page, gateway):
     page.context.clear_cookies()
     expect(page.locator("#session")).to_be_visible(timeout=15000)
     expect(page.locator("#live")).to_be_visible()
+
+
+def test_settings_of_clients_are_for_this_gateway_and_copied(page, gateway):
+    sign_in(page, gateway)
+    add_provider(page, gateway, "own", ["mock-small", "mock-*"])
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(f"{gateway.url}/ui/connect")
+    code = page.locator(".code code")
+    expect(code).to_contain_text(gateway.url)
+    expect(code).to_contain_text("mock-small")
+    page.locator("[data-copy]").click()
+    expect(page.locator("[data-copy]")).to_have_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == code.text_content()
+
+
+def test_charts_have_their_numbers_in_tables(page, gateway):
+    sign_in(page, gateway)
+    add_provider(page, gateway, "own")
+    key = create_key(page, gateway, "alice")
+    page.goto(f"{gateway.url}/ui")
+    expect(page.get_by_text("Three steps to the first answer")).to_be_visible()
+    chat(gateway, key)
+    page.goto(f"{gateway.url}/ui/logs")
+    page.get_by_label("Follow").check()
+    expect(page.locator("#live tbody tr")).to_have_count(1, timeout=15000)
+    # A row that comes while the list follows is marked, and the focus stays where it was.
+    page.locator("#live tbody a").focus()
+    focused = page.evaluate("document.activeElement.href")
+    chat(gateway, key)
+    expect(page.locator("#live tr.fresh")).to_have_count(1, timeout=15000)
+    expect(page.locator("#live tbody tr")).to_have_count(2)
+    assert page.evaluate("document.activeElement.href") == focused
+    for period in ["24h", "7d"]:
+        page.goto(f"{gateway.url}/ui?period={period}")
+        expect(page.get_by_text("Three steps to the first answer")).to_have_count(0)
+        for title, columns in [
+            ("Requests", ["answered", "failed"]),
+            ("Duration", ["median", "99 %"]),
+            ("Time to the first token", ["median", "99 %"]),
+            ("Tokens", ["input", "output"]),
+            ("Cost", ["dollars"]),
+        ]:
+            chart = page.locator("figure", has=page.get_by_text(title, exact=True))
+            chart.get_by_text("Table").click()
+            expect(chart.locator("thead th")).to_have_text(["Time (UTC)", *columns])
+            cells = chart.locator("tbody td:nth-child(2)").all_inner_texts()
+            if title == "Requests":
+                assert sum(int(cell) for cell in cells) == 2
+            if title == "Duration":
+                assert all(re.fullmatch(r"\d+(\.\d+)?\sm?s", cell) for cell in cells), cells

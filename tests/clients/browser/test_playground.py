@@ -98,6 +98,19 @@ def test_two_models_beside_each_other_and_what_is_dropped(ready, gateway):
     expect(ready.locator("[data-part=text]").first).to_contain_text("The mock upstream answers")
 
 
+def test_all_formats_beside_each_other(ready, gateway):
+    send(ready, "all", "messages/large")
+    panels = ready.locator("#answers section")
+    expect(panels).to_have_count(3)
+    for panel, format in zip(panels.all(), ["OpenAI Chat Completions", "Anthropic Messages", "OpenAI Responses"]):
+        expect(panel.get_by_role("heading")).to_have_text(f"messages/large by {format}")
+        expect(panel.locator("[data-part=text]")).to_contain_text("The mock upstream answers")
+        expect(panel.locator("[data-part=facts]")).to_contain_text("x-llm-proxy-provider: messages")
+    for path in ["/v1/chat/completions", "/v1/messages", "/v1/responses"]:
+        expect(ready.locator("#as-curl")).to_contain_text(path)
+    picture(ready, "playground-formats")
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_the_code_for_a_shell_is_the_request(ready, gateway, format, tmp_path):
     """As it is copied, run in a shell."""

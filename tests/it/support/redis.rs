@@ -1,12 +1,12 @@
 //! A real Redis (or Valkey) server, started for one test on a free port.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{eventually, reserved_port};
+use super::eventually;
 
 pub struct Redis {
     port: u16,
@@ -16,7 +16,7 @@ pub struct Redis {
 
 impl Redis {
     pub fn start() -> Redis {
-        let port = reserved_port();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut redis = Redis { port, dir: tempfile::tempdir().unwrap(), process: None };
         redis.resume();
         redis

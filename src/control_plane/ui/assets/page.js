@@ -198,7 +198,7 @@ async function refresh() {
   try {
     const response = await fetch(location.href);
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html").getElementById("live");
-    if (fresh) live.replaceChildren(...fresh.childNodes);
+    if (fresh) replaceList(live, fresh);
     // Without a session the sign-in page comes in its place.
     if (response.ok) showSession(fresh !== null);
   } catch {
@@ -206,3 +206,22 @@ async function refresh() {
   }
 }
 if (follow) setInterval(refresh, 2000);
+
+/** @param {Element} list */
+const linksOf = (list) => /** @type {NodeListOf<HTMLAnchorElement>} */ (list.querySelectorAll("tbody a"));
+
+/**
+ * Replaces a list by a fresh one. Its new rows are marked, and the focus stays on its row.
+ * @param {Element} list
+ * @param {Element} fresh
+ */
+function replaceList(list, fresh) {
+  const known = new Set([...linksOf(list)].map((link) => link.href));
+  const focused = document.activeElement instanceof HTMLAnchorElement ? document.activeElement.href : "";
+  const hasFocus = list.contains(document.activeElement);
+  list.replaceChildren(...fresh.childNodes);
+  for (const link of linksOf(list)) {
+    if (hasFocus && link.href === focused) link.focus({ preventScroll: true });
+    if (known.size > 0 && !known.has(link.href)) link.closest("tr")?.classList.add("fresh");
+  }
+}

@@ -1,5 +1,5 @@
-// The playground: a request as a client sends it, to one model or to two at a time, and the answers
-// as they come.
+// The playground: a request as a client sends it, in one format or in all of them, to one model or to
+// two at a time, and the answers as they come.
 // @ts-check
 
 import { messageOf } from "./admin.js";
@@ -26,12 +26,13 @@ let pictures = [];
 /**
  * What the form asks for.
  * @param {string} model
+ * @param {string} format
  * @returns {Wish}
  * @throws {Error} for tools that are no list of tools
  */
-function wish(model) {
+function wish(model, format) {
   return {
-    format: field("format").value,
+    format,
     model,
     system: field("system").value,
     prompt: field("prompt").value,
@@ -79,12 +80,21 @@ function models() {
   return ["model", "model-2"].map((name) => field(name).value.trim()).filter((model) => model !== "");
 }
 
+/** The formats that are chosen, each with its title. */
+function formats() {
+  const list = /** @type {HTMLSelectElement} */ (place("format"));
+  const all = [...list.options].filter((one) => one.value !== "all");
+  return all.filter((one) => list.value === "all" || one.selected).map((one) => ({ name: one.value, title: one.text }));
+}
+
 function showCode() {
   try {
-    const one = wish(field("model").value.trim());
-    place("as-curl").textContent = asShell(one, location.origin);
-    place("as-python").textContent = asPython(one, location.origin);
-    place("as-node").textContent = asNode(one, location.origin);
+    const model = field("model").value.trim();
+    const all = formats().map(({ name }) => wish(model, name));
+    const code = (/** @type {typeof asShell} */ as) => all.map((one) => as(one, location.origin)).join("\n\n");
+    place("as-curl").textContent = code(asShell);
+    place("as-python").textContent = code(asPython);
+    place("as-node").textContent = code(asNode);
     place("playground-error").hidden = true;
   } catch (error) {
     fail(place("playground-error"), error);
@@ -100,11 +110,11 @@ function fail(element, error) {
 
 /** One answer on the page. */
 class Panel {
-  /** @param {string} model */
-  constructor(model) {
+  /** @param {string} title */
+  constructor(title) {
     const template = /** @type {HTMLTemplateElement} */ (place("answer-panel"));
     this.root = /** @type {HTMLElement} */ (template.content.firstElementChild?.cloneNode(true));
-    this.part("title").textContent = model;
+    this.part("title").textContent = title;
     this.answer = new Answer();
   }
 
@@ -154,19 +164,25 @@ class Panel {
 let running = null;
 
 async function run() {
-  /** @type {Wish[]} */
-  let wishes;
+  /** @type {(readonly [Panel, Wish])[]} */
+  let panels;
   try {
-    wishes = models().map(wish);
+    const all = formats();
+    panels = models().flatMap((model) => all.map(({ name, title }) => {
+      const shown = all.length > 1 ? `${model} by ${title}` : model;
+      return /** @type {const} */ ([new Panel(shown), wish(model, name)]);
+    }));
   } catch (error) {
     return fail(place("playground-error"), error);
   }
+  running?.abort();
   running = new AbortController();
   const { signal } = running;
-  const panels = wishes.map((one) => /** @type {const} */ ([new Panel(one.model), one]));
   place("answers").replaceChildren(...panels.map(([panel]) => panel.root));
   place("stop").hidden = false;
   await Promise.all(panels.map(([panel, one]) => ask(panel, one, signal)));
+  // Another request may have begun meanwhile.
+  if (running?.signal !== signal) return;
   place("stop").hidden = true;
   running = null;
 }

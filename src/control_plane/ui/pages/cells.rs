@@ -1,9 +1,9 @@
-//! Cells of the lists of keys and groups.
+//! What several pages show: cells of the lists of keys and groups, and the names of models.
 
 use serde_json::Value;
 
 use crate::control_plane::ui::html::grouped;
-use crate::control_plane::ui::visit::list;
+use crate::control_plane::ui::visit::{Visit, list, text};
 
 /// Returns the models that a key or group may use, in short.
 pub(super) fn models(key: &Value) -> String {
@@ -18,4 +18,18 @@ pub(super) fn models(key: &Value) -> String {
 /// Returns a limit of a key or group.
 pub(super) fn limit(key: &Value, name: &str) -> String {
     key[name].as_i64().map_or("–".to_owned(), grouped)
+}
+
+/// Returns the names that clients can ask for, as far as 200 providers and 200 virtual models name
+/// them, in order. Patterns are left out.
+pub(super) async fn known_models(visit: &Visit<'_>) -> Vec<String> {
+    let providers = visit.get("/providers", &[("size", "200")]).await.unwrap_or_default();
+    let mappings = list(&providers, "providers").iter().filter_map(|provider| provider["model_mapping"].as_object());
+    let own = visit.get("/models", &[("size", "200")]).await.unwrap_or_default();
+    let mut models: Vec<String> = mappings.flat_map(|mapping| mapping.keys().cloned()).collect();
+    models.extend(list(&own, "models").iter().map(|model| text(model, "name").to_owned()));
+    models.retain(|model| !model.contains('*'));
+    models.sort_unstable();
+    models.dedup();
+    models
 }

@@ -20,7 +20,7 @@ pub(super) async fn page(visit: &Visit<'_>) -> Markup {
         question["headers"] = json!({ "x-session-affinity": session });
     }
     let body = html! {
-        p { "Which providers a request would go to, in which order and why. Nothing is sent." }
+        p { "Who serves a model: which providers a request would go to, in which order and why. Nothing is sent." }
         form.bar method="get" action="/ui/explain" role="search" {
             label { "Model" input name="model" value=(model) required spellcheck="false"; }
             label { "Key" input name="credential" value=(credential) placeholder="anybody" size="14"; }
@@ -34,7 +34,7 @@ pub(super) async fn page(visit: &Visit<'_>) -> Markup {
             (answer(&visit.ask("/explain", &question).await))
         }
     };
-    framed(visit, "/explain", "Who serves a model", body)
+    framed(visit, "/explain", "Routing", body)
 }
 
 /// Returns the answer to the question for one model, without a key.

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::budgets;
 use super::cells::{limit, models};
 use crate::control_plane::ui::forms::{Row, names, search_bar};
-use crate::control_plane::ui::html::{empty, failure, framed, grouped, moment, pages, state};
+use crate::control_plane::ui::html::{empty, failure, framed, grouped, moment, new_link, pages, state};
 use crate::control_plane::ui::visit::{Visit, encode, list, number, text};
 
 /// Names that a field completes at most.
@@ -19,18 +19,18 @@ pub(super) async fn all(visit: &Visit<'_>) -> Markup {
     let new = visit.read_only().is_none().then_some(("/ui/groups/new", "Create a group"));
     let body = html! {
         (search_bar("/ui/groups", &search, new))
-        (match found { Ok(found) => table(&found, &search), Err(message) => failure(&message) })
+        (match found { Ok(found) => table(visit, &found, &search), Err(message) => failure(&message) })
     };
     framed(visit, "/groups", "Groups", body)
 }
 
-fn table(found: &Value, search: &str) -> Markup {
+fn table(visit: &Visit<'_>, found: &Value, search: &str) -> Markup {
     let groups = list(found, "groups");
     if groups.is_empty() && search.is_empty() {
         return empty(html! {
             p { "Keys of a team belong to a group, and groups to other groups. They share its limits and its budgets, "
                 "and may use the models that are allowed on every level." }
-            a.button href="/ui/groups/new" { "Create the first group" }
+            (new_link(visit, "/ui/groups/new", "Create the first group"))
         });
     }
     if groups.is_empty() {
@@ -81,8 +81,8 @@ pub(super) async fn one(visit: &Visit<'_>, id: &str) -> Markup {
     let body = html! {
         dl.facts.panel {
             dt { "State" } dd { (state(group["is_enabled"] == true, "enabled", "disabled")) }
-            dt { "Created" } dd { (moment(text(&group, "created_at"))) }
-            dt { "Changed" } dd { (moment(text(&group, "updated_at"))) }
+            dt { "Created (UTC)" } dd { (moment(text(&group, "created_at"))) }
+            dt { "Changed (UTC)" } dd { (moment(text(&group, "updated_at"))) }
             dt { "Keys" } dd { a href={ "/ui/keys?" (encode(&[("group", &name)])) } { "those of the group" } }
         }
         (budgets::of(visit, "group", &name).await)

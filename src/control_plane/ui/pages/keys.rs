@@ -6,7 +6,9 @@ use serde_json::Value;
 use super::cells::{limit, models};
 use super::{budgets, groups};
 use crate::control_plane::ui::forms::Row;
-use crate::control_plane::ui::html::{code, empty, failure, framed, grouped, moment, outcome, pages, state};
+use crate::control_plane::ui::html::{
+    code, empty, failure, framed, grouped, minute, moment, new_link, outcome, pages, state,
+};
 use crate::control_plane::ui::visit::{Visit, encode, list, number, text};
 
 pub(super) async fn all(visit: &Visit<'_>) -> Markup {
@@ -22,17 +24,17 @@ pub(super) async fn all(visit: &Visit<'_>) -> Markup {
             span.grow {}
             @if visit.read_only().is_none() { a.button href="/ui/keys/new" { "Create a key" } }
         }
-        (match found { Ok(found) => table(&found, &search, &group), Err(message) => failure(&message) })
+        (match found { Ok(found) => table(visit, &found, &search, &group), Err(message) => failure(&message) })
     };
     framed(visit, "/keys", "Keys", body)
 }
 
-fn table(found: &Value, search: &str, group: &str) -> Markup {
+fn table(visit: &Visit<'_>, found: &Value, search: &str, group: &str) -> Markup {
     let keys = list(found, "credentials");
     if keys.is_empty() && search.is_empty() && group.is_empty() {
         return empty(html! {
             p { "Applications send a key with each request. Each key has a name, models that it may use, and limits." }
-            a.button href="/ui/keys/new" { "Create the first key" }
+            (new_link(visit, "/ui/keys/new", "Create the first key"))
         });
     }
     if keys.is_empty() {
@@ -43,7 +45,7 @@ fn table(found: &Value, search: &str, group: &str) -> Markup {
             thead { tr {
                 th scope="col" { "Name" } th scope="col" { "State" } th scope="col" { "Group" } th scope="col" { "Models" }
                 th.number scope="col" { "Requests/s" } th.number scope="col" { "Tokens/min" } th.number scope="col" { "At once" }
-                th scope="col" { "Expires" } th scope="col" { "Requests" }
+                th scope="col" { "Expires (UTC)" } th scope="col" { "Requests" }
             } }
             tbody { @for key in keys { (row(key)) } }
         } }
@@ -63,7 +65,7 @@ fn row(key: &Value) -> Markup {
             td.number { (limit(key, "rate_limit")) }
             td.number { (limit(key, "tokens_per_minute")) }
             td.number { (limit(key, "max_concurrency")) }
-            td.time { (moment(text(key, "expires_at"))) }
+            td.time { (minute(text(key, "expires_at"))) }
             td { a href={ "/ui/logs?" (encode(&[("credential_name", name)])) } { "log" } }
         }
     }
@@ -88,9 +90,9 @@ pub(super) async fn one(visit: &Visit<'_>, id: &str) -> Markup {
         dl.facts.panel {
             dt { "State" } dd { (state(key["is_enabled"] == true, "enabled", "disabled")) }
             dt { "Hash of the key" } dd { code { (text(&key, "key_preview")) } }
-            dt { "Former key valid until" } dd { (moment(text(&key, "previous_key_until"))) }
-            dt { "Created" } dd { (moment(text(&key, "created_at"))) }
-            dt { "Changed" } dd { (moment(text(&key, "updated_at"))) }
+            dt { "Former key valid until (UTC)" } dd { (moment(text(&key, "previous_key_until"))) }
+            dt { "Created (UTC)" } dd { (moment(text(&key, "created_at"))) }
+            dt { "Changed (UTC)" } dd { (moment(text(&key, "updated_at"))) }
             dt { "Requests" } dd { a href={ "/ui/logs?" (encode(&[("credential_name", &name)])) } { "log" } " · "
                 a href={ "/ui/spend?" (encode(&[("credential_name", &name), ("by", "day")])) } { "spend by day" } }
         }

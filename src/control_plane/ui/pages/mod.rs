@@ -45,7 +45,7 @@ pub(super) async fn serve(visit: &Visit<'_>) -> (u16, Markup) {
         ["logs", id] if is_id(id) => logs::one(visit, id).await,
         ["spend"] => spend::page(visit).await,
         ["playground"] => playground::page(visit).await,
-        ["connect"] => connect::page(visit),
+        ["connect"] => connect::page(visit).await,
         ["prices"] => prices::page(visit).await,
         ["prices", "edit"] => prices::edit(visit).await,
         ["settings"] => settings::page(visit).await,

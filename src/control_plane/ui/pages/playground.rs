@@ -2,25 +2,23 @@
 
 use maud::{Markup, html};
 
+use super::cells;
 use crate::control_plane::ui::assets::address;
 use crate::control_plane::ui::html::{framed, options};
-use crate::control_plane::ui::visit::{Visit, list, text};
+use crate::control_plane::ui::visit::Visit;
 
-const FORMATS: &[(&str, &str)] =
-    &[("chat", "OpenAI Chat Completions"), ("messages", "Anthropic Messages"), ("responses", "OpenAI Responses")];
+const FORMATS: &[(&str, &str)] = &[
+    ("chat", "OpenAI Chat Completions"),
+    ("messages", "Anthropic Messages"),
+    ("responses", "OpenAI Responses"),
+    ("all", "All three, side by side"),
+];
 
 pub(super) async fn page(visit: &Visit<'_>) -> Markup {
-    let providers = visit.get("/providers", &[("size", "200")]).await.unwrap_or_default();
-    let mappings = list(&providers, "providers").iter().filter_map(|provider| provider["model_mapping"].as_object());
-    let own = visit.get("/models", &[("size", "200")]).await.unwrap_or_default();
-    let mut models: Vec<&str> = mappings.flat_map(|mapping| mapping.keys()).map(String::as_str).collect();
-    models.extend(list(&own, "models").iter().map(|model| text(model, "name")));
-    models.retain(|model| !model.contains('*'));
-    models.sort_unstable();
-    models.dedup();
+    let models = cells::known_models(visit).await;
     let body = html! {
         p { "The request goes to " code { (visit.address) "/v1" } " with the key of an application, as a client sends it: it is logged, limited and paid for." }
-        (form(&models))
+        (form(&models, visit.read_only().is_none()))
         div #answers .answers {}
         template #answer-panel { (panel()) }
         h2 { "As code" }
@@ -32,7 +30,7 @@ pub(super) async fn page(visit: &Visit<'_>) -> Markup {
     framed(visit, "/playground", "Playground", body)
 }
 
-fn form(models: &[&str]) -> Markup {
+fn form(models: &[String], can_create: bool) -> Markup {
     html! {
         form #playground .panel.form.broad {
             div.two {
@@ -43,11 +41,11 @@ fn form(models: &[&str]) -> Markup {
                 div {
                     label for="key" { "Key of an application" }
                     input #key name="key" type="password" autocomplete="off" required;
-                    p.hint { a href="/ui/keys/new" { "Create one" } " if you have none. It is not kept." }
+                    p.hint { @if can_create { a href="/ui/keys/new" { "Create one" } " if you have none. " } "It is not kept." }
                 }
                 div {
                     label for="model" { "Model" }
-                    input #model name="model" list="models" required autocomplete="off" spellcheck="false" value=(models.first().copied().unwrap_or_default());
+                    input #model name="model" list="models" required autocomplete="off" spellcheck="false" value=(models.first().map_or("", String::as_str));
                     datalist #models { @for model in models { option value=(model) {} } }
                 }
                 div {

@@ -7,13 +7,13 @@ use crate::control_plane::ui::html::{dollars, empty, failure, framed, grouped, m
 use crate::control_plane::ui::visit::{Visit, encode, list, number, text};
 
 const DIMENSIONS: &[(&str, &str)] = &[
-    ("credential", "key"),
-    ("group", "group"),
-    ("tag", "tag"),
-    ("model", "model"),
-    ("provider", "provider"),
-    ("day", "day"),
-    ("hour", "hour"),
+    ("credential", "Key"),
+    ("group", "Group"),
+    ("tag", "Tag"),
+    ("model", "Model"),
+    ("provider", "Provider"),
+    ("day", "Day"),
+    ("hour", "Hour"),
 ];
 const FILTERS: &[(&str, &str)] = &[
     ("credential_name", "Key"),
@@ -34,14 +34,15 @@ pub(super) async fn page(visit: &Visit<'_>) -> Markup {
     let found = visit.get("/spend", &wanted).await;
     wanted.push(("format", "csv"));
     let body = html! {
-        form.bar method="get" action="/ui/spend" role="search" {
+        form.filters method="get" action="/ui/spend" role="search" {
             label { "By" select name="by" { (options(DIMENSIONS, &by)) } }
-            @for (name, title) in FILTERS { label { (title) input name=(name) value=(visit.query(name)) size="12"; } }
+            @for (name, title) in FILTERS { label { (title) input name=(name) value=(visit.query(name)); } }
             label { "From (UTC)" input type="date" name="start_time" value=(visit.query("start_time")); }
             label { "To (UTC)" input type="date" name="end_time" value=(visit.query("end_time")); }
-            button.quiet type="submit" { "Show" }
-            span.grow {}
-            a.button.quiet href={ "/admin/v1/spend?" (encode(&wanted)) } download { "CSV" }
+            div.actions {
+                button.quiet type="submit" { "Show" }
+                a.button.quiet href={ "/admin/v1/spend?" (encode(&wanted)) } download { "CSV" }
+            }
         }
         (match found { Ok(found) => table(&found, &by), Err(message) => failure(&message) })
     };

@@ -8,8 +8,7 @@ use crate::json::{RawStr, scan, write};
 use crate::reasoning::envelope::Seal;
 use crate::target::plan::Plan;
 
-/// Returns `finish_reason` (`docs/internals/translation/responses.md`, "Finish reasons"), for this
-/// client.
+/// `finish_reason` (`docs/internals/translation/responses.md`, "Finish reasons"), for this client.
 pub(super) fn finish(reason: Reason, plan: &Plan) -> &'static str {
     match reason {
         Reason::End | Reason::StopSequence | Reason::Pause | Reason::Compaction => "stop",
@@ -20,7 +19,7 @@ pub(super) fn finish(reason: Reason, plan: &Plan) -> &'static str {
     }
 }
 
-/// Writes `service_tier`, from the provider's word.
+/// `service_tier`, from the provider's word.
 pub(super) fn write_tier(tier: RawStr<'_>, o: &mut write::Object<'_>) {
     if tier.eq_str("standard") {
         o.str("service_tier", "default");
@@ -29,7 +28,7 @@ pub(super) fn write_tier(tier: RawStr<'_>, o: &mut write::Object<'_>) {
     }
 }
 
-/// Writes the members of a `usage` object.
+/// The members of a `usage` object.
 pub(crate) fn write_usage(usage: &Usage, o: &mut write::Object<'_>) {
     o.u64("prompt_tokens", usage.input_total);
     o.u64("completion_tokens", usage.output_total);
@@ -135,7 +134,7 @@ pub(super) fn write_sealed(seal: Seal, envelope: RawStr<'_>, id: RawStr<'_>, ind
     });
 }
 
-/// Writes the members of a call that name it, with its input.
+/// The members of a call that name it, with its input.
 pub(super) fn write_call(
     kind: CallKind,
     id: RawStr<'_>,

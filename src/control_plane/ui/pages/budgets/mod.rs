@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::control_plane::ui::bar::Usage;
 use crate::control_plane::ui::forms::Row;
 use crate::control_plane::ui::html::{
-    dollars, empty, failure, framed, grouped, moment, options, outcome, pages, state,
+    dollars, empty, failure, framed, grouped, minute, new_link, options, outcome, pages, state,
 };
 use crate::control_plane::ui::visit::{Visit, decimal, encode, list, number, text};
 
@@ -36,7 +36,7 @@ pub(super) async fn all(visit: &Visit<'_>) -> Markup {
             @if visit.read_only().is_none() { a.button href="/ui/budgets/new" { "Create a budget" } }
         }
         @match found {
-            Ok(found) if list(&found, "budgets").is_empty() => (nobody(is_filtered)),
+            Ok(found) if list(&found, "budgets").is_empty() => (nobody(visit, is_filtered)),
             Ok(found) => {
                 (table(list(&found, "budgets")))
                 p.hint { (grouped(number(&found, "total_count"))) " in all" }
@@ -48,13 +48,13 @@ pub(super) async fn all(visit: &Visit<'_>) -> Markup {
     framed(visit, "/budgets", "Budgets", body)
 }
 
-fn nobody(is_filtered: bool) -> Markup {
+fn nobody(visit: &Visit<'_>, is_filtered: bool) -> Markup {
     empty(html! {
         @if is_filtered { "No budget fits." }
         @else {
             p { "A budget is what a key, a group, a tag or a provider may spend in an hour, a day, a week, a month or in all. "
                 "Dollars need " a href="/ui/prices" { "prices" } "; tokens need none." }
-            a.button href="/ui/budgets/new" { "Create the first budget" }
+            (new_link(visit, "/ui/budgets/new", "Create the first budget"))
         }
     })
 }
@@ -92,9 +92,9 @@ fn line(budget: &Value) -> Markup {
         tr {
             th.break scope="row" { a href={ "/ui/budgets/" (number(budget, "id")) } { (text(budget, "name")) } }
             td.break { (subject(budget)) }
-            td.number { (amount(budget, decimal(budget, "amount"))) (period(budget)) }
+            td.number { (amount(budget, decimal(budget, "amount"))) br; span.hint { (period(budget)) } }
             td.usage { (used(budget)) }
-            td.number { @if state.is_object() { (amount(budget, decimal(state, "left"))) } @else { "–" } }
+            td.number { @if state.is_object() { (plain_amount(budget, decimal(state, "left"))) } @else { "–" } }
             td.time { (renews(state)) }
             td { (kind(budget)) }
         }
@@ -116,6 +116,14 @@ fn subject(budget: &Value) -> Markup {
 fn amount(budget: &Value, amount: f64) -> String {
     match text(budget, "unit") {
         "tokens" => format!("{} tokens", grouped(amount as i64)),
+        _ => dollars(amount),
+    }
+}
+
+/// The same beside an amount that names the unit.
+fn plain_amount(budget: &Value, amount: f64) -> String {
+    match text(budget, "unit") {
+        "tokens" => grouped(amount as i64),
         _ => dollars(amount),
     }
 }
@@ -157,7 +165,7 @@ fn used(budget: &Value) -> Markup {
 fn renews(state: &Value) -> Markup {
     match text(state, "renews_at") {
         "" => html! { @if state.is_object() { "never" } @else { "–" } },
-        time => moment(time),
+        time => minute(time),
     }
 }
 
@@ -211,7 +219,7 @@ fn window_of(budget: &Value) -> Markup {
     let (now, zone) = (&budget["state"], text(budget, "time_zone"));
     html! {
         @if text(now, "since").is_empty() { "without end" }
-        @else { (moment(text(now, "since"))) " to " (moment(text(now, "renews_at"))) " UTC" }
+        @else { (minute(text(now, "since"))) " to " (minute(text(now, "renews_at"))) " UTC" }
         @if !zone.is_empty() { ", by the calendar of " (zone) }
     }
 }

@@ -39,15 +39,16 @@ pub(super) async fn all(visit: &Visit<'_>) -> Markup {
     let found = visit.get("/logs", &wanted).await;
     let is_filtered = filters.iter().any(|(_, value)| !value.is_empty());
     let body = html! {
-        form.bar method="get" action="/ui/logs" role="search" {
-            @for (name, title) in FILTERS { label { (title) input name=(name) value=(visit.query(name)) size="12"; } }
+        form.filters method="get" action="/ui/logs" role="search" {
+            @for (name, title) in FILTERS { label { (title) input name=(name) value=(visit.query(name)); } }
             label { "Outcome" select name="error_only" { (options(KINDS, &visit.query("error_only"))) } }
             label { "From (UTC)" input type="datetime-local" name="start_time" value=(visit.query("start_time")); }
             label { "To (UTC)" input type="datetime-local" name="end_time" value=(visit.query("end_time")); }
-            button.quiet type="submit" { "Filter" }
-            @if is_filtered { a href="/ui/logs" { "All" } }
-            span.grow {}
-            span.check { input #follow type="checkbox"; label for="follow" { "Follow" } }
+            div.actions {
+                button.quiet type="submit" { "Filter" }
+                @if is_filtered { a href="/ui/logs" { "All" } }
+                span.check { input #follow type="checkbox"; label for="follow" { "Follow" } }
+            }
         }
         div #live { (match found { Ok(found) => table(&found, &encode(&filters), is_filtered, !cursor.is_empty()), Err(message) => failure(&message) }) }
     };
@@ -69,7 +70,7 @@ fn table(found: &Value, query: &str, is_filtered: bool, is_behind_a_cursor: bool
         div.wide { table {
             thead { tr {
                 th scope="col" { "Time (UTC)" } th scope="col" { "Status" } th scope="col" { "Key" } th scope="col" { "Model" }
-                th scope="col" { "Provider" } th.number scope="col" { "Tokens in" } th.number scope="col" { "out" }
+                th scope="col" { "Provider" } th.number scope="col" { "Tokens in" } th.number scope="col" { "Tokens out" }
                 th.number scope="col" { "First token" } th.number scope="col" { "Duration" } th.number scope="col" { "Cost" }
             } }
             tbody { @for item in items { (row(item)) } }

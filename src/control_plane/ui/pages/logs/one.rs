@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::status::status;
+use crate::control_plane::ui::chart::Series;
 use crate::control_plane::ui::html::{code, dollars, failure, framed, grouped, milliseconds, moment};
 use crate::control_plane::ui::visit::{Visit, decimal, encode, list, number, text};
 
@@ -103,7 +104,7 @@ fn stages(trace: &Value) -> Markup {
                 th scope="row" { (title(text(stage, "stage"))) }
                 td.number { (precise(ms(stage))) }
                 td.number { (format!("{:.0} %", if whole > 0.0 { ms(stage) / whole * 100.0 } else { 0.0 })) }
-                td { (axis(&[Span { class: "series-0", from: begin(at), to: begin(at) + ms(stage) }], whole)) }
+                td { (axis(&[Span { class: Series::Median.class(), from: begin(at), to: begin(at) + ms(stage) }], whole)) }
             } } }
         } }
     }
@@ -142,8 +143,11 @@ fn attempts(attempts: &[Value], entry: &Value) -> Markup {
     let spans = |one: &Value| {
         let (began, ended) = (decimal(one, "began_ms"), decimal(one, "ended_ms"));
         let first = one["first_byte_ms"].as_f64().unwrap_or(ended);
-        let answer = if text(one, "error").is_empty() { "series-2" } else { "series-1" };
-        [Span { class: "series-0", from: began, to: first }, Span { class: answer, from: first, to: ended }]
+        let answer = if text(one, "error").is_empty() { Series::Answered } else { Series::Failed };
+        [
+            Span { class: Series::Median.class(), from: began, to: first },
+            Span { class: answer.class(), from: first, to: ended },
+        ]
     };
     html! {
         h2 { "Attempts" }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::explain;
 use crate::control_plane::ui::forms::{Row, search_bar};
-use crate::control_plane::ui::html::{empty, failure, framed, grouped, moment, pages, state};
+use crate::control_plane::ui::html::{empty, failure, framed, grouped, moment, new_link, pages, state};
 use crate::control_plane::ui::visit::{Visit, encode, list, number, text};
 
 pub(super) use form::new;
@@ -19,18 +19,18 @@ pub(super) async fn all(visit: &Visit<'_>) -> Markup {
     let new = visit.read_only().is_none().then_some(("/ui/models/new", "Add a virtual model"));
     let body = html! {
         (search_bar("/ui/models", &search, new))
-        (match found { Ok(found) => table(&found, &search), Err(message) => failure(&message) })
+        (match found { Ok(found) => table(visit, &found, &search), Err(message) => failure(&message) })
     };
     framed(visit, "/models", "Virtual models", body)
 }
 
-fn table(found: &Value, search: &str) -> Markup {
+fn table(visit: &Visit<'_>, found: &Value, search: &str) -> Markup {
     let models = list(found, "models");
     if models.is_empty() && search.is_empty() {
         return empty(html! {
             p { "A virtual model is a name that clients ask for, with one or several models behind it: an alias, a choice by "
                 "weights, or a model with others to fall back to." }
-            a.button href="/ui/models/new" { "Add the first virtual model" }
+            (new_link(visit, "/ui/models/new", "Add the first virtual model"))
         });
     }
     if models.is_empty() {
@@ -106,8 +106,8 @@ pub(super) async fn one(visit: &Visit<'_>, id: &str) -> Markup {
         dl.facts.panel {
             dt { "State" } dd { (state(model["is_enabled"] == true, "enabled", "disabled")) }
             dt { "Members" } dd { (members(&model)) }
-            dt { "Created" } dd { (moment(text(&model, "created_at"))) }
-            dt { "Changed" } dd { (moment(text(&model, "updated_at"))) }
+            dt { "Created (UTC)" } dd { (moment(text(&model, "created_at"))) }
+            dt { "Changed (UTC)" } dd { (moment(text(&model, "updated_at"))) }
         }
         (explain::of(visit, &name).await)
         h2 { "Settings" }

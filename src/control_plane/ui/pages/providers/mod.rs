@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::budgets;
 use crate::control_plane::ui::forms::{Row, search_bar};
-use crate::control_plane::ui::html::{empty, failure, framed, grouped, moment, outcome, pages, state};
+use crate::control_plane::ui::html::{empty, failure, framed, grouped, moment, new_link, outcome, pages, state};
 use crate::control_plane::ui::visit::{Visit, encode, list, number, text};
 
 pub(super) use form::new;
@@ -22,17 +22,17 @@ pub(super) async fn all(visit: &Visit<'_>) -> Markup {
     let new = visit.read_only().is_none().then_some(("/ui/providers/new", "Add a provider"));
     let body = html! {
         (search_bar("/ui/providers", &search, new))
-        (match found { Ok(found) => table(&found, &circuits, &search), Err(message) => failure(&message) })
+        (match found { Ok(found) => table(visit, &found, &circuits, &search), Err(message) => failure(&message) })
     };
     framed(visit, "/providers", "Providers", body)
 }
 
-fn table(found: &Value, circuits: &Value, search: &str) -> Markup {
+fn table(visit: &Visit<'_>, found: &Value, circuits: &Value, search: &str) -> Markup {
     let providers = list(found, "providers");
     if providers.is_empty() && search.is_empty() {
         return empty(html! {
             p { "A provider is who answers the requests of your applications: a vendor's API, or a server of your own." }
-            a.button href="/ui/providers/new" { "Add the first provider" }
+            (new_link(visit, "/ui/providers/new", "Add the first provider"))
         });
     }
     if providers.is_empty() {
@@ -81,8 +81,8 @@ pub(super) async fn one(visit: &Visit<'_>, id: &str) -> Markup {
         @for problem in own { (failure(text(problem, "message"))) }
         dl.facts.panel {
             dt { "State" } dd { (state(provider["is_enabled"] == true, "enabled", "disabled")) }
-            dt { "Created" } dd { (moment(text(&provider, "created_at"))) }
-            dt { "Changed" } dd { (moment(text(&provider, "updated_at"))) }
+            dt { "Created (UTC)" } dd { (moment(text(&provider, "created_at"))) }
+            dt { "Changed (UTC)" } dd { (moment(text(&provider, "updated_at"))) }
         }
         (service::panel(visit, &provider).await)
         @if !visit.is_reader() { (test(&provider)) }
