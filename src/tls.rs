@@ -113,8 +113,8 @@ pub fn client_config(trust: &Trust<'_>) -> Result<(Arc<ClientConfig>, Vec<String
     client_config_with(trust, false, None)
 }
 
-/// The same with a certificate of this client's own. `extra_only` trusts no authority of the
-/// system.
+/// Returns the same with a certificate of this client's own. `extra_only` trusts no authority of
+/// the system.
 fn client_config_with(
     trust: &Trust<'_>,
     extra_only: bool,

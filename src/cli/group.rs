@@ -12,7 +12,7 @@ use crate::config::compile::compile;
 use crate::config::models::Allowed;
 use crate::config::rows::{GroupRow, Rows};
 use crate::control_plane::admin::groups::in_use;
-use crate::control_plane::admin::view::{GroupView, shown};
+use crate::control_plane::admin::view::{GroupView, audit_text};
 use crate::control_plane::store::Change;
 use crate::control_plane::store::blocking::Blocking;
 
@@ -173,7 +173,7 @@ impl Create {
         let id = match &place {
             StoreLocation::Local(store, _) => {
                 check(store, &row, "created")?;
-                let before_and_after = [None, shown(&GroupView::of(&row))];
+                let before_and_after = [None, audit_text(&GroupView::of(&row))];
                 store.change("group.create", &row.name, before_and_after, Change::AddGroup(row.clone()))?
             }
             StoreLocation::Remote(remote) => {
@@ -283,7 +283,7 @@ fn remove(named: &Named, store: &StoreArgs) -> Result<(), Failure> {
             if let Some(message) = in_use(&rows, &name) {
                 return Err(Failure::failed(message));
             }
-            let old = rows.groups.iter().find(|row| row.id == id).and_then(|row| shown(&GroupView::of(row)));
+            let old = rows.groups.iter().find(|row| row.id == id).and_then(|row| audit_text(&GroupView::of(row)));
             store.change("group.delete", &name, [old, None], Change::RemoveGroup { id, row_version: None })?;
         }
         StoreLocation::Remote(remote) => call(remote, "DELETE", &format!("/groups/{id}"), None)?,
@@ -359,7 +359,7 @@ fn row(store: &Blocking, id: i64, name: &str) -> Result<GroupRow, Failure> {
 }
 
 fn update(store: &Blocking, action: &str, old: &GroupRow, new: GroupRow) -> Result<(), Failure> {
-    let before_and_after = [shown(&GroupView::of(old)), shown(&GroupView::of(&new))];
+    let before_and_after = [audit_text(&GroupView::of(old)), audit_text(&GroupView::of(&new))];
     store.change(action, &old.name, before_and_after, Change::UpdateGroup(new))?;
     Ok(())
 }

@@ -34,11 +34,11 @@ pub(super) fn start_successor(
 ) -> Result<u32, String> {
     let program = program.ok_or("the path of the program is not known")?;
     let failed = |error: std::io::Error| format!("{}: {error}", program.display());
-    let (mut serves, tell) = std::io::pipe().map_err(failed)?;
+    let (mut readiness, ready) = std::io::pipe().map_err(failed)?;
     let mut fds: Vec<_> = gateway.listeners().iter().map(|listener| (Name::Public, listener.as_fd())).collect();
     fds.extend(gateway.admin_listener().map(|admin| (Name::Admin, admin.as_fd())));
     fds.extend(lock.map(|lock| (Name::Lock, lock.fd())));
-    fds.push((Name::Ready, tell.as_fd()));
+    fds.push((Name::Ready, ready.as_fd()));
     let mut successor = match launcher {
         Some(launcher) => Successor::Launched(launcher, launcher.start_successor(&fds)?),
         None => {
@@ -50,12 +50,12 @@ pub(super) fn start_successor(
             Successor::Child(launcher::command(program, &args, &bequest).spawn().map_err(failed)?)
         }
     };
-    drop(tell);
+    drop(ready);
     let (sender, receiver) = mpsc::channel();
     let wait = move || {
-        let mut said = Vec::new();
-        let _ = serves.read_to_end(&mut said);
-        let _ = sender.send(said == SERVES);
+        let mut bytes = Vec::new();
+        let _ = readiness.read_to_end(&mut bytes);
+        let _ = sender.send(bytes == SERVES);
     };
     std::thread::Builder::new().name("handover".to_owned()).spawn(wait).map_err(failed)?;
     match receiver.recv_timeout(PATIENCE) {

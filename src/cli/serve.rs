@@ -178,7 +178,7 @@ const FIRST: &[(&str, &str, &str, &str)] = &[
     ("anthropic", "anthropic", "https://api.anthropic.com", "ANTHROPIC_API_KEY"),
 ];
 
-/// The variables of [`FIRST`].
+/// Returns the variables of [`FIRST`].
 pub fn vendor_variables() -> impl Iterator<Item = &'static str> {
     FIRST.iter().map(|(_, _, _, variable)| *variable)
 }

@@ -38,7 +38,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     kill_process(process, Signal::USR2)
         .map_err(|error| Failure::Failed(format!("process {pid} can't be sent SIGUSR2: {error}")))?;
     if args.pid.is_some() {
-        return print::line(&format!("asked process {pid} to hand over; its log tells whether it did"));
+        return print::line(&format!("asked process {pid} to hand over; its log says whether it did"));
     }
     let began = Instant::now();
     loop {
@@ -48,7 +48,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
                 return Err(Failure::Failed(format!("process {pid} has ended, and no other serves")));
             }
             _ if began.elapsed() > PATIENCE => {
-                return Err(Failure::Failed(format!("process {pid} goes on to serve; its log tells why")));
+                return Err(Failure::Failed(format!("process {pid} goes on to serve; its log says why")));
             }
             _ => std::thread::sleep(LOOK),
         }

@@ -20,7 +20,7 @@ pub struct BaseUrl {
 
 impl BaseUrl {
     /// Writes the base for people, without its query, which may hold a key.
-    pub fn shown(&self) -> String {
+    pub fn without_query(&self) -> String {
         let scheme = if self.tls { "https" } else { "http" };
         format!("{scheme}://{}{}", self.authority, self.path)
     }
@@ -48,12 +48,15 @@ impl BaseUrl {
             return Err("is empty; write the provider's address, such as https://api.openai.com/v1".to_owned());
         }
         let Some((scheme, rest)) = text.split_once("://") else {
-            return Err(format!("`{}` has no scheme; write it with https:// or http:// in front", shown(text)));
+            return Err(format!(
+                "`{}` has no scheme; write it with https:// or http:// in front",
+                without_secrets(text)
+            ));
         };
         let tls = match scheme.to_ascii_lowercase().as_str() {
             "https" => true,
             "http" => false,
-            _ => return Err(format!("has the scheme `{}`; only https and http are spoken", shown(scheme))),
+            _ => return Err(format!("has the scheme `{}`; only https and http are spoken", without_secrets(scheme))),
         };
         if let Some(bad) = text.chars().find(|c| !c.is_ascii_graphic() || matches!(c, '\\' | '"' | '<' | '>' | '#')) {
             return Err(format!("holds {bad:?}, which is not allowed in it; write it percent-encoded or leave it out"));
@@ -137,7 +140,7 @@ impl fmt::Display for BaseUrl {
 
 /// Returns `text` as an error may show it: a query may hold a key, and so may the text before an
 /// `@`.
-fn shown(text: &str) -> &str {
+fn without_secrets(text: &str) -> &str {
     let text = text.split('?').next().unwrap_or_default();
     if text.contains('@') || text.len() > 100 { "..." } else { text }
 }

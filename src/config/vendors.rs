@@ -50,12 +50,12 @@ pub const VENDORS: &[Vendor] = &[
     vendor("other", "openai", "", "", ""),
 ];
 
-/// The names, for a person.
+/// Returns the names, for a person.
 pub fn names() -> String {
     VENDORS.iter().map(|vendor| vendor.name).collect::<Vec<_>>().join(", ")
 }
 
-/// The vendor of this name.
+/// Returns the vendor of this name.
 pub fn find(name: &str) -> Result<&'static Vendor, String> {
     let found = VENDORS.iter().find(|vendor| vendor.name.eq_ignore_ascii_case(name.trim()));
     found.ok_or_else(|| format!("`{}` is not a vendor that is known here; known are {}", name.trim(), names()))

@@ -163,8 +163,8 @@ mod tests {
         for (zone, period, now, start, end) in rows {
             let at = |text| rfc3339::parse(text).unwrap();
             let window = Window::of(period, &Zone::parse(zone).unwrap(), at(now));
-            let told = (rfc3339::format(window.starts_at), rfc3339::format(window.ends_at));
-            assert_eq!(told, (start.to_owned(), end.to_owned()), "{zone} {period:?} {now}");
+            let found = (rfc3339::format(window.starts_at), rfc3339::format(window.ends_at));
+            assert_eq!(found, (start.to_owned(), end.to_owned()), "{zone} {period:?} {now}");
             assert_eq!(Window::of(period, &Zone::parse(zone).unwrap(), window.ends_at).starts_at, window.ends_at);
         }
         assert_eq!(Window::of(Period::Total, &Zone::parse("").unwrap(), 7), Window::ALL);

@@ -36,6 +36,9 @@ pub const SMALL_READ: usize = buffers::SMALL;
 /// Bytes of a read where more is expected.
 pub const LARGE_READ: usize = buffers::LARGE;
 
+/// The most bytes of a read behind which the next one is small. An event of a word has some 250.
+const QUIET_READ: usize = SMALL_READ / 3;
+
 /// The most bytes that are kept of what a peer sends before it is read.
 const AHEAD_MAX: usize = 128 << 10;
 /// The most bytes beyond that which are discarded while the peer is watched.
@@ -129,6 +132,16 @@ impl Reader {
     /// Sets the size of the reads that start from now on.
     pub fn read_size(&mut self, bytes: usize) {
         self.size = bytes;
+    }
+
+    /// Sets the size of the next reads by the bytes of the last one. A stream of which little comes
+    /// at a time waits with a small buffer.
+    pub fn fit_reads(&mut self, bytes: usize) {
+        match bytes {
+            0..=QUIET_READ => self.size = SMALL_READ,
+            SMALL_READ.. => self.size = LARGE_READ,
+            _ => {}
+        }
     }
 
     /// Returns a buffer for the next read.

@@ -102,14 +102,14 @@ pub fn error(provider: &str, status: u16, reported: Option<ReadError<'_>>, body:
         Kind::UpstreamAuth => {
             let word = |word: Option<RawStr<'_>>| word.map_or("-".into(), |word| word.unescape().into_owned());
             let (kind, code) = reported.map_or((None, None), |reported| (reported.r#type, reported.code));
-            let said = reported.map(|reported| without_keys(&reported.message.unescape())).unwrap_or_default();
+            let message = reported.map(|reported| without_keys(&reported.message.unescape())).unwrap_or_default();
             let (kind, code) = (word(kind), word(code));
-            key_refused(provider, status).detail(format_args!("type {kind}, code {code}, message: {said}"))
+            key_refused(provider, status).detail(format_args!("type {kind}, code {code}, message: {message}"))
         }
         _ if status == 403 => {
-            let said = reported.map(|reported| without_keys(&reported.message.unescape())).unwrap_or_default();
+            let message = reported.map(|reported| without_keys(&reported.message.unescape())).unwrap_or_default();
             error
-                .context(format_args!("message: {said}"))
+                .context(format_args!("message: {message}"))
                 .context(format_args!("provider `{provider}`, status {status}"))
         }
         _ => error.context(format_args!("provider `{provider}`, status {status}")),

@@ -36,7 +36,7 @@ pub enum StreamDefect {
 }
 
 impl StreamDefect {
-    /// The word for it in records.
+    /// Returns the word for it in records.
     pub fn label(self) -> &'static str {
         match self {
             StreamDefect::MalformedEvent => "malformed_event",

@@ -163,12 +163,12 @@ fn of_webp(bytes: &[u8]) -> Option<Size> {
     }
 }
 
-/// Up to four bytes, the highest first.
+/// Returns up to four bytes, the highest first.
 fn number(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0, |number, byte| number << 8 | u32::from(*byte))
 }
 
-/// Up to four bytes, the lowest first.
+/// Returns up to four bytes, the lowest first.
 fn little(bytes: &[u8]) -> u32 {
     bytes.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte))
 }

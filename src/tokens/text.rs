@@ -112,7 +112,7 @@ fn sample(bpe: &CoreBPE, stretch: &str) -> u64 {
     (tokens * stretch.len() as u128).div_ceil(bytes.max(1)) as u64
 }
 
-/// The start of the character at `at`, or the end of the text.
+/// Returns the start of the character at `at`, or the end of the text.
 fn floor(text: &str, at: usize) -> usize {
     let mut at = at.min(text.len());
     while !text.is_char_boundary(at) {

@@ -66,7 +66,7 @@ pub(super) fn as_json(functions: &[Function<'_>]) -> String {
     out
 }
 
-/// The properties of an object, one a line.
+/// Writes the properties of an object, one a line.
 fn members(schema: RawValue<'_>, depth: usize, out: &mut String) {
     let required = schema.find("required");
     let is_required =
@@ -82,7 +82,7 @@ fn members(schema: RawValue<'_>, depth: usize, out: &mut String) {
     }
 }
 
-/// The type of one property.
+/// Writes the type of one property.
 fn kind(schema: RawValue<'_>, depth: usize, out: &mut String) {
     if depth == DEEPEST {
         return out.push_str("any");

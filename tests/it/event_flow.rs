@@ -38,7 +38,7 @@ fn in_lock_step(gateway: &Gateway, provider: &Fake, sample: &Sample, mut client:
     assert_eq!(conn.request().text(), sample.ask);
     conn.send(answer::json(200, sample.answer));
     assert_eq!(client.response().text(), sample.answer);
-    assert_eq!(gateway.metric("llm_proxy_upstream_connects_total"), Some(1.0));
+    gateway.expect_metric("llm_proxy_upstream_connects_total", 1.0);
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn driver_of(setup: Setup) -> &'static str {
     });
     let driver = driver.expect("a driver in the metrics");
     let stderr = format!("workers: 1 ({driver})");
-    assert!(gateway.log().iter().any(|line| line.contains(&stderr)), "{stderr}");
+    gateway.expect_log(&[&stderr]);
     driver
 }
 
@@ -124,7 +124,7 @@ fn a_kernel_that_gives_no_ring() {
     let why = why.strip_suffix("; with RUNTIME_DRIVER=auto it runs on epoll").expect(&stderr);
     let gateway = setup("auto").start();
     let reason = format!("worker 0 runs on epoll, since it can't use io_uring: {why}");
-    assert!(gateway.log().iter().any(|line| line.contains(&reason)), "{reason}");
+    gateway.expect_log(&[&reason]);
     drop(gateway);
     assert_eq!(driver_of(setup("auto")), "epoll");
 }

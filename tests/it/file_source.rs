@@ -93,11 +93,8 @@ fn a_file_is_served_and_followed_whole_or_not_at_all() {
     place.write("gateway.yaml", &file(&provider, "{c: c}", "  - {name: bad, key: sk-bad, rate_limit: -1}\n"));
     let refused = || gateway.log().join("\n").matches("is not taken up").count();
     eventually("it is refused", || refused() > 0);
-    let log = gateway.log().join("\n");
-    assert!(
-        log.contains("has 1 problems and is not taken up:") && log.contains("line 10: credential bad: rate_limit -1"),
-        "{log}"
-    );
+    gateway.expect_log(&["has 1 problems and is not taken up:"]);
+    gateway.expect_log(&["line 10: credential bad: rate_limit -1"]);
     assert_eq!((status(&gateway, "sk-team", "b"), status(&gateway, "sk-team", "c")), (200, 404));
     // Gone is no other than bad.
     std::fs::remove_file(place.path("gateway.yaml")).unwrap();

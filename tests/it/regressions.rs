@@ -100,8 +100,8 @@ fn the_host_of_the_environment_is_listened_on() {
 /// to read.
 #[test]
 fn no_text_is_cut_within_a_letter() {
-    let (long, said) = ("é€𝄞".repeat(25), "é€𝄞".repeat(1000));
-    let provider = Fake::answering(move |_| answer::json(400, format!(r#"{{"error":{{"message":"{said}"}}}}"#)));
+    let (long, message) = ("é€𝄞".repeat(25), "é€𝄞".repeat(1000));
+    let provider = Fake::answering(move |_| answer::json(400, format!(r#"{{"error":{{"message":"{message}"}}}}"#)));
     let name = "é€𝄞".repeat(80);
     let only = ProviderRow { model_mapping: format!(r#"{{"{long}":"x","y":"y"}}"#), ..chat(&provider) };
     let row = CredentialRow { allowed_models: format!(r#"["{long}","y*"]"#), name: name.clone(), ..credential(KEY) };

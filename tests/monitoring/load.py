@@ -1,11 +1,13 @@
 """A gateway before two mock providers, and clients that do all that a dashboard shows: answers and
-streams, as they came and translated, limits,
-wrong keys, failures, clients that leave."""
+streams, as they came and translated, limits, wrong keys, failures, clients that leave.
+"""
 
 import http.client
 import json
 import os
+import random
 import re
+import socket
 import ssl
 import subprocess
 import threading
@@ -24,10 +26,17 @@ ORPHAN = [*QUESTION, {"role": "tool", "tool_call_id": "call_1", "content": "42"}
 
 
 def free_port():
-    import socket
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """Below the range of ports that the kernel gives to sockets that take any, so that it stays free
+    until it is used.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as sock:
+            try:
+                sock.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
 
 
 class Stack:

@@ -91,7 +91,8 @@ impl Fields {
         self.0.iter().map(move |field| (field.name.of(buf), field.value.of(buf)))
     }
 
-    /// The value of the first field of this name; names compare without regard to ASCII case.
+    /// Returns the value of the first field of this name; names compare without regard to ASCII
+    /// case.
     pub fn get<'b>(&'b self, buf: &'b [u8], name: &str) -> Option<&'b [u8]> {
         // By length first: most fields are of no interest, and none of their bytes is looked at.
         let mut fields = self.0.iter().filter(|field| field.name.len() == name.len());
@@ -99,14 +100,14 @@ impl Fields {
         Some(field.value.of(buf))
     }
 
-    /// The values of all fields of this name.
+    /// Returns the values of all fields of this name.
     pub fn get_all<'b>(&'b self, buf: &'b [u8], name: &str) -> impl Iterator<Item = &'b [u8]> {
         self.iter(buf).filter(move |(sent, _)| sent.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
     }
 }
 
-/// The elements of a comma-separated list (RFC 9110 5.6.1), without the whitespace around them.
-/// Empty elements are kept: what they mean is for the caller to say.
+/// Returns the elements of a comma-separated list (RFC 9110 5.6.1), without the whitespace around
+/// them. Empty elements are kept: what they mean is for the caller to say.
 pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii)
 }

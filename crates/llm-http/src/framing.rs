@@ -131,9 +131,9 @@ impl Declared {
     }
 }
 
-/// `1*DIGIT`, at most `i64::MAX` so that sums of a length and a head cannot overflow. A list of
-/// equal lengths (`5, 5`) is what a careless intermediary makes of two fields; RFC 9110 8.6 allows
-/// to refuse it, and nothing we know sends it.
+/// Reads `1*DIGIT`, at most `i64::MAX` so that sums of a length and a head cannot overflow. A
+/// list of equal lengths (`5, 5`) is what a careless intermediary makes of two fields; RFC 9110 8.6
+/// allows to refuse it, and nothing we know sends it.
 fn parse_length(value: &[u8]) -> Option<u64> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return None;

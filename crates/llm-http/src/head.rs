@@ -170,12 +170,13 @@ impl HeadScan {
     }
 }
 
-/// A byte of a token (RFC 9110 5.6.2): methods and field names.
+/// Returns whether a byte is one of a token (RFC 9110 5.6.2): methods and field names.
 pub(super) fn is_token(byte: u8) -> bool {
     matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
 }
 
-/// A byte of a field value (RFC 9110 5.5): tab, space, visible ASCII, and opaque bytes above it.
+/// Returns whether a byte is one of a field value (RFC 9110 5.5): tab, space, visible ASCII, and
+/// opaque bytes above it.
 pub(super) fn is_value(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
 }

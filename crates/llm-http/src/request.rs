@@ -37,7 +37,7 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
-    /// The method as sent.
+    /// Returns the method as sent.
     pub fn method_text<'b>(&self, buf: &'b [u8]) -> &'b [u8] {
         self.method_text.of(buf)
     }
@@ -57,7 +57,7 @@ impl RequestHead {
         self.query.map(|query| query.of(buf))
     }
 
-    /// The value of the first field of this name, without regard to case.
+    /// Returns the value of the first field of this name, without regard to case.
     pub fn get<'b>(&'b self, buf: &'b [u8], name: &str) -> Option<&'b [u8]> {
         self.fields.get(buf, name)
     }
@@ -189,9 +189,9 @@ impl<'b> Facts<'b> {
     }
 }
 
-/// `host [ ":" port ]` with a DNS name, an IPv4 address or a bracketed IPv6 address. RFC 3986 3.2.2
-/// would allow more in a name (`%`, `,`, `$` ..), which no resolver knows; above all there is no
-/// `/`, `@`, `?` or `#`, which make two readers see two hosts.
+/// Returns whether a text is `host [ ":" port ]` with a DNS name, an IPv4 address or a bracketed
+/// IPv6 address. RFC 3986 3.2.2 would allow more in a name (`%`, `,`, `$` ..), which no resolver
+/// knows; above all there is no `/`, `@`, `?` or `#`, which make two readers see two hosts.
 fn is_authority(text: &[u8]) -> bool {
     let port = text.iter().rposition(|byte| !byte.is_ascii_digit()).filter(|&colon| text[colon] == b':');
     match &text[..port.unwrap_or(text.len())] {
@@ -202,7 +202,7 @@ fn is_authority(text: &[u8]) -> bool {
     }
 }
 
-/// The path and the query of a request target (RFC 9112 3.2).
+/// Returns the path and the query of a request target (RFC 9112 3.2).
 fn split_target<'t>(
     method: Method,
     method_text: &str,
@@ -225,8 +225,8 @@ fn split_target<'t>(
     }
 }
 
-/// A byte of a target. RFC 3986 excludes `\`, `^`, `{`, `|` and `}` too, but browsers send them in
-/// queries as they are.
+/// Returns whether a byte may stand in a target. RFC 3986 excludes `\`, `^`, `{`, `|` and `}` too,
+/// but browsers send them in queries as they are.
 fn is_target(byte: u8) -> bool {
     byte.is_ascii_graphic() && !b"\"#<>`".contains(&byte)
 }

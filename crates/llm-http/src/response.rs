@@ -28,7 +28,7 @@ pub struct ResponseHead {
 }
 
 impl ResponseHead {
-    /// The reason phrase; empty if absent or not ASCII.
+    /// Returns the reason phrase; empty if absent or not ASCII.
     pub fn reason<'b>(&self, buf: &'b [u8]) -> &'b [u8] {
         self.reason.of(buf)
     }
@@ -47,7 +47,7 @@ impl ResponseHead {
         self.fields.as_slice().get(usize::from(at)).map(|field| field.value.of(buf))
     }
 
-    /// The value of the first field of this name, without regard to case.
+    /// Returns the value of the first field of this name, without regard to case.
     pub fn get<'b>(&'b self, buf: &'b [u8], name: &str) -> Option<&'b [u8]> {
         self.fields.get(buf, name)
     }
@@ -85,8 +85,8 @@ pub fn next_final_response(
     Ok(None)
 }
 
-/// The next response head in `buf`, interim ones included. `request` is the method of the request
-/// that it answers.
+/// Returns the next response head in `buf`, interim ones included. `request` is the method of the
+/// request that it answers.
 pub fn parse_response(
     buf: &[u8],
     scan: &mut HeadScan,

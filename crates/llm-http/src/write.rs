@@ -22,7 +22,7 @@ impl std::error::Error for BadValue {}
 /// What a client that sent `Expect: 100-continue` waits for.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// `POST /path HTTP/1.1`. The target is in origin form.
+/// Writes `POST /path HTTP/1.1`. The target is in origin form.
 pub fn request_line(out: &mut Vec<u8>, method: &str, target: &[u8]) -> Result<(), BadValue> {
     let plain = |text: &[u8]| !text.is_empty() && text.iter().all(|&byte| byte > b' ' && byte != 0x7f);
     if !plain(method.as_bytes()) || !plain(target) {
@@ -34,7 +34,7 @@ pub fn request_line(out: &mut Vec<u8>, method: &str, target: &[u8]) -> Result<()
     Ok(())
 }
 
-/// `HTTP/1.1 200 OK`.
+/// Writes `HTTP/1.1 200 OK`.
 pub fn status_line(out: &mut Vec<u8>, status: u16) {
     if status == 200 {
         out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
@@ -111,7 +111,7 @@ pub fn transfer_chunked(out: &mut Vec<u8>) {
     static_header(out, "transfer-encoding", "chunked");
 }
 
-/// The empty line behind the fields.
+/// Writes the empty line behind the fields.
 pub fn end_head(out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
@@ -124,7 +124,7 @@ fn line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     }
 }
 
-/// One chunk. Empty data writes nothing: a chunk of size 0 would end the body.
+/// Writes one chunk. Empty data writes nothing: a chunk of size 0 would end the body.
 pub fn chunk(out: &mut Vec<u8>, data: &[u8]) {
     let open = chunk_begin(out);
     out.extend_from_slice(data);
@@ -167,7 +167,7 @@ pub fn chunk_finish(out: &mut Vec<u8>, chunk: OpenChunk) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The end of a chunked body.
+/// Writes the end of a chunked body.
 pub fn last_chunk(out: &mut Vec<u8>) {
     out.extend_from_slice(b"0\r\n\r\n");
 }

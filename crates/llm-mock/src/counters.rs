@@ -152,7 +152,7 @@ impl Last {
         self.lines().skip(1).filter_map(split).collect()
     }
 
-    /// The value of the first header of this name, without regard to case.
+    /// Returns the value of the first header of this name, without regard to case.
     pub fn header(&self, name: &str) -> Option<String> {
         self.headers().into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }

@@ -252,7 +252,7 @@ impl Knobs {
 
 const SEPARATORS: [char; 6] = ['-', '_', '.', '/', ':', ' '];
 
-/// An error status, or 200 for none.
+/// Returns an error status, or 200 for none.
 pub fn status(value: &str) -> Result<u16, String> {
     match value.parse::<u16>() {
         Ok(n) if n == 200 || (400..600).contains(&n) => Ok(n),

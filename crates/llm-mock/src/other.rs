@@ -25,7 +25,7 @@ pub(crate) fn root() -> Vec<u8> {
     ROOT.as_bytes().to_vec()
 }
 
-/// The count of input tokens, in the shape of either format.
+/// Returns the count of input tokens, in the shape of either format.
 pub(crate) fn count(kind: Kind, req: &ParsedRequest) -> Vec<u8> {
     let mut out = Vec::new();
     let template = if kind == Kind::CountTokens { COUNT_TOKENS } else { INPUT_TOKENS };

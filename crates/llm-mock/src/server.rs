@@ -138,20 +138,20 @@ impl Drop for MockHandle {
 impl Worker {
     fn start(number: usize, listener: TcpListener, served: Served) -> io::Result<Worker> {
         let (stop, stopped) = UnixStream::pair()?;
-        let (tell, told) = mpsc::channel();
+        let (sender, receiver) = mpsc::channel();
         let thread =
             std::thread::Builder::new().name(format!("mock-{number}")).spawn(move || {
                 match RuntimeBuilder::<FusionDriver>::new().enable_timer().build() {
                     Ok(mut runtime) => {
-                        let _ = tell.send(Ok(()));
+                        let _ = sender.send(Ok(()));
                         runtime.block_on(work(listener, stopped, served));
                     }
                     Err(error) => {
-                        let _ = tell.send(Err(error));
+                        let _ = sender.send(Err(error));
                     }
                 }
             })?;
-        told.recv().unwrap_or_else(|_| Err(io::Error::other("a thread of the mock died at its start")))?;
+        receiver.recv().unwrap_or_else(|_| Err(io::Error::other("a thread of the mock died at its start")))?;
         Ok(Worker { stop, thread })
     }
 }

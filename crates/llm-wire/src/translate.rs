@@ -258,7 +258,8 @@ impl Translator {
         self.fail(Error::upstream(Kind::UpstreamTruncated, "the upstream closed the stream before its end"), out)
     }
 
-    /// The exchange failed below the format: reset, timeout, a frame too long.
+    /// Ends the answer where the exchange failed below the format: reset, timeout, a frame too
+    /// long.
     pub fn fail(&mut self, error: Error, out: &mut Vec<u8>) -> Result<(), Error> {
         let mut error = Some(error);
         self.run(out, |_, sink| {

@@ -164,7 +164,7 @@ impl Search {
 mod tests {
     use super::*;
 
-    /// Every cut of `text` into two pieces, and into single bytes.
+    /// Returns every cut of `text` into two pieces, and into single bytes.
     fn cuts(text: &[u8]) -> Vec<Vec<&[u8]>> {
         let mut all: Vec<Vec<&[u8]>> = (0..=text.len()).map(|at| vec![&text[..at], &text[at..]]).collect();
         all.push(text.chunks(1).collect());

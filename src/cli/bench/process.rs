@@ -43,7 +43,7 @@ pub(super) fn usage(pid: u32) -> Option<Usage> {
     let all: BTreeMap<u32, Stat> = pids.filter_map(|pid| Some((pid, stat(pid)?))).collect();
     let mut total = Usage::default();
     for (&candidate, stat) in &all {
-        if descends(candidate, pid, &all) {
+        if is_descendant(candidate, pid, &all) {
             total.cpu += TICK * stat.ticks;
             total.memory += memory(candidate);
         }
@@ -70,7 +70,7 @@ fn parse(stat: &str) -> Option<Stat> {
     Some(Stat { parent: field(4)?, ticks: field(14)?.saturating_add(field(15)?) })
 }
 
-fn descends(pid: u32, ancestor: u32, all: &BTreeMap<u32, Stat>) -> bool {
+fn is_descendant(pid: u32, ancestor: u32, all: &BTreeMap<u32, Stat>) -> bool {
     let mut at = pid;
     // A chain of parents is shorter than the list of processes.
     for _ in 0..=all.len() {
@@ -109,7 +109,7 @@ mod tests {
     fn descendants() {
         let all = [(2, 1), (3, 2), (4, 3), (5, 1), (6, 6)];
         let all = all.into_iter().map(|(pid, parent)| (pid, Stat { parent, ticks: 0 })).collect();
-        let of_two: Vec<u32> = (1..7).filter(|pid| descends(*pid, 2, &all)).collect();
+        let of_two: Vec<u32> = (1..7).filter(|pid| is_descendant(*pid, 2, &all)).collect();
         assert_eq!(of_two, [2, 3, 4]);
     }
 

@@ -12,7 +12,7 @@ use crate::config::budget::{Claim, Unit};
 use crate::config::compile::compile;
 use crate::config::rows::{BudgetRow, Rows};
 use crate::control_plane::admin::budgets::current_key;
-use crate::control_plane::admin::view::{BudgetView, amount, shown};
+use crate::control_plane::admin::view::{BudgetView, amount, audit_text};
 use crate::control_plane::store::Change;
 use crate::control_plane::store::blocking::Blocking;
 use args::{Command, Create, List, Named, Set, Subject, Terms, TopUp};
@@ -140,7 +140,7 @@ impl Set {
         match &place {
             StoreLocation::Local(store, _) => {
                 let old = row(store, id, &name)?;
-                let new = self.applied(&old)?;
+                let new = self.apply(&old)?;
                 check(&new, "changed")?;
                 update(store, "budget.update", &old, new)?;
             }
@@ -152,7 +152,7 @@ impl Set {
         place.report_written(&format!("changed budget {name} with id {id}"))
     }
 
-    fn applied(&self, old: &BudgetRow) -> Result<BudgetRow, Failure> {
+    fn apply(&self, old: &BudgetRow) -> Result<BudgetRow, Failure> {
         let Terms { unit, period, time_zone, warn_at, hard, downgrade_to: _ } = &self.terms;
         let or = |new: &Option<String>, old: &str| new.clone().unwrap_or_else(|| old.to_owned());
         let unit = or(unit, &old.unit);
@@ -211,7 +211,7 @@ fn reset(named: &Named, store: &StoreArgs) -> Result<(), Failure> {
         StoreLocation::Local(store, _) => {
             let row = row(store, id, &name)?;
             let key = current_key(&row).map_err(Failure::failed)?;
-            let before = shown(&here(store, &row)?);
+            let before = audit_text(&here(store, &row)?);
             store.change("budget.reset", &name, [before, None], Change::ResetBudget { id, key })?;
         }
         StoreLocation::Remote(remote) => {
@@ -230,7 +230,8 @@ impl TopUp {
                 let row = row(store, id, &name)?;
                 let units = amount_of(&row.unit, &self.amount)?;
                 let key = current_key(&row).map_err(Failure::failed)?;
-                let before_and_after = [None, shown(&json!({ "added": amount(&row.unit, units), "unit": row.unit }))];
+                let before_and_after =
+                    [None, audit_text(&json!({ "added": amount(&row.unit, units), "unit": row.unit }))];
                 store.change("budget.top_up", &name, before_and_after, Change::TopUpBudget { id, key, units })?;
             }
             StoreLocation::Remote(remote) => {
@@ -247,7 +248,7 @@ fn remove(named: &Named, store: &StoreArgs) -> Result<(), Failure> {
     let (id, name) = picked(&place, &named.budget)?;
     match &place {
         StoreLocation::Local(store, _) => {
-            let old = shown(&BudgetView::of(&row(store, id, &name)?));
+            let old = audit_text(&BudgetView::of(&row(store, id, &name)?));
             store.change("budget.delete", &name, [old, None], Change::RemoveBudget { id, row_version: None })?;
         }
         StoreLocation::Remote(remote) => call(remote, "DELETE", &format!("/budgets/{id}"), None)?,
@@ -310,7 +311,7 @@ fn row(store: &Blocking, id: i64, name: &str) -> Result<BudgetRow, Failure> {
 }
 
 fn update(store: &Blocking, action: &str, old: &BudgetRow, new: BudgetRow) -> Result<(), Failure> {
-    let before_and_after = [shown(&BudgetView::of(old)), shown(&BudgetView::of(&new))];
+    let before_and_after = [audit_text(&BudgetView::of(old)), audit_text(&BudgetView::of(&new))];
     store.change(action, &old.name, before_and_after, Change::UpdateBudget(new))?;
     Ok(())
 }

@@ -46,7 +46,7 @@ pub(super) fn write(path: &Path, row: ProviderRow, credential: CredentialRow) ->
     Ok(())
 }
 
-/// `open router` becomes `OPEN_ROUTER_API_KEY`.
+/// Returns the variable for a name: `open router` becomes `OPEN_ROUTER_API_KEY`.
 fn variable(name: &str) -> String {
     let mut variable: String =
         name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();

@@ -16,7 +16,7 @@ pub use secret::{generate, hash};
 
 use super::failure::Failure;
 use super::store::{StoreArgs, StoreLocation, call};
-use crate::control_plane::admin::view::shown;
+use crate::control_plane::admin::view::audit_text;
 use crate::control_plane::store::Change;
 
 #[derive(Debug, clap::Args)]
@@ -65,7 +65,7 @@ fn revoke(named: &Named, store: &StoreArgs) -> Result<(), Failure> {
     let (id, name) = listing.pick(&named.key)?;
     match &place {
         StoreLocation::Local(store, _) => {
-            let old = listing.credentials.iter().find(|row| row.id == id).and_then(shown);
+            let old = listing.credentials.iter().find(|row| row.id == id).and_then(audit_text);
             let change = Change::RemoveCredential { id, row_version: None };
             store.change("credential.delete", &name, [old, None], change)?;
         }

@@ -8,7 +8,7 @@ use super::time::now;
 use crate::cli::failure::Failure;
 use crate::cli::print;
 use crate::cli::store::{StoreArgs, StoreLocation, call};
-use crate::control_plane::admin::view::{CredentialView, shown};
+use crate::control_plane::admin::view::{CredentialView, audit_text};
 use crate::control_plane::store::Change;
 
 #[derive(Debug, clap::Args)]
@@ -33,11 +33,11 @@ impl Args {
                 let Some(mut row) = rows.into_iter().find(|row| row.id == id) else {
                     return Err(Failure::failed(format!("the key {name} was revoked meanwhile")));
                 };
-                let old = shown(&CredentialView::of(&row));
+                let old = audit_text(&CredentialView::of(&row));
                 let old_key = std::mem::replace(&mut row.credential_key, hash(&key));
                 row.previous_key = (overlap > 0).then_some(old_key);
                 row.previous_key_until = (overlap > 0).then(|| now() + overlap);
-                let before_and_after = [old, shown(&CredentialView::of(&row))];
+                let before_and_after = [old, audit_text(&CredentialView::of(&row))];
                 store.change("credential.rotate", &name, before_and_after, Change::UpdateCredential(row))?;
             }
             StoreLocation::Remote(remote) => {

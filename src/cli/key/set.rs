@@ -10,7 +10,7 @@ use super::time::{DAY, now};
 use crate::cli::failure::Failure;
 use crate::cli::store::{self, StoreArgs, StoreLocation, call};
 use crate::config::rows::CredentialRow;
-use crate::control_plane::admin::view::{CredentialView, shown};
+use crate::control_plane::admin::view::{CredentialView, audit_text};
 use crate::control_plane::store::Change;
 use crate::control_plane::store::blocking::Blocking;
 
@@ -185,7 +185,7 @@ fn row(store: &Blocking, id: i64, name: &str) -> Result<CredentialRow, Failure> 
 }
 
 fn update(store: &Blocking, action: &str, old: &CredentialRow, new: CredentialRow) -> Result<(), Failure> {
-    let before_and_after = [shown(&CredentialView::of(old)), shown(&CredentialView::of(&new))];
+    let before_and_after = [audit_text(&CredentialView::of(old)), audit_text(&CredentialView::of(&new))];
     store.change(action, &old.name, before_and_after, Change::UpdateCredential(new))?;
     Ok(())
 }

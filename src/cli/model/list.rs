@@ -54,7 +54,7 @@ impl Args {
 fn cells(row: &ModelView) -> [String; 5] {
     let members = virtual_models::members("members", row.members.get(), &mut Vec::new());
     let overrides = virtual_models::overrides(row.overrides.get(), &mut Vec::new());
-    let members: Vec<_> = members.iter().map(shown).collect();
+    let members: Vec<_> = members.iter().map(member_text).collect();
     [
         row.id.to_string(),
         row.name.clone(),
@@ -65,7 +65,7 @@ fn cells(row: &ModelView) -> [String; 5] {
 }
 
 /// Writes a member as `--member` accepts it, without options that have their default.
-fn shown(member: &Written) -> String {
+fn member_text(member: &Written) -> String {
     let mut text = member.model.to_string();
     if member.weight != 1 {
         text.push_str(&format!(",weight={}", member.weight));

@@ -12,7 +12,7 @@ pub(super) fn run(named: &Named, store: &StoreArgs) -> Result<(), Failure> {
     let (id, name) = listing.pick(&named.model)?;
     match &place {
         StoreLocation::Local(store, _) => {
-            let old = listing.models.iter().find(|row| row.id == id).and_then(view::shown);
+            let old = listing.models.iter().find(|row| row.id == id).and_then(view::audit_text);
             let change = Change::RemoveModel { id, row_version: None };
             store.change("model.delete", &name, [old, None], change)?;
         }

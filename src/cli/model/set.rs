@@ -8,7 +8,7 @@ use super::member::{Member, Reason, for_key, hedge, member, members_json, overri
 use crate::cli::failure::Failure;
 use crate::cli::store::{self, StoreArgs, StoreLocation, call};
 use crate::config::rows::ModelRow;
-use crate::control_plane::admin::view::{ModelView, shown};
+use crate::control_plane::admin::view::{ModelView, audit_text};
 use crate::control_plane::store::Change;
 use crate::control_plane::store::blocking::Blocking;
 
@@ -61,7 +61,7 @@ impl Args {
         match &place {
             StoreLocation::Local(store, _) => {
                 let old = row(store, id, &name)?;
-                let new = applied(&body, &old);
+                let new = apply(&body, &old);
                 check(&store.load()?, &new, "changed")?;
                 update(store, "model.update", &old, new)?;
             }
@@ -102,7 +102,7 @@ impl Changes {
     }
 }
 
-fn applied(body: &Map<String, Value>, old: &ModelRow) -> ModelRow {
+fn apply(body: &Map<String, Value>, old: &ModelRow) -> ModelRow {
     let json = |name: &str, old: &String| body.get(name).map_or_else(|| old.clone(), ToString::to_string);
     ModelRow {
         name: body.get("name").and_then(Value::as_str).unwrap_or(&old.name).to_owned(),
@@ -119,7 +119,7 @@ fn row(store: &Blocking, id: i64, name: &str) -> Result<ModelRow, Failure> {
 }
 
 fn update(store: &Blocking, action: &str, old: &ModelRow, new: ModelRow) -> Result<(), Failure> {
-    let before_and_after = [shown(&ModelView::of(old)), shown(&ModelView::of(&new))];
+    let before_and_after = [audit_text(&ModelView::of(old)), audit_text(&ModelView::of(&new))];
     store.change(action, &old.name, before_and_after, Change::UpdateModel(new))?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::check::{check, listed, note_meanings, would_serve};
 use super::input::{given_key, mapping_json, pair};
-use super::listing::shown;
+use super::listing::models_text;
 use crate::cli::failure::Failure;
 use crate::cli::print;
 use crate::cli::store::{self, StoreArgs, StoreLocation, call, number};
@@ -95,7 +95,7 @@ impl Args {
                 (number(&made, "/provider/id"), number(&credentials, "/total_count") == 0)
             }
         };
-        print::line(&format!("added provider {} with id {id}; it serves {}", row.provider_key, shown(&models)))?;
+        print::line(&format!("added provider {} with id {id}; it serves {}", row.provider_key, models_text(&models)))?;
         place.note_written();
         if keyless {
             print::note("note", "no client has a key yet; create one with `llm-proxy key create --name NAME`");

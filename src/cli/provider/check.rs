@@ -1,7 +1,7 @@
 //! Whether a gateway would accept a provider, and what it would serve with it, before a command
 //! writes it.
 
-use super::listing::shown;
+use super::listing::models_text;
 use crate::cli::failure::Failure;
 use crate::cli::print;
 use crate::cli::store::prober;
@@ -76,7 +76,7 @@ pub fn would_serve(models: &Mapping, listed: &[String]) -> String {
         .map(|entry| entry.mapped_name())
         .collect();
     let models_word = if count == 1 { "model" } else { "models" };
-    let served = format!("the provider lists {count} {models_word}; {} would be served", shown(models));
+    let served = format!("the provider lists {count} {models_word}; {} would be served", models_text(models));
     match missing.as_slice() {
         [] => served,
         _ if count == 0 => served,

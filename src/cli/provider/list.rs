@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::listing::{Listing, shown};
+use super::listing::{Listing, models_text};
 use crate::cli::failure::Failure;
 use crate::cli::print;
 use crate::cli::store::{StoreArgs, StoreLocation, print_problems};
@@ -68,7 +68,7 @@ fn cells(row: &ProviderView, served: Option<&HashSet<i64>>) -> [String; 7] {
         (true, true) if served.is_none() => "enabled",
         (true, true) => "served",
     };
-    let models = || shown(&Mapping::parse(row.model_mapping.get()).0);
+    let models = || models_text(&Mapping::parse(row.model_mapping.get()).0);
     [
         row.id.to_string(),
         row.provider_key.clone(),

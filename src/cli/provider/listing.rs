@@ -9,7 +9,7 @@ use crate::config::models::Mapping;
 use crate::control_plane::admin::view::ProviderView;
 
 /// Writes the models of a mapping as one cell.
-pub(super) fn shown(models: &Mapping) -> String {
+pub(super) fn models_text(models: &Mapping) -> String {
     if models.serves_all() {
         return "every model".to_owned();
     }

@@ -24,7 +24,7 @@ pub(super) fn run(store: &StoreArgs) -> Result<(), Failure> {
                 let sealed = vault::open(&column, &row.api_key, &env).and_then(|plain| vault::seal(&plain, &env));
                 row.api_key = sealed.map_err(Failure::failed)?.into();
                 let name = row.provider_key.clone();
-                let before_and_after = view::shown(&ProviderView::of(&row));
+                let before_and_after = view::audit_text(&ProviderView::of(&row));
                 store.change(
                     "provider.reencrypt",
                     &name,

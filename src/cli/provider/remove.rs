@@ -12,7 +12,7 @@ pub(super) fn run(named: &Named, store: &StoreArgs) -> Result<(), Failure> {
     let (id, name) = listing.pick(&named.provider)?;
     match &place {
         StoreLocation::Local(store, _) => {
-            let old = listing.providers.iter().find(|row| row.id == id).and_then(view::shown);
+            let old = listing.providers.iter().find(|row| row.id == id).and_then(view::audit_text);
             let change = Change::RemoveProvider { id, row_version: None };
             store.change("provider.delete", &name, [old, None], change)?;
         }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::check::{check, note_meanings};
 use super::input::{given_key, pair};
-use super::listing::{Listing, Named, shown};
+use super::listing::{Listing, Named, models_text};
 use crate::cli::failure::Failure;
 use crate::cli::print;
 use crate::cli::store::{StoreArgs, StoreLocation, call};
@@ -103,7 +103,7 @@ impl Args {
             }
         }
         let now = Listing::read(&place)?.providers.into_iter().find(|row| row.id == id);
-        let models = now.map(|row| shown(&Mapping::parse(row.model_mapping.get()).0)).unwrap_or_default();
+        let models = now.map(|row| models_text(&Mapping::parse(row.model_mapping.get()).0)).unwrap_or_default();
         print::line(&format!("changed provider {name} with id {id}; it serves {models}"))?;
         place.note_written();
         Ok(())
@@ -205,7 +205,7 @@ fn row(store: &Blocking, id: i64, name: &str) -> Result<ProviderRow, Failure> {
 }
 
 fn update(store: &Blocking, action: &str, old: &ProviderRow, new: ProviderRow) -> Result<(), Failure> {
-    let before_and_after = [view::shown(&ProviderView::of(old)), view::shown(&ProviderView::of(&new))];
+    let before_and_after = [view::audit_text(&ProviderView::of(old)), view::audit_text(&ProviderView::of(&new))];
     store.change(action, &old.provider_key, before_and_after, Change::UpdateProvider(new))?;
     Ok(())
 }

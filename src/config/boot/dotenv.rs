@@ -28,7 +28,7 @@ pub fn read(path: &Path) -> (BTreeMap<String, Secret>, Vec<Warning>) {
     }
 }
 
-/// The last line of a name counts.
+/// Returns the value of a name. Its last line counts.
 fn parse(text: &str, file: &str) -> (BTreeMap<String, Secret>, Vec<Warning>) {
     let mut values = BTreeMap::new();
     let mut warnings = Vec::new();
@@ -60,7 +60,7 @@ fn pair(line: &str) -> Option<(&str, String)> {
 fn value_of(text: &str) -> Option<String> {
     if let Some(inner) = text.strip_prefix('\'') {
         let (value, rest) = inner.split_once('\'')?;
-        return comment(rest).then(|| value.to_owned());
+        return is_comment(rest).then(|| value.to_owned());
     }
     if let Some(inner) = text.strip_prefix('"') {
         return double_quoted(inner);
@@ -78,7 +78,7 @@ fn double_quoted(inner: &str) -> Option<String> {
     let mut chars = inner.chars();
     while let Some(c) = chars.next() {
         match c {
-            '"' => return comment(chars.as_str()).then_some(value),
+            '"' => return is_comment(chars.as_str()).then_some(value),
             '\\' => match chars.next()? {
                 'n' => value.push('\n'),
                 't' => value.push('\t'),
@@ -91,7 +91,7 @@ fn double_quoted(inner: &str) -> Option<String> {
     None
 }
 
-fn comment(rest: &str) -> bool {
+fn is_comment(rest: &str) -> bool {
     let rest = rest.trim_start();
     rest.is_empty() || rest.starts_with('#')
 }

@@ -73,7 +73,7 @@ impl Environment {
         (environment, warnings)
     }
 
-    /// The value of `name` and its source. An empty value is none: compose files write
+    /// Returns the value of `name` and its source. An empty value is none: compose files write
     /// `X=${X:-}`.
     fn find(&self, name: &str) -> Option<(&str, &'static str)> {
         let set = |values: &'_ BTreeMap<String, Secret>| values.get(name).is_some_and(|value| !value.trim().is_empty());
@@ -122,7 +122,7 @@ impl Boot {
         Boot::with(flags, environment, &[])
     }
 
-    /// The same with the settings of a configuration file, which come last.
+    /// Returns the same with the settings of a configuration file, which come last.
     pub fn with(
         flags: &[Flag],
         environment: &Environment,
@@ -255,25 +255,25 @@ fn unknown(name: &str) -> Option<String> {
     if rest == "HANDOVER" {
         return None;
     }
-    if VARIABLES.iter().any(|variable| variable.is_named(rest)) && !of_kubernetes(rest) {
+    if VARIABLES.iter().any(|variable| variable.is_named(rest)) && !is_of_kubernetes(rest) {
         return Some(format!(
             "{name} is not a variable of llm-proxy and is ignored; the name is {rest}, without the prefix"
         ));
     }
-    if of_kubernetes(rest) || of_secrets(rest) {
+    if is_of_kubernetes(rest) || is_secret(rest) {
         return None;
     }
     Some(format!("{name} is not a variable of llm-proxy and is ignored; `llm-proxy serve --help` lists them"))
 }
 
 /// Returns whether a name is that of a provider's key: see `config::secret_env`.
-fn of_secrets(rest: &str) -> bool {
+fn is_secret(rest: &str) -> bool {
     rest.starts_with("SECRET_") && rest != "SECRET_KEY" && rest != "SECRET_KEY_PREVIOUS"
 }
 
 /// Returns whether Kubernetes sets the variable: it sets `LLM_PROXY_PORT=tcp://...` and similar
 /// ones for a service named `llm-proxy`.
-fn of_kubernetes(rest: &str) -> bool {
+fn is_of_kubernetes(rest: &str) -> bool {
     rest == "PORT" || rest.starts_with("SERVICE_") || rest.starts_with("PORT_")
 }
 

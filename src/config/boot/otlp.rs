@@ -118,7 +118,7 @@ pub(super) fn protocol(text: &str) -> Result<Protocol, String> {
     }
 }
 
-/// Milliseconds.
+/// Reads milliseconds.
 pub(super) fn timeout(text: &str) -> Result<Duration, String> {
     let ms = text.parse().ok().filter(|ms| (1..=3_600_000).contains(ms));
     ms.map(Duration::from_millis).ok_or_else(|| "milliseconds from 1 to 3600000".to_owned())

@@ -211,7 +211,7 @@ fn optional(name: &str, value: Option<i64>) -> Result<Option<u32>, String> {
     value.map(|value| number(name, value)).transpose()
 }
 
-/// Rate and burst.
+/// Checks rate and burst.
 fn limit(rate: Option<i64>, burst: Option<i64>) -> Result<Option<(u32, u32)>, String> {
     let Some(rate) = rate else { return Ok(None) };
     let rate = number("rate_limit", rate)?;

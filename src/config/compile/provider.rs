@@ -104,7 +104,7 @@ pub(super) fn compile(row: &ProviderRow, env: &Env<'_>, problems: &mut Vec<Strin
     base.correct(paths_have_version(kind, params.formats.as_deref()));
     let mut dialect = params.words.compile(&base, row.id, problems);
     if kind == Type::Azure || dialect.host == Host::Azure {
-        dialect.by_deployment = azure(&mut base);
+        dialect.by_deployment = complete_azure_base(&mut base);
     }
     let formats = params.formats.unwrap_or_else(|| default_formats(kind, &dialect));
     let mut own_header_names: Vec<String> = params.headers.iter().map(|header| header.name.clone()).collect();
@@ -170,11 +170,12 @@ fn default_formats(kind: Type, dialect: &Dialect) -> Vec<Format> {
     }
 }
 
-/// Azure has two APIs (learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle, 2026-11).
-/// In the first, which requires an `api-version`, the deployment is in the path: `true`, unless
-/// the base names it already. The other is like OpenAI's, under `/openai/v1`, which is what a base
-/// without path and version means.
-fn azure(base: &mut BaseUrl) -> bool {
+/// Completes the path of a base at Azure, and returns whether the deployment goes into it. Azure has
+/// two APIs (learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle, 2026-11). In the
+/// first, which requires an `api-version`, the deployment is in the path, unless the base names it
+/// already. The other is like OpenAI's, under `/openai/v1`, which is what a base without path and
+/// version means.
+fn complete_azure_base(base: &mut BaseUrl) -> bool {
     if !matches!(base.path.as_str(), "" | "/openai") {
         return false;
     }

@@ -17,7 +17,7 @@ use llm_wire::target::quirks::{Host, Quirk};
 /// A value, or text with a variable that becomes one.
 pub(super) struct OrVariable<T>(PhantomData<T>);
 
-/// `${NAME}` or `${NAME:-DEFAULT}`, alone or within a text.
+/// Returns the schema of `${NAME}` or `${NAME:-DEFAULT}`, alone or within a text.
 fn variable() -> Value {
     json!({ "type": "string", "pattern": r"\$\{[A-Za-z0-9_]+(:-[^}]*)?\}" })
 }

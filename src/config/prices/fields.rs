@@ -138,7 +138,7 @@ fn parse(name: &str) -> Option<(f64, Part, u64, Tier)> {
     Some((*factor, *part, above, tier))
 }
 
-/// `200k` or `200000`.
+/// Reads `200k` or `200000`.
 fn length(text: &str) -> Option<u64> {
     match text.strip_suffix('k') {
         Some(thousands) => thousands.parse::<u64>().ok()?.checked_mul(1000),

@@ -78,7 +78,7 @@ impl<'a> Fields<'a> {
         Ok(Fields { pairs, known: Vec::new(), bad: Vec::new() })
     }
 
-    /// The last of that name counts.
+    /// Returns the value of that name. The last one counts.
     fn raw(&mut self, name: &'static str) -> Option<&'a RawValue> {
         self.known.push(name);
         self.pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| *value)

@@ -16,7 +16,7 @@ use crate::control_plane::admin::paging::Page;
 use crate::control_plane::admin::providers::set;
 use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal, empty, json, tagged};
 use crate::control_plane::admin::status::{Status, Updated};
-use crate::control_plane::admin::view::{BudgetView, amount, shown};
+use crate::control_plane::admin::view::{BudgetView, amount, audit_text};
 use crate::control_plane::store::{Change, SumsKey, now};
 use crate::limit::budget::{Budget, Claim, Grant, Unit};
 use crate::limit::period::{Period, Window};
@@ -168,7 +168,7 @@ pub(super) async fn create(context: Arc<Context>, req: AdminRequest) -> Outcome 
         ..BudgetRow::default()
     };
     context.check_budget(None, &row)?;
-    let new = shown(&BudgetView::of(&row));
+    let new = audit_text(&BudgetView::of(&row));
     let entry = AuditEntry { action: "budget.create", object: &row.name, old: None, new };
     let written = context.write(&req, Change::AddBudget(row.clone()), entry).await?;
     // If it is not known here yet, as stored.
@@ -207,7 +207,7 @@ pub(super) async fn remove(context: Arc<Context>, req: AdminRequest) -> Outcome 
     let row = context.budget(req.id)?;
     req.check_version("budget", row.stamp.version)?;
     let row_version = req.if_match()?.map(|_| row.stamp.version);
-    let old = shown(&BudgetView::of(&row));
+    let old = audit_text(&BudgetView::of(&row));
     let entry = AuditEntry { action: "budget.delete", object: &row.name, old, new: None };
     context.write(&req, Change::RemoveBudget { id: req.id, row_version }, entry).await?;
     empty()
@@ -219,7 +219,7 @@ pub(super) async fn reset(context: Arc<Context>, req: AdminRequest) -> Outcome {
     let row = context.budget(req.id)?;
     let key = current_key(&row).map_err(|message| Refusal::new(409, "conflict", message))?;
     let before = with_states(&context, std::slice::from_ref(&row)).await?.pop();
-    let entry = AuditEntry { action: "budget.reset", object: &row.name, old: shown(&before), new: None };
+    let entry = AuditEntry { action: "budget.reset", object: &row.name, old: audit_text(&before), new: None };
     context.change(&req, Change::ResetBudget { id: row.id, key }, entry).await?;
     state_of(&context, row).await
 }
@@ -230,7 +230,7 @@ pub(super) async fn top_up(context: Arc<Context>, req: AdminRequest) -> Outcome 
     let row = context.budget(req.id)?;
     let units = amount_of(&row.unit, &body.amount)?;
     let key = current_key(&row).map_err(|message| Refusal::new(409, "conflict", message))?;
-    let new = shown(&serde_json::json!({ "added": amount(&row.unit, units), "unit": row.unit }));
+    let new = audit_text(&serde_json::json!({ "added": amount(&row.unit, units), "unit": row.unit }));
     let entry = AuditEntry { action: "budget.top_up", object: &row.name, old: None, new };
     context.change(&req, Change::TopUpBudget { id: row.id, key, units }, entry).await?;
     state_of(&context, row).await
@@ -325,7 +325,7 @@ async fn change(
         let mut new = old.clone();
         edit(&mut new)?;
         context.check_budget(Some(&old), &new)?;
-        let [before, after] = [&old, &new].map(|row| shown(&BudgetView::of(row)));
+        let [before, after] = [&old, &new].map(|row| audit_text(&BudgetView::of(row)));
         let entry = AuditEntry { action, object: &new.name, old: before, new: after };
         tries -= 1;
         match context.write(req, Change::UpdateBudget(new.clone()), entry).await {

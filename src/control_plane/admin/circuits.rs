@@ -62,7 +62,7 @@ pub(super) async fn list(context: Arc<Context>, _: AdminRequest) -> Outcome {
     json(200, &circuits(&context, &snapshot.providers))
 }
 
-/// `POST /providers/{provider_id}/circuit`.
+/// Serves `POST /providers/{provider_id}/circuit`.
 pub(super) async fn change(context: Arc<Context>, req: AdminRequest) -> Outcome {
     let change: CircuitChange = req.body()?;
     let snapshot = context.shared.publisher.load();

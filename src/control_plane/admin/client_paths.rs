@@ -156,7 +156,7 @@ fn rerank() -> Body {
     Body { fields: FIELDS, example: json!({ "model": "rerank-v3.5", "query": "ship", "documents": ["boat", "tree"] }) }
 }
 
-/// A schema of an object with these fields, `name type`.
+/// Returns a schema of an object with these fields, `name type`.
 fn object(fields: &[(&str, &str)]) -> Value {
     let properties: Map<String, Value> =
         fields.iter().map(|(name, kind)| ((*name).to_owned(), json!({ "type": kind }))).collect();

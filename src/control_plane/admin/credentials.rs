@@ -104,7 +104,7 @@ pub(super) struct CredentialStatus {
     credential: CredentialView,
 }
 
-/// `sk-` and 48 characters of the URL-safe alphabet: 288 random bits.
+/// Returns `sk-` and 48 characters of the URL-safe alphabet: 288 random bits.
 pub fn generate() -> Result<String, String> {
     let mut random = [0; 36];
     getrandom::fill(&mut random).map_err(|error| format!("the system gives no random numbers for a key: {error}"))?;
@@ -176,7 +176,7 @@ pub(super) async fn create(context: Arc<Context>, req: AdminRequest) -> Outcome 
         ..CredentialRow::default()
     };
     context.check_credential(None, &row)?;
-    let entry = AuditEntry { action: "credential.create", object: &row.name, old: None, new: Some(shown(&row)) };
+    let entry = AuditEntry { action: "credential.create", object: &row.name, old: None, new: Some(audit_text(&row)) };
     let written = context.write(&req, Change::AddCredential(row.clone()), entry).await?;
     // If it is not known here yet, as stored.
     let row = context.credential(written.id).or_else(|refusal| match written.repeated {
@@ -243,7 +243,7 @@ pub(super) async fn remove(context: Arc<Context>, req: AdminRequest) -> Outcome 
     let row = context.credential(req.id)?;
     req.check_version("credential", row.stamp.version)?;
     let row_version = req.if_match()?.map(|_| row.stamp.version);
-    let entry = AuditEntry { action: "credential.delete", object: &row.name, old: Some(shown(&row)), new: None };
+    let entry = AuditEntry { action: "credential.delete", object: &row.name, old: Some(audit_text(&row)), new: None };
     context.write(&req, Change::RemoveCredential { id: req.id, row_version }, entry).await?;
     empty()
 }
@@ -263,7 +263,7 @@ async fn change(
         let mut new = old.clone();
         edit(&mut new)?;
         context.check_credential(Some(&old), &new)?;
-        let entry = AuditEntry { action, object: &new.name, old: Some(shown(&old)), new: Some(shown(&new)) };
+        let entry = AuditEntry { action, object: &new.name, old: Some(audit_text(&old)), new: Some(audit_text(&new)) };
         tries -= 1;
         match context.write(req, Change::UpdateCredential(new.clone()), entry).await {
             Ok(written) => {
@@ -322,11 +322,11 @@ impl CredentialUpdate {
 }
 
 /// Writes the row for the audit log. A changed key shows by its hash alone.
-fn shown(row: &CredentialRow) -> String {
+fn audit_text(row: &CredentialRow) -> String {
     serde_json::to_string(&CredentialView::of(row)).unwrap_or_default()
 }
 
-/// Seconds since 1970.
+/// Returns seconds since 1970.
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)

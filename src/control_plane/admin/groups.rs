@@ -14,7 +14,7 @@ use crate::control_plane::admin::paging::Page;
 use crate::control_plane::admin::providers::set;
 use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal, empty, json, tagged};
 use crate::control_plane::admin::status::{Status, Updated};
-use crate::control_plane::admin::view::{GroupView, shown};
+use crate::control_plane::admin::view::{GroupView, audit_text};
 use crate::control_plane::store::Change;
 
 body! {
@@ -106,7 +106,7 @@ pub(super) async fn create(context: Arc<Context>, req: AdminRequest) -> Outcome 
     };
     context.refresh().await?;
     context.check_group(None, &row)?;
-    let new = shown(&GroupView::of(&row));
+    let new = audit_text(&GroupView::of(&row));
     let entry = AuditEntry { action: "group.create", object: &row.name, old: None, new };
     let written = context.write(&req, Change::AddGroup(row.clone()), entry).await?;
     // If it is not known here yet, as stored.
@@ -148,7 +148,8 @@ pub(super) async fn remove(context: Arc<Context>, req: AdminRequest) -> Outcome 
         return Err(Refusal::new(409, "conflict", message));
     }
     let row_version = req.if_match()?.map(|_| row.stamp.version);
-    let entry = AuditEntry { action: "group.delete", object: &row.name, old: shown(&GroupView::of(&row)), new: None };
+    let entry =
+        AuditEntry { action: "group.delete", object: &row.name, old: audit_text(&GroupView::of(&row)), new: None };
     context.write(&req, Change::RemoveGroup { id: req.id, row_version }, entry).await?;
     empty()
 }
@@ -178,7 +179,7 @@ async fn change(
         let mut new = old.clone();
         edit(&mut new)?;
         context.check_group(Some(&old), &new)?;
-        let [before, after] = [&old, &new].map(|row| shown(&GroupView::of(row)));
+        let [before, after] = [&old, &new].map(|row| audit_text(&GroupView::of(row)));
         let entry = AuditEntry { action, object: &new.name, old: before, new: after };
         tries -= 1;
         match context.write(req, Change::UpdateGroup(new.clone()), entry).await {

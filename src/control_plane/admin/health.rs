@@ -336,7 +336,7 @@ async fn check_list(context: &Context, provider: &Provider) -> Option<ModelHealt
     Some(ModelHealth { model: "(list of models)".to_owned(), status, response_time_ms: Some(elapsed), error })
 }
 
-/// One short call.
+/// Makes one short call.
 async fn check_model(context: &Context, provider: &Provider, model: String, call_timeout: Duration) -> ModelHealth {
     let started = Instant::now();
     let answered = timeout(call_timeout, call(context, provider, &model)).await;

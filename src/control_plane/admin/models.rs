@@ -101,7 +101,7 @@ pub(super) async fn create(context: Arc<Context>, req: AdminRequest) -> Outcome 
     };
     context.refresh().await?;
     context.check_model(None, &row)?;
-    let entry = AuditEntry { action: "model.create", object: &row.name, old: None, new: Some(shown(&row)) };
+    let entry = AuditEntry { action: "model.create", object: &row.name, old: None, new: Some(audit_text(&row)) };
     let written = context.write(&req, Change::AddModel(row.clone()), entry).await?;
     // If it is not known here yet, as stored.
     let row = context.model(written.id).or_else(|refusal| match written.repeated {
@@ -151,7 +151,7 @@ pub(super) async fn remove(context: Arc<Context>, req: AdminRequest) -> Outcome 
     let row = context.model(req.id)?;
     req.check_version("virtual model", row.stamp.version)?;
     let row_version = req.if_match()?.map(|_| row.stamp.version);
-    let entry = AuditEntry { action: "model.delete", object: &row.name, old: Some(shown(&row)), new: None };
+    let entry = AuditEntry { action: "model.delete", object: &row.name, old: Some(audit_text(&row)), new: None };
     context.write(&req, Change::RemoveModel { id: req.id, row_version }, entry).await?;
     empty()
 }
@@ -171,7 +171,7 @@ async fn change(
         let mut new = old.clone();
         edit(&mut new)?;
         context.check_model(Some(&old), &new)?;
-        let entry = AuditEntry { action, object: &new.name, old: Some(shown(&old)), new: Some(shown(&new)) };
+        let entry = AuditEntry { action, object: &new.name, old: Some(audit_text(&old)), new: Some(audit_text(&new)) };
         tries -= 1;
         match context.write(req, Change::UpdateModel(new.clone()), entry).await {
             Ok(written) => {
@@ -206,8 +206,8 @@ impl ModelUpdate {
     }
 }
 
-fn shown(row: &ModelRow) -> String {
-    view::shown(&ModelView::of(row)).unwrap_or_default()
+fn audit_text(row: &ModelRow) -> String {
+    view::audit_text(&ModelView::of(row)).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -111,7 +111,7 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
     operation
 }
 
-/// `put_providers_provider_id_status`.
+/// Returns `put_providers_provider_id_status`.
 fn id(method: &str, path: &str) -> String {
     let words = path.split(['/', '{', '}', '-']).filter(|word| !word.is_empty());
     let words: Vec<_> = words.collect();

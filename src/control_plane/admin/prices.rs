@@ -16,7 +16,7 @@ use crate::control_plane::admin::field_values::Text;
 use crate::control_plane::admin::logs::{answer, tables};
 use crate::control_plane::admin::paging::Page;
 use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal, empty, json, tagged};
-use crate::control_plane::admin::view::shown;
+use crate::control_plane::admin::view::audit_text;
 use crate::control_plane::store::logs::{Filter, PriceRow, Query, Row, Start};
 use crate::control_plane::store::{Change, PriceChange};
 
@@ -157,8 +157,8 @@ pub(super) async fn set(context: Arc<Context>, req: AdminRequest) -> Outcome {
     check_version(&req, &row.model, old)?;
     // The store checks again as it writes, since others may have written meanwhile.
     let expected = old.filter(|_| names_version(&req)).cloned();
-    let old = old.map(|row| shown(&Price::of(row.clone()))).unwrap_or_default();
-    let new = shown(&Price::of(row.clone()));
+    let old = old.map(|row| audit_text(&Price::of(row.clone()))).unwrap_or_default();
+    let new = audit_text(&Price::of(row.clone()));
     let entry = AuditEntry { action: "price.set", object: &row.model, old, new };
     let change = PriceChange { row: row.clone(), expected, defaults };
     let written = context.change(&req, Change::SetPrice(change.into()), entry).await?;
@@ -174,7 +174,7 @@ pub(super) async fn remove(context: Arc<Context>, req: AdminRequest) -> Outcome 
         return Err(Refusal::missing("price", req.id));
     };
     check_version(&req, &row.model, Some(&row))?;
-    let old = shown(&Price::of(row.clone()));
+    let old = audit_text(&Price::of(row.clone()));
     let entry = AuditEntry { action: "price.delete", object: &row.model, old, new: None };
     let expected = names_version(&req).then(|| row.clone().into());
     context.change(&req, Change::RemovePrice { id: req.id, expected }, entry).await?;

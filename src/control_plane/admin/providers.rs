@@ -120,7 +120,8 @@ pub(super) async fn create(context: Arc<Context>, req: AdminRequest) -> Outcome 
     context.check_provider(None, &row)?;
     let mut warnings = unset(&context, &row);
     seal(&context, &mut row)?;
-    let entry = AuditEntry { action: "provider.create", object: &row.provider_key, old: None, new: Some(shown(&row)) };
+    let entry =
+        AuditEntry { action: "provider.create", object: &row.provider_key, old: None, new: Some(audit_text(&row)) };
     let written = context.write(&req, Change::AddProvider(row.clone()), entry).await?;
     // If it is not known here yet, as stored.
     let row = context.provider(written.id).or_else(|refusal| match written.repeated {
@@ -162,7 +163,8 @@ pub(super) async fn remove(context: Arc<Context>, req: AdminRequest) -> Outcome 
     let row = context.provider(req.id)?;
     req.check_version("provider", row.stamp.version)?;
     let row_version = req.if_match()?.map(|_| row.stamp.version);
-    let entry = AuditEntry { action: "provider.delete", object: &row.provider_key, old: Some(shown(&row)), new: None };
+    let entry =
+        AuditEntry { action: "provider.delete", object: &row.provider_key, old: Some(audit_text(&row)), new: None };
     context.write(&req, Change::RemoveProvider { id: req.id, row_version }, entry).await?;
     empty()
 }
@@ -217,7 +219,8 @@ async fn change(
         edit(&mut new)?;
         context.check_provider(Some(&old), &new)?;
         seal(context, &mut new)?;
-        let entry = AuditEntry { action, object: &old.provider_key, old: Some(shown(&old)), new: Some(shown(&new)) };
+        let entry =
+            AuditEntry { action, object: &old.provider_key, old: Some(audit_text(&old)), new: Some(audit_text(&new)) };
         tries -= 1;
         match context.write(req, Change::UpdateProvider(new.clone()), entry).await {
             Ok(written) => {
@@ -337,6 +340,6 @@ fn seal(context: &Context, row: &mut ProviderRow) -> Result<(), Refusal> {
 }
 
 /// For the audit log.
-fn shown(row: &ProviderRow) -> String {
+fn audit_text(row: &ProviderRow) -> String {
     serde_json::to_string(&ProviderView::of(row)).unwrap_or_default()
 }

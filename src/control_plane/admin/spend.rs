@@ -97,7 +97,7 @@ pub(super) async fn list(context: Arc<Context>, req: AdminRequest) -> Outcome {
     let query =
         SpendQuery { by: dimension, per_day, from: from.unwrap_or(0), to: to.unwrap_or(now()), only: only(&req) };
     let sums = answer(&context, tables(&context)?.spend(query)).await?;
-    let rows = sums.into_iter().map(|sum| SpendRow::shown(sum, dimension)).collect();
+    let rows = sums.into_iter().map(|sum| SpendRow::new(sum, dimension)).collect();
     answer_of(is_csv, SpendList { by, from: from.map(Moment), to: to.map(Moment), rows })
 }
 
@@ -141,7 +141,7 @@ fn of_hour(hour: Hour) -> SpendRow {
 }
 
 impl SpendRow {
-    pub(super) fn shown(Spend { group, day, sums }: Spend, by: SpendBy) -> SpendRow {
+    pub(super) fn new(Spend { group, day, sums }: Spend, by: SpendBy) -> SpendRow {
         let (group, day) = match by {
             SpendBy::Day => (day.map(rfc3339::format), None),
             _ => (group, day.map(Moment)),

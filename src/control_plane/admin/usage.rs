@@ -190,7 +190,7 @@ async fn spend(tables: &dyn Tables, credential: &str) -> Result<OwnSpend, Error>
     Ok(OwnSpend {
         month: SpendRow::of(&whole),
         today: SpendRow::of(&of_today),
-        by_model: models.into_iter().map(|row| SpendRow::shown(row, SpendBy::Model)).collect(),
-        by_day: days.into_iter().map(|row| SpendRow::shown(row, SpendBy::Day)).collect(),
+        by_model: models.into_iter().map(|row| SpendRow::new(row, SpendBy::Model)).collect(),
+        by_day: days.into_iter().map(|row| SpendRow::new(row, SpendBy::Day)).collect(),
     })
 }

@@ -162,7 +162,7 @@ impl CredentialView {
         }
     }
 
-    /// Seconds since 1970.
+    /// Returns seconds since 1970.
     pub fn expires(&self) -> Option<i64> {
         self.expires_at.map(|moment| moment.0)
     }
@@ -319,11 +319,11 @@ pub fn amount(unit: &str, amount: i64) -> f64 {
 }
 
 /// Returns a row for the audit log.
-pub fn shown(view: &impl Serialize) -> Option<String> {
+pub fn audit_text(view: &impl Serialize) -> Option<String> {
     serde_json::to_string(view).ok()
 }
 
-/// `first3***last3` of a key of more than 6 characters, else `***`.
+/// Returns `first3***last3` of a key of more than 6 characters, else `***`.
 pub fn preview(key: &str) -> String {
     let count = key.chars().count();
     if count <= 6 {

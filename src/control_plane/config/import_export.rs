@@ -8,7 +8,7 @@ use crate::config::file;
 use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow, Rows, Stamp};
 use crate::config::vault;
 use crate::control_plane::admin::view::{
-    BudgetView, CredentialView, GroupView, ModelView, ProviderView, hides_a_header, masked, shown, unmasked,
+    BudgetView, CredentialView, GroupView, ModelView, ProviderView, audit_text, hides_a_header, masked, unmasked,
 };
 use crate::control_plane::store::{Change, Plan, Step};
 
@@ -31,7 +31,7 @@ pub fn plan(there: &Rows, file: Rows, prune: bool, env: &Env<'_>) -> Result<Plan
     plan.steps.extend(there.providers.iter().filter(gone).map(|row| Step {
         action: "provider.delete",
         object: row.provider_key.clone(),
-        before_and_after: [shown(&ProviderView::of(row)), None],
+        before_and_after: [audit_text(&ProviderView::of(row)), None],
         change: Change::RemoveProvider { id: row.id, row_version: Some(row.stamp.version) },
     }));
     let known: HashMap<_, _> = there.credentials.iter().map(|row| (row.credential_key.as_str(), row)).collect();
@@ -48,7 +48,7 @@ pub fn plan(there: &Rows, file: Rows, prune: bool, env: &Env<'_>) -> Result<Plan
     plan.steps.extend(there.credentials.iter().filter(gone).map(|row| Step {
         action: "credential.delete",
         object: row.name.clone(),
-        before_and_after: [shown(&CredentialView::of(row)), None],
+        before_and_after: [audit_text(&CredentialView::of(row)), None],
         change: Change::RemoveCredential { id: row.id, row_version: Some(row.stamp.version) },
     }));
     groups(there, file.groups, prune, &mut plan);
@@ -73,7 +73,7 @@ fn models(there: &Rows, rows: Vec<ModelRow>, prune: bool, plan: &mut Plan) {
     plan.steps.extend(there.models.iter().filter(gone).map(|row| Step {
         action: "model.delete",
         object: row.name.clone(),
-        before_and_after: [shown(&ModelView::of(row)), None],
+        before_and_after: [audit_text(&ModelView::of(row)), None],
         change: Change::RemoveModel { id: row.id, row_version: Some(row.stamp.version) },
     }));
 }
@@ -81,7 +81,7 @@ fn models(there: &Rows, rows: Vec<ModelRow>, prune: bool, plan: &mut Plan) {
 /// Returns the step that stores this row, or `None` if it is unchanged.
 fn model(old: Option<&ModelRow>, row: ModelRow) -> Option<Step> {
     let object = row.name.clone();
-    let before_and_after = [old.and_then(|old| shown(&ModelView::of(old))), shown(&ModelView::of(&row))];
+    let before_and_after = [old.and_then(|old| audit_text(&ModelView::of(old))), audit_text(&ModelView::of(&row))];
     let Some(old) = old else {
         return Some(Step { action: "model.create", object, before_and_after, change: Change::AddModel(row) });
     };
@@ -100,7 +100,8 @@ fn budgets(there: &Rows, rows: Vec<BudgetRow>, prune: bool, plan: &mut Plan) {
         let old = known.get(row.name.as_str()).copied();
         kept.extend(old.map(|old| old.id));
         let object = row.name.clone();
-        let before_and_after = [old.and_then(|old| shown(&BudgetView::of(old))), shown(&BudgetView::of(&row))];
+        let before_and_after =
+            [old.and_then(|old| audit_text(&BudgetView::of(old))), audit_text(&BudgetView::of(&row))];
         let Some(old) = old else {
             plan.steps.push(Step { action: "budget.create", object, before_and_after, change: Change::AddBudget(row) });
             continue;
@@ -117,7 +118,7 @@ fn budgets(there: &Rows, rows: Vec<BudgetRow>, prune: bool, plan: &mut Plan) {
     plan.steps.extend(there.budgets.iter().filter(gone).map(|row| Step {
         action: "budget.delete",
         object: row.name.clone(),
-        before_and_after: [shown(&BudgetView::of(row)), None],
+        before_and_after: [audit_text(&BudgetView::of(row)), None],
         change: Change::RemoveBudget { id: row.id, row_version: Some(row.stamp.version) },
     }));
 }
@@ -129,7 +130,7 @@ fn groups(there: &Rows, rows: Vec<GroupRow>, prune: bool, plan: &mut Plan) {
         let old = known.get(row.name.as_str()).copied();
         kept.extend(old.map(|old| old.id));
         let object = row.name.clone();
-        let before_and_after = [old.and_then(|old| shown(&GroupView::of(old))), shown(&GroupView::of(&row))];
+        let before_and_after = [old.and_then(|old| audit_text(&GroupView::of(old))), audit_text(&GroupView::of(&row))];
         let Some(old) = old else {
             plan.steps.push(Step { action: "group.create", object, before_and_after, change: Change::AddGroup(row) });
             continue;
@@ -154,7 +155,7 @@ fn groups(there: &Rows, rows: Vec<GroupRow>, prune: bool, plan: &mut Plan) {
     plan.steps.extend(there.groups.iter().filter(gone).map(|row| Step {
         action: "group.delete",
         object: row.name.clone(),
-        before_and_after: [shown(&GroupView::of(row)), None],
+        before_and_after: [audit_text(&GroupView::of(row)), None],
         change: Change::RemoveGroup { id: row.id, row_version: Some(row.stamp.version) },
     }));
 }
@@ -177,8 +178,9 @@ fn provider(old: Option<&ProviderRow>, row: ProviderRow, env: &Env<'_>) -> Resul
     let sealed = vault::seal(&row.api_key, env)?.into();
     let row = ProviderRow { provider_params, ..row };
     let object = row.provider_key.clone();
-    let before_and_after =
-        |row: &ProviderRow| [old.and_then(|old| shown(&ProviderView::of(old))), shown(&ProviderView::of(row))];
+    let before_and_after = |row: &ProviderRow| {
+        [old.and_then(|old| audit_text(&ProviderView::of(old))), audit_text(&ProviderView::of(row))]
+    };
     let Some(old) = old else {
         let row = ProviderRow { api_key: sealed, ..row };
         return Ok(Some(Step {
@@ -205,7 +207,8 @@ fn provider(old: Option<&ProviderRow>, row: ProviderRow, env: &Env<'_>) -> Resul
 /// Returns the step that stores this row, or `None` if it is unchanged.
 fn credential(old: Option<&CredentialRow>, row: CredentialRow) -> Option<Step> {
     let object = row.name.clone();
-    let before_and_after = [old.and_then(|old| shown(&CredentialView::of(old))), shown(&CredentialView::of(&row))];
+    let before_and_after =
+        [old.and_then(|old| audit_text(&CredentialView::of(old))), audit_text(&CredentialView::of(&row))];
     match old {
         None => {
             Some(Step { action: "credential.create", object, before_and_after, change: Change::AddCredential(row) })

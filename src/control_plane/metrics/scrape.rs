@@ -90,25 +90,25 @@ fn of_configuration(shared: &ProcessState, problems: usize) -> Facts {
 /// From `/proc`, as far as it can be read (proc(5)).
 fn of_process() -> Facts {
     let mut facts = Facts::new();
-    let mut tell = |family, value: Option<f64>| facts.extend(value.map(|value| (family, Vec::new(), value)));
+    let mut add = |family, value: Option<f64>| facts.extend(value.map(|value| (family, Vec::new(), value)));
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // The second field is the program's name, and may hold anything but the last bracket.
     let fields: Vec<&str> = stat.rsplit_once(") ").map(|(_, rest)| rest.split(' ').collect()).unwrap_or_default();
     let number = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok());
     let (ticks, page) = (rustix::param::clock_ticks_per_second() as f64, rustix::param::page_size() as f64);
-    tell(Family::ProcessCpu, number(11).zip(number(12)).map(|(user, system)| (user + system) / ticks));
-    tell(Family::ProcessThreads, number(17));
-    tell(Family::ProcessMemory, number(21).map(|pages| pages * page));
+    add(Family::ProcessCpu, number(11).zip(number(12)).map(|(user, system)| (user + system) / ticks));
+    add(Family::ProcessThreads, number(17));
+    add(Family::ProcessMemory, number(21).map(|pages| pages * page));
     let uptime = fs::read_to_string("/proc/uptime").ok();
     let uptime = uptime.and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
-    tell(Family::ProcessStart, number(19).zip(uptime).map(|(start, up)| (now - up + start / ticks).round()));
+    add(Family::ProcessStart, number(19).zip(uptime).map(|(start, up)| (now - up + start / ticks).round()));
     // A process that can't be dumped may not list its descriptors, but Linux 6.2 and later give
     // their number as the size.
     let listed = fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as f64);
     let sized = || fs::metadata("/proc/self/fd").ok().map(|found| found.len() as f64).filter(|number| *number > 0.0);
-    tell(Family::ProcessFds, listed.or_else(sized));
-    tell(Family::ProcessMaxFds, getrlimit(Resource::Nofile).current.map(|most| most as f64));
+    add(Family::ProcessFds, listed.or_else(sized));
+    add(Family::ProcessMaxFds, getrlimit(Resource::Nofile).current.map(|most| most as f64));
     facts
 }
 

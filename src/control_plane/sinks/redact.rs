@@ -5,6 +5,7 @@
 //! and builds no tree. Whatever it does not recognise is copied byte for byte.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use base64::Engine;
 use base64::alphabet;
@@ -35,7 +36,7 @@ const SECRET: &[&[u8]] = &[
     b"x_api_key",
     b"x_goog_api_key",
 ];
-/// The length of the longest name in [`SECRET`].
+/// More than the length of the longest name in [`SECRET`].
 const LONGEST: usize = 24;
 /// Objects whose `data` is base64.
 const HOLDERS: &[&[u8]] = &[b"source", b"input_audio", b"inline_data", b"inlineData", b"audio"];
@@ -43,6 +44,8 @@ const HOLDERS: &[&[u8]] = &[b"source", b"input_audio", b"inline_data", b"inlineD
 const PAYLOADS: &[&[u8]] = &[b"b64_json", b"partial_image_b64"];
 /// The mark between a data URL's type and its payload.
 const MARK: &[u8] = b";base64,";
+/// Looks for the mark. To build it takes longer than to search an event.
+static FIND_MARK: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(MARK));
 /// How many bytes before the mark are searched for `data:`.
 const TYPE: usize = 128;
 
@@ -82,8 +85,36 @@ enum Field {
     Payload,
 }
 
+/// The lengths of the names in [`SECRET`], [`HOLDERS`] and [`PAYLOADS`] and of `data`, as bits, by
+/// the first letter: most keys have none of them and need no comparison.
+const LENGTHS: [u32; 26] = {
+    let mut lengths = [0; 26];
+    let lists: [&[&[u8]]; 4] = [SECRET, HOLDERS, PAYLOADS, &[b"data"]];
+    let mut list = 0;
+    while list < lists.len() {
+        let mut at = 0;
+        while at < lists[list].len() {
+            let name = lists[list][at];
+            lengths[(name[0] - b'a') as usize] |= 1 << name.len();
+            at += 1;
+        }
+        list += 1;
+    }
+    lengths
+};
+
 impl Field {
     fn of(key: &[u8]) -> Field {
+        let first = key.first().map_or(0, |byte| byte.to_ascii_lowercase().wrapping_sub(b'a'));
+        let lengths = LENGTHS.get(usize::from(first)).copied().unwrap_or(0);
+        match key.len() < 32 && lengths & (1 << key.len()) != 0 {
+            true => Field::of_candidate(key),
+            false => Field::Other,
+        }
+    }
+
+    /// Returns the kind of a key that has the length and the first letter of a name.
+    fn of_candidate(key: &[u8]) -> Field {
         if key == b"data" {
             return Field::Data;
         }
@@ -130,7 +161,13 @@ impl Walk<'_> {
                     self.at += 1;
                     continue;
                 }
-                _ => {}
+                _ => {
+                    let rest = &self.text[self.at..];
+                    let length = 1 + rest[1..].iter().take_while(|byte| !is_special(**byte)).count();
+                    out.extend_from_slice(&rest[..length]);
+                    self.at += length;
+                    continue;
+                }
             }
             out.push(*byte);
             self.at += 1;
@@ -161,6 +198,11 @@ impl Walk<'_> {
             out.push(b'"');
         }
     }
+}
+
+/// Returns whether a byte between strings is more than copied, in some mode.
+fn is_special(byte: u8) -> bool {
+    matches!(byte, b'"' | b'{' | b'}' | b' ' | b'\t' | b'\n' | b'\r')
 }
 
 /// Returns where a string ends that began before `at`: at its quote, at the end of the line, which
@@ -208,7 +250,7 @@ fn is_base64(byte: u8) -> bool {
 fn without_urls(text: &[u8]) -> Cow<'_, [u8]> {
     let mut out = Vec::new();
     let mut done = 0;
-    for mark in memmem::find_iter(text, MARK) {
+    for mark in FIND_MARK.find_iter(text) {
         let start = mark + MARK.len();
         // A mark within a payload that was removed.
         if mark < done || !is_url(&text[mark.saturating_sub(TYPE).max(done)..mark]) {
@@ -303,6 +345,23 @@ mod tests {
         assert_eq!(redacted(text, Whitespace::Drop), r#"{"a":"b c","password":"***","n":[1]}"#);
         let expected = "{\n \"a\" : \"b c\",\r\n\t\"password\" :\n\"***\", \"n\": [ 1 ] }\n";
         assert_eq!(redacted(text, Whitespace::Keep), expected);
+    }
+
+    #[test]
+    fn every_name_is_found_by_its_first_letter_and_length() {
+        for name in SECRET {
+            let name = str::from_utf8(name).unwrap();
+            for name in [name.to_owned(), name.replace('_', "-"), name.to_uppercase()] {
+                assert_eq!(Field::of(name.as_bytes()), Field::Secret, "{name}");
+                assert_eq!(Field::of(format!("{name}x").as_bytes()), Field::Other);
+            }
+        }
+        assert!(HOLDERS.iter().all(|name| Field::of(name) == Field::Holder));
+        assert!(PAYLOADS.iter().all(|name| Field::of(name) == Field::Payload));
+        assert_eq!(Field::of(b"data"), Field::Data);
+        for other in [&b""[..], b"choices", b"0", b"\xff", &[b'a'; 32], &[b'a'; 100]] {
+            assert_eq!(Field::of(other), Field::Other);
+        }
     }
 
     /// However it is cut, nothing of a secret or a payload is written.

@@ -81,10 +81,12 @@ pub(crate) fn events(body: &Body, most: usize, mut each: impl FnMut(llm_wire::ss
 /// Writes the events of a stream as an array of texts, as they came.
 pub(crate) fn chunks(out: &mut Vec<u8>, body: &Body, most: usize) {
     write::array(out, |array| {
-        let mut written = 0;
+        let (mut written, mut plain) = (0, Vec::new());
         events(body, most, |block| {
             written += block.raw.len() as u64;
-            array.str(&text(block.raw, false));
+            plain.clear();
+            redact(&mut plain, block.raw, Whitespace::Keep);
+            array.str(&String::from_utf8_lossy(&plain));
         });
         if written < body.cut.total {
             array.str(&truncated(body.cut.total));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow, Rows};
-use crate::control_plane::admin::view::{BudgetView, CredentialView, GroupView, ModelView, ProviderView, shown};
+use crate::control_plane::admin::view::{BudgetView, CredentialView, GroupView, ModelView, ProviderView, audit_text};
 use crate::control_plane::store::change::{Audit, Change, Changes, Write};
 use crate::control_plane::store::error::{Answer, Error, Fault};
 use crate::control_plane::store::interface::Store;
@@ -109,32 +109,32 @@ impl Blocking {
         self.change(
             "provider.create",
             &row.provider_key,
-            [None, shown(&ProviderView::of(row))],
+            [None, audit_text(&ProviderView::of(row))],
             Change::AddProvider(row.clone()),
         )
     }
 
     /// Adds a credential in the name of the system's user, and returns its id.
     pub fn create_credential(&self, row: &CredentialRow) -> Result<i64, Error> {
-        let before_and_after = [None, shown(&CredentialView::of(row))];
+        let before_and_after = [None, audit_text(&CredentialView::of(row))];
         self.change("credential.create", &row.name, before_and_after, Change::AddCredential(row.clone()))
     }
 
     /// Adds a group in the name of the system's user, and returns its id.
     pub fn add_group(&self, row: &GroupRow) -> Result<i64, Error> {
-        let before_and_after = [None, shown(&GroupView::of(row))];
+        let before_and_after = [None, audit_text(&GroupView::of(row))];
         self.change("group.create", &row.name, before_and_after, Change::AddGroup(row.clone()))
     }
 
     /// Adds a virtual model in the name of the system's user, and returns its id.
     pub fn add_model(&self, row: &ModelRow) -> Result<i64, Error> {
-        let before_and_after = [None, shown(&ModelView::of(row))];
+        let before_and_after = [None, audit_text(&ModelView::of(row))];
         self.change("model.create", &row.name, before_and_after, Change::AddModel(row.clone()))
     }
 
     /// Adds a budget in the name of the system's user, and returns its id.
     pub fn add_budget(&self, row: &BudgetRow) -> Result<i64, Error> {
-        let before_and_after = [None, shown(&BudgetView::of(row))];
+        let before_and_after = [None, audit_text(&BudgetView::of(row))];
         self.change("budget.create", &row.name, before_and_after, Change::AddBudget(row.clone()))
     }
 }

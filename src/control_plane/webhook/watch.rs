@@ -78,7 +78,7 @@ impl Seen {
         events
     }
 
-    /// Each key once for each number of days.
+    /// Returns the events of keys that expire, one for each key and number of days.
     fn keys(&mut self, snapshot: &Snapshot, now: i64) -> Vec<Event> {
         let mut events = Vec::new();
         for credential in &snapshot.credentials_by_id {

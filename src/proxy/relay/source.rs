@@ -9,6 +9,7 @@ use super::super::client::{ClientDisconnected, WaitError};
 use super::super::request_context::RequestContext;
 use super::super::upstream::UpstreamResponse;
 use super::pace::{self, Pace};
+use crate::net::stream::LARGE_READ;
 use crate::shared::body_memory::HeldMemory;
 use llm_http::{BodyDecoder, BodyError, Framing, ResponseHead, Step};
 use llm_wire::error::{Error, Kind};
@@ -262,13 +263,16 @@ impl UpstreamBody {
             return Ok(Some(BodyEvent::Cut(Cut::TimedOut)));
         }
         req.client.deadline.set(pace.patience(req, silent_at));
+        let reader = &mut self.response.connection.reader;
         if self.began {
-            self.response.bytes.clear();
+            // The buffer is the one of the next read: a stream that waits keeps no second one.
+            reader.recycle(std::mem::take(&mut self.response.bytes));
             self.position = 0;
         }
-        let read = self.response.connection.reader.read(&mut self.response.bytes);
+        let read = reader.read(&mut self.response.bytes);
         let event = match req.client.wait(read).await {
             Ok(Ok(n)) if n > 0 => {
+                self.response.connection.reader.fit_reads(n);
                 req.recorder.upstream_bytes_arrived(n);
                 self.silent_at = None;
                 self.input = Input::Undecoded;
@@ -322,6 +326,7 @@ impl UpstreamBody {
     pub fn release(self, req: &RequestContext<'_>) {
         let UpstreamResponse { mut connection, origin, head, bytes, .. } = self.response;
         connection.reader.recycle(bytes);
+        connection.reader.read_size(LARGE_READ);
         if head.keep_alive && self.decoder.ended_alone() {
             req.core.pool.give_back(&origin, connection);
         }

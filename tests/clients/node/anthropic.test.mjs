@@ -144,7 +144,7 @@ test("unknown key, unknown model", async () => {
 
 test("timeout", async () => {
   const count = await stack.closedEarly();
-  const impatient = client({ timeout: 500 });
+  const impatient = client({ timeout: 2000 });
   await assert.rejects(impatient.messages.create(asked("mock-stall")), Anthropic.APIConnectionTimeoutError);
   await stack.waitForClose(count);
 });

@@ -225,7 +225,7 @@ test("unknown key, unknown model", async () => {
 
 test("timeout", async () => {
   const count = await stack.closedEarly();
-  await assert.rejects(ask("mock-stall", { timeout: 500 }), OpenAI.APIConnectionTimeoutError);
+  await assert.rejects(ask("mock-stall", { timeout: 2000 }), OpenAI.APIConnectionTimeoutError);
   await stack.waitForClose(count);
 });
 

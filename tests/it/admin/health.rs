@@ -6,7 +6,8 @@ fn fake() -> Fake {
     Fake::answering(|request| match request.json()["model"].as_str() {
         Some("good-upstream" | "gpt-3.5-turbo" | "claude-3-haiku-20240307") => answer::json(200, "{}"),
         Some("slow") => {
-            std::thread::sleep(std::time::Duration::from_millis(1500));
+            // Far longer than the time that the check gives it.
+            std::thread::sleep(std::time::Duration::from_secs(30));
             answer::json(200, "{}")
         }
         Some("refused") => answer::json(401, r#"{"error":{"message":"Incorrect API key provided: sk-1"}}"#),

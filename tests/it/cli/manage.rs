@@ -232,7 +232,7 @@ fn an_unset_variable_is_judged_alike() {
     assert!(ran.code == 0 && ran.stderr.contains(&format!("warning: gateway.yaml: line 2: provider p: {why}")));
     let path = place.0.path().join("gateway.yaml");
     let gateway = Setup::new().env("CONFIG_FILE", path.display()).env("ADMIN_KEY", "admin").start();
-    assert!(gateway.log().iter().any(|line| line.contains(why)), "it starts, and says so");
+    gateway.expect_log(&[why]);
     drop(gateway);
 
     let gateway = Setup::new().env("ADMIN_KEY", "admin").start();

@@ -94,9 +94,9 @@ fn another_provider_goes_on_where_the_text_ends() {
     let expected: Vec<String> = [opening, content].concat().into_iter().map(str::to_owned).collect();
     assert_eq!(events(&text), expected);
     assert!(text.contains(COMMENT), "{text}");
-    assert_eq!(pair.gateway.metric("llm_proxy_rescues_total"), Some(1.0));
+    pair.gateway.expect_metric("llm_proxy_rescues_total", 1.0);
     assert_eq!(pair.gateway.metric("llm_proxy_rescues_failed_total"), Some(0.0));
-    assert_eq!(pair.gateway.metric("llm_proxy_attempts_total"), Some(2.0));
+    pair.gateway.expect_metric("llm_proxy_attempts_total", 2.0);
 }
 
 /// A virtual model has a manner of its own, and the client's name of it stays in every event.
@@ -165,7 +165,7 @@ fn a_refusal_of_the_rest_leaves_an_honest_error() {
     let events = events(&text);
     assert_eq!((&*events[0], &*events[1], events.len(), end), (opening[0], content[0], 3, End::Truncated));
     assert!(events[2].contains("it broke") && !events[2].contains("prefill"), "{text}");
-    assert_eq!(pair.gateway.metric("llm_proxy_rescues_failed_total"), Some(1.0));
+    pair.gateway.expect_metric("llm_proxy_rescues_failed_total", 1.0);
 }
 
 /// A call of a tool is never continued, nor an answer in JSON, nor a stream without the setting,

@@ -210,7 +210,7 @@ fn a_third_provider_may_go_on() {
         conn.send(answer::sse(&sample::CHAT.events()));
         let text = asking.response().text().to_owned();
         assert_eq!(read(client, &text), format!("{}Hello", first_text(first)), "{}: {text}", client.kind);
-        assert_eq!(pair.gateway.metric("llm_proxy_rescues_total"), Some(2.0));
+        pair.gateway.expect_metric("llm_proxy_rescues_total", 2.0);
     }
 }
 
@@ -235,6 +235,6 @@ fn a_refusal_of_the_rest_is_an_honest_error() {
         let (text, end) = asking.rest_text();
         let case = format!("{} <- {}, {}: {text}", client.kind, first.kind, second.kind);
         assert!(text.contains("it broke") && !text.contains("no prefill") && end == End::Truncated, "{case}");
-        assert_eq!(pair.gateway.metric("llm_proxy_rescues_failed_total"), Some(1.0), "{case}");
+        pair.gateway.expect_metric("llm_proxy_rescues_failed_total", 1.0);
     }
 }

@@ -255,7 +255,7 @@ fn more_than_a_buffer_is_not_held() {
     }
     client.head();
     assert_eq!(client.event(), comment);
-    assert_eq!(gateway.metric("llm_proxy_held_overflow_total"), Some(1.0));
+    gateway.expect_metric("llm_proxy_held_overflow_total", 1.0);
 }
 
 /// The time to the first content, and that in which another provider can be tried, begin with each

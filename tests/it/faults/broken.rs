@@ -30,7 +30,7 @@ fn broken_within(seconds: f64, sample: &Sample, head: &str, fail: impl FnOnce(Co
     fail(conn);
     let rest = client.rest_text();
     assert!(second.try_accept().is_none(), "nobody else may go on with an answer");
-    assert_eq!(gateway.metric("llm_proxy_answers_truncated_total"), Some(1.0));
+    gateway.expect_metric("llm_proxy_answers_truncated_total", 1.0);
     rest
 }
 
@@ -231,6 +231,6 @@ fn a_whole_answer_that_breaks_is_seen_by_its_framing() {
         assert!(client.read_until("{\"id\"").len() > 4);
         fail(conn);
         assert_eq!(client.rest().1, End::Truncated, "{what}");
-        assert_eq!(gateway.metric("llm_proxy_answers_truncated_total"), Some(1.0), "{what}");
+        gateway.expect_metric("llm_proxy_answers_truncated_total", 1.0);
     }
 }

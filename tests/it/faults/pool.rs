@@ -37,7 +37,7 @@ fn a_request_that_the_provider_has_seen_is_an_attempt() {
             assert_eq!(client.response().status, 502);
             assert!(provider.try_accept().is_none());
             assert_eq!(gateway.metric("llm_proxy_upstream_stale_retries_total"), Some(0.0));
-            assert_eq!(gateway.metric("llm_proxy_attempts_total"), Some(2.0));
+            gateway.expect_metric("llm_proxy_attempts_total", 2.0);
         }
     }
 }

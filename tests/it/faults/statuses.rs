@@ -1,7 +1,5 @@
 //! Error statuses of providers, and connections that can't be made.
 
-use std::net::SocketAddr;
-
 use super::*;
 
 const ERROR: &str = r#"{"error":{"message":"provider says no","type":"t","code":"c"}}"#;
@@ -190,8 +188,8 @@ fn the_least_wait_of_several_providers_is_passed_on() {
 
 #[test]
 fn a_provider_response_is_preferred_to_a_connect_error() {
-    let first = Fake::start();
-    let second = ProviderRow { weight: 0, ..provider("second", "openai", &format!("http://{}", closed_port())) };
+    let (first, closed) = (Fake::start(), Nobody::new());
+    let second = ProviderRow { weight: 0, ..provider("second", "openai", &closed.url("")) };
     let gateway = Setup::new().provider(chat(&first)).provider(second).start();
     let mut client = received(&gateway);
     let chunked = [
@@ -272,18 +270,14 @@ fn attempts_are_counted() {
             providers.iter().enumerate().map(|(n, fake)| ProviderRow { provider_key: format!("p{n}"), ..chat(fake) });
         let gateway = rows.fold(Setup::new(), Setup::provider).env("MAX_ATTEMPTS", most).start();
         assert_eq!(gateway.client().call(sample::CHAT.path, sample::CHAT.ask).status, 500);
-        assert_eq!(gateway.metric("llm_proxy_attempts_total"), Some(f64::from(expected)));
+        gateway.expect_metric("llm_proxy_attempts_total", f64::from(expected));
     }
-}
-
-/// A port where nobody listens.
-fn closed_port() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 #[test]
 fn a_connection_that_is_refused() {
-    let refused = || provider("nobody", "openai", &format!("http://{}/v1", closed_port()));
+    let closed = Nobody::new();
+    let refused = || provider("nobody", "openai", &closed.url("/v1"));
     let gateway = Setup::new().provider(refused()).start();
     let response = gateway.client().call(sample::CHAT.path, sample::CHAT.ask);
     let [message, kind, code] = error_of(&sample::CHAT, response.text());

@@ -39,7 +39,7 @@ fn the_memory_for_bodies_is_bounded() {
     }
     statuses.sort_unstable();
     assert_eq!(statuses, [[200; 3].as_slice(), &[503; 9]].concat());
-    // All of it was returned.
+    eventually("all of it is returned", || gateway.metric("llm_proxy_body_memory_bytes") == Some(0.0));
     for _ in 0..4 {
         let mut client = gateway.client();
         client.send(&request);
@@ -161,7 +161,7 @@ fn held_answers_count() {
     // There is no room for a second one.
     let (mut forwarded, mut second) = begin();
     assert_eq!(forwarded.head().status, 200);
-    assert_eq!(gateway.metric(not_held), Some(1.0));
+    gateway.expect_metric(not_held, 1.0);
     assert!(held.link.is_quiet());
     // One that is translated can't be forwarded before it is whole.
     let mut translated = gateway.client();

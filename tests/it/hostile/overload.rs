@@ -56,7 +56,7 @@ fn a_full_provider_is_passed_over_and_then_waited_for() {
     assert_eq!(one.response().header("x-llm-proxy-provider"), Some("first"));
     eventually("all places are free", || (running("first"), running("second")) == (Some(0.0), Some(0.0)));
     assert_eq!(gateway.metric("llm_proxy_queue_requests"), Some(0.0));
-    assert_eq!(gateway.metric("llm_proxy_queued_requests_total"), Some(1.0));
+    gateway.expect_metric("llm_proxy_queued_requests_total", 1.0);
 }
 
 /// Of those that wait, keys with a high priority go first and those with a low one last.
@@ -119,7 +119,7 @@ fn who_waits_in_vain_is_told_when_to_come_again() {
         assert!(began.elapsed() >= Duration::from_millis(200));
         assert_eq!((refused.status, refused.header("retry-after")), (status, Some("1")), "{}", refused.text());
         assert!(refused.text().contains("at a limit of requests at once"), "{}", refused.text());
-        assert_eq!(gateway.metric("llm_proxy_queue_timeouts_total"), Some(1.0));
+        gateway.expect_metric("llm_proxy_queue_timeouts_total", 1.0);
         // The client that leaves takes its place in the queue with it.
         conn.send(answer::json(200, sample.answer));
         assert_eq!(first.response().status, 200);

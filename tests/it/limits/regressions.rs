@@ -43,7 +43,7 @@ fn a_refusal_says_when_and_whose() {
         assert_eq!(body["type"].as_str(), (sample.kind == "anthropic").then_some("error"));
     }
     // Nor were refusals to be seen in its metrics.
-    assert_eq!(gateway.metric("llm_proxy_rate_limited_total"), Some(3.0));
+    gateway.expect_metric("llm_proxy_rate_limited_total", 3.0);
 }
 
 /// Every reload began all buckets anew.

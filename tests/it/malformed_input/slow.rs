@@ -46,12 +46,14 @@ fn a_head_that_drips() {
     for (start, shape) in starts {
         // The first on its connection, and one that follows another.
         for follows in [false, true] {
+            // The time of the first head counts from the connection.
+            let mut started = Instant::now();
             let mut client = bench.gateway.client();
             if follows {
                 bench.good += 1;
                 assert_eq!(client.call(CHAT.path, CHAT.ask).status, 200);
+                started = Instant::now();
             }
-            let started = Instant::now();
             client.send(start);
             drip(&mut client, b"a: b\r\n");
             assert!(started.elapsed() >= LIMIT, "{:?}", started.elapsed());
@@ -97,7 +99,9 @@ fn a_body_that_stops() {
 /// A body that comes in pieces, each in time, may take as long as it likes.
 #[test]
 fn a_body_that_goes_on() {
-    let bench = bench("BODY_READ_TIMEOUT_SECS");
+    // Far more than a busy machine adds to the time of a piece.
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let bench = Bench::with(Setup::new().env("BODY_READ_TIMEOUT_SECS", PATIENCE.as_secs_f64()));
     let body = format!("{}{}", CHAT.ask, " ".repeat(60));
     let request = asking(&CHAT, &body);
     let mut client = bench.gateway.client();
@@ -106,23 +110,24 @@ fn a_body_that_goes_on() {
     client.send(head);
     for byte in slow {
         client.send([*byte]);
-        assert!(!answered(&mut client, Duration::from_millis(10)) || byte == slow.last().unwrap());
+        assert!(!answered(&mut client, Duration::from_millis(40)) || byte == slow.last().unwrap());
     }
     assert_eq!(client.response().status, 200);
-    assert!(started.elapsed() > LIMIT);
+    assert!(started.elapsed() > PATIENCE);
 }
 
 #[test]
 fn an_idle_connection() {
     let mut bench = bench("KEEPALIVE_TIMEOUT_SECS");
     let mut client = bench.gateway.client();
+    let mut started = Instant::now();
     for _ in 0..2 {
         bench.good += 1;
+        started = Instant::now();
         assert_eq!(client.call(CHAT.path, CHAT.ask).status, 200);
     }
-    let started = Instant::now();
     client.expect_closed();
-    assert!(started.elapsed() >= LIMIT / 2, "{:?}", started.elapsed());
+    assert!(started.elapsed() >= LIMIT, "{:?}", started.elapsed());
     bench.serves(bench.gateway.client());
     bench.finish();
 }

@@ -220,10 +220,10 @@ fn all_sinks_agree_about_each_request() {
         }
         // Six answers, and nothing of them lost on the way.
         let spent = r#"llm_proxy_token_counts_total{provider="acme",source="provider"}"#;
-        assert_eq!(gateway.metric(spent), Some(6.0));
+        gateway.expect_metric(spent, 6.0);
         for sink in ["jsonl", "langfuse", "request_log", "otlp"] {
-            let passed = gateway.metric(&format!(r#"llm_proxy_sink_records_total{{sink="{sink}"}}"#));
-            assert!(passed.unwrap_or_default() >= 12.0, "{sink}: {passed:?}");
+            let passed = format!(r#"llm_proxy_sink_records_total{{sink="{sink}"}}"#);
+            eventually(&passed, || gateway.metric(&passed) >= Some(12.0));
         }
     }
 }

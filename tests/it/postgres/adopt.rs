@@ -113,7 +113,7 @@ fn a_database_that_was_left_dirty_is_a_problem() {
     let admin = "a-long-admin-key";
     for _ in 0..2 {
         let gateway = Setup::new().env("DB_URL", db.url()).env("ADMIN_KEY", admin).start();
-        assert!(gateway.log().iter().any(|line| line.contains("WARN") && line.contains("marked as dirty")));
+        gateway.expect_log(&["WARN", "marked as dirty"]);
         let mut client = gateway.client();
         client.ask(&get("/admin/v1/config/problems").key(admin));
         let problems = client.response().json()["problems"].clone();

@@ -259,14 +259,10 @@ fn a_gateway_starts_without_the_database_from_its_last_rows() {
     assert_eq!(status(&gateway, KEY), 200);
     assert_eq!(status(&gateway, "second"), 200, "also what was written last");
     assert_eq!(health(&gateway), "unavailable, serving the copy on disk");
-    assert_eq!(gateway.metric("llm_proxy_config_from_snapshot"), Some(1.0));
+    gateway.expect_metric("llm_proxy_config_from_snapshot", 1.0);
     assert_eq!(gateway.metric("llm_proxy_store_up"), Some(0.0));
     assert_eq!(create(&gateway, "refused").0, 503);
-    let log = gateway.log().join("\n");
-    assert!(
-        log.contains("starting with the copy of version 3 on disk, since the store PostgreSQL localhost:"),
-        "{log}"
-    );
+    gateway.expect_log(&["starting with the copy of version 3 on disk, since the store PostgreSQL localhost:"]);
     // Without a copy, or with one that is damaged, there is nothing to serve.
     let ended = at(&data.path().join("other")).try_start().err().unwrap();
     assert!(
@@ -315,7 +311,6 @@ fn a_poisoned_row_is_never_an_outage() {
     for _ in 0..5 {
         assert_eq!(status(&gateway, KEY), 200);
     }
-    let log = gateway.log().join("\n");
     for problem in [
         "provider gemini: type `gemini` is not served by this version",
         "provider scripted: lua_script is not served by this version",
@@ -325,7 +320,7 @@ fn a_poisoned_row_is_never_an_outage() {
         "credential bad-hash: credential_key is not a SHA-256",
         "credential bad-limit: rate_limit -1",
     ] {
-        assert!(log.contains(problem), "{problem}: {log}");
+        gateway.expect_log(&[problem]);
     }
     // Never sent in a format that they do not speak.
     let received = provider.requests().len();

@@ -88,9 +88,9 @@ fn text_survives_line_separators_and_split_surrogates() {
         for (deltas, text) in rows {
             let stream = text_stream(provider, deltas);
             let out = streamed(client, provider, stream.as_bytes().chunks(1)).unwrap();
-            let told = reading::stream(client, &out);
-            assert_eq!(texts(&told), *text, "{provider} to {client}");
-            assert!(finished(&told));
+            let read_back = reading::stream(client, &out);
+            assert_eq!(texts(&read_back), *text, "{provider} to {client}");
+            assert!(finished(&read_back));
         }
     }
 }
@@ -114,10 +114,10 @@ fn last_event_without_a_blank_line_is_translated() {
 fn large_events_pass_up_to_the_limit() {
     let (client, provider) = (Format::Chat, Format::Messages);
     let large = |mib: usize| "x".repeat(mib << 20);
-    let told = read(client, provider, &text_stream(provider, &["a", &large(15)])).unwrap();
-    assert!(finished(&told) && texts(&told).len() == 1 + (15 << 20));
-    let told = read(client, provider, &text_stream(provider, &["a", &large(17)])).unwrap();
-    assert_eq!((told.end, told.items.len()), (End::Failed, 3));
+    let read_back = read(client, provider, &text_stream(provider, &["a", &large(15)])).unwrap();
+    assert!(finished(&read_back) && texts(&read_back).len() == 1 + (15 << 20));
+    let read_back = read(client, provider, &text_stream(provider, &["a", &large(17)])).unwrap();
+    assert_eq!((read_back.end, read_back.items.len()), (End::Failed, 3));
 }
 
 /// The streams are cut at every event and inside each, and a short one at every byte.
@@ -126,20 +126,20 @@ fn truncated_stream_never_ends_cleanly() {
     for (client, provider) in directions() {
         for (name, stream) in streams(client, provider) {
             let blocks: Vec<usize> = stream.match_indices("\n\n").map(|(at, _)| at).collect();
-            let whole = read(client, provider, &stream).map(|told| finished(&told));
+            let whole = read(client, provider, &stream).map(|read_back| finished(&read_back));
             for end in blocks.iter().flat_map(|at| [at + 2, at - 1, at.saturating_sub(17)]) {
                 match read(client, provider, &stream[..end]) {
                     Err(kind) => assert_eq!(kind, Kind::UpstreamTruncated, "{name} {end}"),
-                    Ok(told) if finished(&told) => {
+                    Ok(read_back) if finished(&read_back) => {
                         // Only behind the finish, when nothing but the end mark or the usage is
                         // missing.
-                        let said =
+                        let ends =
                             ["\"finish_reason\":\"", "\"stop_reason\":\"", "response.completed", "response.incomplete"];
                         assert_eq!(whole, Ok(true), "{name}");
-                        let told_stop = name.ends_with("stream_stop") && end > stream.find("ND two").unwrap();
-                        assert!(told_stop || said.iter().any(|word| stream[..end].contains(word)), "{name} {end}");
+                        let is_behind_stop = name.ends_with("stream_stop") && end > stream.find("ND two").unwrap();
+                        assert!(is_behind_stop || ends.iter().any(|word| stream[..end].contains(word)), "{name} {end}");
                     }
-                    Ok(told) => assert_eq!(told.end, End::Failed, "{name} {end}"),
+                    Ok(read_back) => assert_eq!(read_back.end, End::Failed, "{name} {end}"),
                 }
             }
         }
@@ -188,11 +188,11 @@ fn error_event_at_each_position_is_reported() {
             for at in 0..blocks.len() - 1 {
                 let cut = blocks[..at].concat() + error + "\n\n" + &blocks[at..].concat();
                 match read(client, provider, &cut) {
-                    Err(told) => {
-                        assert_eq!(told, *kind, "{provider} to {client} at {at}");
+                    Err(found) => {
+                        assert_eq!(found, *kind, "{provider} to {client} at {at}");
                         early += 1;
                     }
-                    Ok(told) => assert_eq!(told.end, End::Failed, "{provider} to {client} at {at}"),
+                    Ok(read_back) => assert_eq!(read_back.end, End::Failed, "{provider} to {client} at {at}"),
                 }
             }
             assert!(early > 0, "before content an error keeps its kind");

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::*;
 
-/// What a hundred small requests may take beside one that never waits for anything. They need a
-/// tenth of it; left without a turn, each of them took as much as half a second.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+/// What a hundred small requests may take beside one that never waits for anything. They need less
+/// than a twentieth of it; left without a turn, each of them takes as much as half a second.
+const MOST: Duration = Duration::from_secs(20);
 
 #[test]
 fn an_answer_that_never_pauses_leaves_the_others_their_turn() {
@@ -38,7 +38,7 @@ fn an_answer_that_never_pauses_leaves_the_others_their_turn() {
             }
             let taken = started.elapsed();
             done.store(true, Ordering::Relaxed);
-            assert!(taken < FLUSH_TIMEOUT, "{driver}: {taken:?}");
+            assert!(taken < MOST, "{driver}: {taken:?}");
         });
     }
 }

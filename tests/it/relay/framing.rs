@@ -154,7 +154,7 @@ fn a_hundred_requests_take_one_connection() {
     }
     let seen = provider.requests();
     assert_eq!((seen.len(), seen.iter().map(|request| request.connection).max()), (100, Some(0)));
-    assert_eq!(gateway.metric("llm_proxy_upstream_connects_total"), Some(1.0));
+    gateway.expect_metric("llm_proxy_upstream_connects_total", 1.0);
     assert_eq!(
         gateway.metric("llm_proxy_connections_accepted_total"),
         Some(3.0),

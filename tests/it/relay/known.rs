@@ -220,7 +220,7 @@ fn events_that_are_known_are_those_that_are_read() {
             let counts = ["prompt", "completion"].map(|kind| sum(&gateway, name, &format!("token_type=\"{kind}\"")));
             counts == [3.0 * STREAMS as f64, tokens as f64]
         });
-        assert_eq!(gateway.metric("llm_proxy_upstream_connects_total"), Some(1.0));
+        gateway.expect_metric("llm_proxy_upstream_connects_total", 1.0);
     }
 }
 

@@ -136,7 +136,7 @@ fn limit_headers_have_the_clients_format() {
         let error = &refused.json()["error"];
         assert_eq!(error["type"], "rate_limit_error");
         assert!(error["message"].as_str().unwrap().contains("1 requests per second"), "{error}");
-        assert_eq!(gateway.metric("llm_proxy_rate_limited_total"), Some(1.0));
+        gateway.expect_metric("llm_proxy_rate_limited_total", 1.0);
     }
 }
 

@@ -147,7 +147,7 @@ fn only_the_conversations_of_a_provider_that_goes_move() {
     }
     set(&mut client, "closed");
     assert_eq!(place(&mut client), before);
-    assert_eq!(three.gateway.metric("llm_proxy_affinity_requests_total"), Some(360.0));
+    three.gateway.expect_metric("llm_proxy_affinity_requests_total", 360.0);
 
     // Requests without a conversation take exact turns beside them.
     let mut turns: HashMap<String, usize> = HashMap::new();

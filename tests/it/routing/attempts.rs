@@ -163,7 +163,7 @@ fn a_connection_that_was_closed_costs_no_retry() {
         }
         assert_eq!(client.response().status, 200, "request {n}");
     }
-    assert_eq!(gateway.metric("llm_proxy_attempts_total"), Some(REQUESTS as f64));
+    gateway.expect_metric("llm_proxy_attempts_total", REQUESTS as f64);
 }
 
 /// The `retry-after` that a client gets for a 429 with these fields.
@@ -265,9 +265,8 @@ fn the_most_useful_failure_is_passed_on() {
         assert_eq!(response.header("x-llm-proxy-attempts"), Some("2"), "{what}");
     }
     // Nobody can be reached: the first is named, which is the one that the operator prefers.
-    let closed = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let row =
-        |name: &str, weight| ProviderRow { weight, ..provider(name, "openai", &format!("http://{}/v1", closed())) };
+    let closed = Nobody::new();
+    let row = |name: &str, weight| ProviderRow { weight, ..provider(name, "openai", &closed.url("/v1")) };
     let gateway = remembering().env("RETRY_MAX_WAIT_SECS", 0).provider(row("a", 1)).provider(row("b", 0)).start();
     let response = gateway.client().call(PATH, ask("m"));
     assert_eq!(response.status, 502);

@@ -127,9 +127,9 @@ fn what_is_not_known_changes_nothing() {
     moved.store(true, std::sync::atomic::Ordering::SeqCst);
     // The account that was taken to have it is tried first, and the one that serves it is learned.
     assert_eq!(ask(&mut client, &sample::CHAT, &body), (200, "b".to_owned()));
-    assert_eq!(gateway.metric("llm_proxy_issuer_known_requests_total"), Some(1.0));
+    gateway.expect_metric("llm_proxy_issuer_known_requests_total", 1.0);
     assert_eq!(ask(&mut client, &sample::CHAT, &body), (200, "b".to_owned()));
-    assert_eq!(gateway.metric("llm_proxy_issuer_known_requests_total"), Some(2.0));
+    gateway.expect_metric("llm_proxy_issuer_known_requests_total", 2.0);
 }
 
 /// What one credential has named says nothing of the files of another, even under the same id.

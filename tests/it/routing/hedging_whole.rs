@@ -60,10 +60,10 @@ fn the_first_complete_answer_wins() {
         assert_eq!(finish(&mut client), ("second".to_owned(), "2".to_owned()), "{part}");
         assert_cancelled(&mut slow, sent);
         for (metric, value) in [("hedges_total", 1.0), ("hedges_won_total", 1.0), ("attempts_total", 2.0)] {
-            assert_eq!(gateway.metric(&format!("llm_proxy_{metric}")), Some(value), "{metric}");
+            gateway.expect_metric(&format!("llm_proxy_{metric}"), value);
         }
         let lost = r#"llm_proxy_provider_attempts_total{provider="first",outcome="superseded"}"#;
-        assert_eq!(gateway.metric(lost), Some(1.0));
+        gateway.expect_metric(lost, 1.0);
     }
 }
 

@@ -89,7 +89,7 @@ fn a_single_provider_gets_the_request_again() {
     assert_eq!(a.served() - before, 4);
     a.then([answer::with(409, &[("x-should-retry", "true")], "{}")]);
     assert_eq!(client.call(PATH, ask("m")).status, 200);
-    assert_eq!(gateway.metric("llm_proxy_upstream_retries_total"), Some(5.0));
+    gateway.expect_metric("llm_proxy_upstream_retries_total", 5.0);
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn a_refused_key_benches_the_provider_until_its_row_changes() {
         assert_eq!(answered_by(&mut client, model), "b");
     }
     assert_eq!((a.served(), b.served()), (1, 3));
-    assert_eq!(gateway.metric(r#"llm_proxy_provider_circuit_state{provider="a",state="open"}"#), Some(1.0));
+    gateway.expect_metric(r#"llm_proxy_provider_circuit_state{provider="a",state="open"}"#, 1.0);
     assert_eq!(gateway.metric(r#"llm_proxy_provider_health{provider="a"}"#), Some(0.0));
     let change = post("/admin/v1/providers/1").method("PUT").key(ADMIN_KEY).body(r#"{"api_key":"new"}"#);
     client.ask(&change);

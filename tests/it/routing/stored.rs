@@ -97,7 +97,7 @@ fn a_response_is_continued_by_its_issuer() {
             latest[turn % 3 % 2] = id;
         }
         assert_eq!(fakes.iter().map(|fake| fake.requests().len()).sum::<usize>(), 26);
-        assert_eq!(gateway.metric("llm_proxy_issuer_known_requests_total"), Some(24.0));
+        gateway.expect_metric("llm_proxy_issuer_known_requests_total", 24.0);
     }
 }
 
@@ -149,7 +149,7 @@ fn an_unknown_id_is_asked_for_in_turn() {
         let again = stored(&mut client, "GET", &id, KEY);
         assert_eq!((&again.json()["by"], again.header("x-llm-proxy-attempts")), (&json!(name), Some("1")));
     }
-    assert_eq!(gateway.metric("llm_proxy_issuer_unknown_requests_total"), Some(5.0));
+    gateway.expect_metric("llm_proxy_issuer_unknown_requests_total", 5.0);
     let nobody = stored(&mut client, "GET", "resp_z_0", KEY);
     assert_eq!((nobody.status, nobody.header("x-llm-proxy-attempts")), (404, Some("5")));
     assert!(nobody.text().contains("has no resp_z_0"), "{}", nobody.text());
@@ -224,7 +224,7 @@ fn a_response_belongs_to_its_credential_and_group() {
         assert_eq!((refused.status, &refused.json()["error"]["code"]), (400, &json!("previous_response_not_found")));
     }
     assert_eq!(fakes.iter().map(|fake| fake.requests().len()).sum::<usize>(), before, "nothing was sent");
-    assert_eq!(gateway.metric("llm_proxy_issuer_forbidden_requests_total"), Some(12.0));
+    gateway.expect_metric("llm_proxy_issuer_forbidden_requests_total", 12.0);
     assert_eq!(stored(&mut client, "GET", &own, KEY).status, 200);
     assert_eq!(stored(&mut client, "GET", &of_team, "sk-two").status, 200);
     create(&mut client, "sk-two", &json!({ "previous_response_id": of_team }));
@@ -238,7 +238,7 @@ fn what_is_not_stored_is_not_remembered() {
     for (more, unknown) in [(json!({ "store": false }), 1.0), (json!({ "store": true }), 1.0), (json!({}), 1.0)] {
         let id = create(&mut client, KEY, &more);
         assert_eq!(stored(&mut client, "GET", &id, KEY).status, 200);
-        assert_eq!(gateway.metric("llm_proxy_issuer_unknown_requests_total"), Some(unknown), "{more}");
+        gateway.expect_metric("llm_proxy_issuer_unknown_requests_total", unknown);
     }
 }
 

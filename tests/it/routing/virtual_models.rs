@@ -57,7 +57,7 @@ fn the_client_sees_the_name_that_it_asked_for() {
     }
     assert!(fake.requests().iter().all(|request| request.json()["model"] == "real-1"));
     let series = r#"{virtual_model="alias",model="real-1",provider="p",status_code="200"}"#;
-    assert_eq!(gateway.metric(&format!("llm_proxy_virtual_model_requests_total{series}")), Some(4.0));
+    gateway.expect_metric(&format!("llm_proxy_virtual_model_requests_total{series}"), 4.0);
     eventually("the access log has both names", || {
         gateway
             .log()
@@ -144,7 +144,7 @@ fn a_request_that_is_too_long_goes_to_a_longer_window() {
         assert_eq!(response.status, 200, "{}", response.text());
         assert_eq!(response.header("x-llm-proxy-upstream-model"), Some("l"));
         assert_eq!(short.requests().len(), 1, "neither a shorter window nor one of the same length is tried");
-        assert_eq!(gateway.metric("llm_proxy_fallbacks_total"), Some(1.0));
+        gateway.expect_metric("llm_proxy_fallbacks_total", 1.0);
         // Whoever does not configure it, and a plain model, get the error.
         for model in ["never", "s"] {
             let response = client.call(sample.path, body(model));

@@ -41,7 +41,7 @@ fn full_disk_loses_records_and_recovers() {
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(!text.is_empty() && text.ends_with('\n') && text.len() <= 65536, "{} bytes", text.len());
     text.lines().map(Line::read).for_each(drop);
-    assert!(gateway.log().iter().any(|line| line.contains("JSONL_LOG_PATH") && line.contains("lost")));
+    gateway.expect_log(&["JSONL_LOG_PATH", "lost"]);
 
     std::fs::remove_file(inside.join("filler")).unwrap();
     let mut n = 0;

@@ -157,13 +157,13 @@ fn errors_of_a_provider() {
 /// answers.
 #[test]
 fn failover() {
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gone = Nobody::new();
     let failing = Fake::answering(|_| answer::json(500, r#"{"error":{"message":"it broke"}}"#));
     let refusing = Fake::answering(|_| answer::json(401, r#"{"error":{"message":"pk-upstream is no key"}}"#));
     let good = speaker(&sample::MESSAGES);
     let ordered = |row: ProviderRow, weight| ProviderRow { weight, ..row };
     let setup = Setup::new()
-        .provider(ordered(provider("gone", "openai", &format!("http://{gone}/v1")), 1_000_000))
+        .provider(ordered(provider("gone", "openai", &gone.url("/v1")), 1_000_000))
         .provider(ordered(provider("failing", "openai", &failing.url("/v1")), 1000))
         .provider(ordered(provider("refusing", "anthropic", &refusing.url("")), 1))
         .provider(ordered(provider("good", "anthropic", &good.url("")), 0));

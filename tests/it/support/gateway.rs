@@ -12,9 +12,9 @@ use llm_proxy::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, Prov
 use llm_proxy::control_plane::store::blocking::Blocking;
 use sha2::{Digest, Sha256};
 
-use super::HANG;
 use super::fake::Fake;
 use super::http::Client;
+use super::{HANG, eventually, keep_the_hour};
 
 /// The key of the credential that every store has, unless the test makes its own.
 pub const KEY: &str = "sk-test";
@@ -109,7 +109,9 @@ impl Setup {
         self
     }
 
+    /// Adds a budget, whose window does not end while the test runs.
     pub fn budget(mut self, row: BudgetRow) -> Setup {
+        keep_the_hour();
         self.budgets.push(row);
         self
     }
@@ -288,6 +290,24 @@ impl Gateway {
         let text = client.response();
         let line = text.text().lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
         line.parse().ok()
+    }
+
+    /// Waits until a metric has a value: what is counted behind a response may come after it.
+    pub fn expect_metric(&self, series: &str, value: f64) {
+        let mut found = self.metric(series);
+        let started = Instant::now();
+        while found != Some(value) {
+            assert!(started.elapsed() < HANG, "{series} is {found:?}, and not {value}");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            found = self.metric(series);
+        }
+    }
+
+    /// Waits until a line of the log has all these parts: a line may come after the response that it
+    /// is about, and after the end of the process.
+    pub fn expect_log(&self, parts: &[&str]) {
+        let is_meant = |line: &String| parts.iter().all(|part| line.contains(part));
+        eventually(&format!("the log has {parts:?}"), || self.log().iter().any(is_meant));
     }
 
     /// SIGTERM: it drains and ends.

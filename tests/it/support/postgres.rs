@@ -4,7 +4,6 @@
 //! [`Db::new`] makes a database on the one that all tests share; a test that stops its server
 //! starts one of its own with [`Server::start`].
 
-use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -18,7 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
 use super::cert::Cert;
-use super::{HANG, eventually};
+use super::{HANG, eventually, reserved_port};
 
 /// A password that no URL can hold as it is.
 const PASSWORD: &str = "p@ss/w:rd?%";
@@ -67,7 +66,7 @@ impl Server {
             .output()
             .unwrap();
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = reserved_port();
         // Reads until this process has gone: nobody ever writes.
         let script = "cat >/dev/null; pid=$(head -n 1 \"$1/data/postmaster.pid\" 2>/dev/null) && kill -QUIT \"$pid\"; rm -rf \"$1\"";
         let watchdog = Command::new("sh").args(["-c", script, "sh"]).arg(&dir).stdin(Stdio::piped()).spawn().unwrap();

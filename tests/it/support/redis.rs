@@ -1,12 +1,12 @@
 //! A real Redis (or Valkey) server, started for one test on a free port.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::eventually;
+use super::{eventually, reserved_port};
 
 pub struct Redis {
     port: u16,
@@ -16,7 +16,7 @@ pub struct Redis {
 
 impl Redis {
     pub fn start() -> Redis {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = reserved_port();
         let mut redis = Redis { port, dir: tempfile::tempdir().unwrap(), process: None };
         redis.resume();
         redis

@@ -73,7 +73,7 @@ fn providers_are_checked_at_intervals() {
     eventually("it was checked", || checks() >= 1.0);
     well.store(false, Ordering::Relaxed);
     eventually("it is not", || metric(&gateway, "llm_proxy_provider_health") == Some(0.0));
-    assert!(gateway.log().iter().any(|line| line.contains("the check of its health failed: status 500")));
+    gateway.expect_log(&["the check of its health failed: status 500"]);
     assert!(upstream.requests().iter().all(|request| request.target == "/v1/models"), "it costs no tokens");
     assert_eq!(admin(&gateway, "DELETE", "/providers/1", Value::Null).status, 204);
     assert_eq!(metric(&gateway, "llm_proxy_provider_health"), None, "nobody waits for it any more");

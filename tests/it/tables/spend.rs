@@ -57,6 +57,7 @@ fn rows(gateway: &Gateway, query: &str) -> Vec<(String, i64, i64, i64)> {
 #[test]
 fn by_every_dimension() {
     on_either(|place| {
+        keep_the_hour();
         let upstream = scripted();
         let gateway = gateway(place, &upstream);
         let send = |key: &str, model: &str, tags: &str| {

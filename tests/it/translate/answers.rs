@@ -97,7 +97,7 @@ fn whole_responses_are_translated() {
         assert_eq!(response.header("content-type"), Some("application/json"));
         assert_eq!(response.header("x-llm-proxy-upstream-request-id"), Some("up-1"));
         assert_eq!(response.header("openai-version"), None);
-        assert_eq!(gateway.metric("llm_proxy_translated_requests_total"), Some(1.0));
+        gateway.expect_metric("llm_proxy_translated_requests_total", 1.0);
     }
 }
 
@@ -135,7 +135,7 @@ fn what_repeats_is_translated_as_what_is_new() {
         ids.sort_unstable();
         ids.dedup();
         assert_eq!(ids.len(), TEXTS.len(), "each answer has an id of its own");
-        assert_eq!(gateway.metric("llm_proxy_translated_requests_total"), Some(TEXTS.len() as f64));
+        gateway.expect_metric("llm_proxy_translated_requests_total", TEXTS.len() as f64);
     }
 }
 
@@ -221,7 +221,7 @@ fn a_stop_sequence_is_watched_for() {
     let end = &events.iter().find(|event| event["type"] == "message_delta").unwrap()["delta"];
     assert_eq!((&end["stop_reason"], &end["stop_sequence"]), (&"stop_sequence".into(), &"lo".into()));
     conn.expect_closed();
-    assert_eq!(gateway.metric("llm_proxy_early_stops_total"), Some(1.0));
+    gateway.expect_metric("llm_proxy_early_stops_total", 1.0);
 }
 
 #[test]

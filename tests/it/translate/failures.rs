@@ -68,7 +68,7 @@ fn failure_after_content_is_an_error_event() {
             };
             let message = error["message"].as_str().unwrap_or_else(|| panic!("no error in {last}"));
             assert!(message.contains(if cut { "closed the connection" } else { "it broke" }), "{message}");
-            assert_eq!(gateway.metric("llm_proxy_answers_truncated_total"), Some(1.0));
+            gateway.expect_metric("llm_proxy_answers_truncated_total", 1.0);
         }
     }
 }
@@ -180,7 +180,7 @@ fn refused_field_is_left_out_and_tried_once_more() {
     assert_eq!(conn.request().json()["reasoning"].get("effort"), None);
     conn.send(answer::json(200, RESPONSES.answer));
     assert_eq!(asking.response().status, 200);
-    assert_eq!(gateway.metric("llm_proxy_mended_requests_total"), Some(1.0));
+    gateway.expect_metric("llm_proxy_mended_requests_total", 1.0);
     // Once: the second refusal is the client's.
     asking.ask(&post(MESSAGES.path).body(body));
     for _ in 0..2 {

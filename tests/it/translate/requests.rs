@@ -20,7 +20,7 @@ fn losses_are_named_and_strict_mode_refuses_them() {
     }
     for field in ["seed", "temperature"] {
         let series = format!(r#"llm_proxy_translation_dropped_total{{field="{field}",from="chat",to="messages"}}"#);
-        assert_eq!(gateway.metric(&series), Some(2.0), "{field}");
+        gateway.expect_metric(&series, 2.0);
     }
 
     let strict = |params: &str, env: bool| {
@@ -152,7 +152,7 @@ fn reasoning_that_a_client_drops_is_remembered() {
         let sent = fake.requests().pop().unwrap().json();
         assert_eq!(sent["messages"][1]["content"][0], block, "{sent}");
     }
-    assert_eq!(gateway.metric("llm_proxy_reasoning_restored_total"), Some(8.0));
+    gateway.expect_metric("llm_proxy_reasoning_restored_total", 8.0);
     // It is nobody else's.
     let mut other = gateway.client();
     other.ask(&post(CHAT.path).key("sk-other").body(ask(&second)));

@@ -52,7 +52,7 @@ impl Levels {
         Levels(bits)
     }
 
-    /// All levels from `low` to `high`.
+    /// Returns all levels from `low` to `high`.
     pub const fn range(low: Effort, high: Effort) -> Levels {
         Levels((((1u16 << (high as u8 + 1)) - 1) as u8) & !((1u8 << low as u8) - 1))
     }

@@ -285,7 +285,7 @@ impl Note {
         Note::EstimatedUsage,
     ];
 
-    /// Value of a metric label.
+    /// Returns the value of a metric label.
     pub fn label(self) -> &'static str {
         match self {
             Note::DroppedOutput => "dropped_output",

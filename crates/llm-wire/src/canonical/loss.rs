@@ -55,7 +55,7 @@ macro_rules! named {
             /// Every row, for the reference and for metric registration.
             pub const ALL: &'static [$enum] = &[ $( $enum::$name, )* ];
 
-            /// The name in headers and the value of metric labels.
+            /// Returns the name in headers and the value of metric labels.
             pub fn label(self) -> &'static str {
                 match self { $( $enum::$name => $label, )* }
             }
@@ -253,8 +253,8 @@ impl Ledger {
         self.entries.is_empty() && self.repairs.iter().all(|n| *n == 0)
     }
 
-    /// `(label, how)` of each loss, for the counters. Labels come from [`Loss::ALL`] and are thus
-    /// bounded.
+    /// Returns `(label, how)` of each loss, for the counters. Labels come from [`Loss::ALL`] and
+    /// are thus bounded.
     pub fn losses(&self) -> impl Iterator<Item = (Loss, LossKind)> + '_ {
         self.entries.iter().map(|e| (e.loss, e.how))
     }
@@ -264,24 +264,25 @@ impl Ledger {
         self.entries.iter().map(|entry| (entry.loss, entry.how, entry.path.as_deref()))
     }
 
-    /// Each repair that happened and how often.
+    /// Returns each repair that happened and how often.
     pub fn repairs(&self) -> impl Iterator<Item = (Repair, u32)> + '_ {
         Repair::ALL.iter().zip(self.repairs).filter(|(_, n)| *n > 0).map(|(r, n)| (*r, n))
     }
 
-    /// Value of `x-llm-proxy-dropped`: `temperature;clamped, seed;dropped`. `None` when nothing was
-    /// lost.
+    /// Returns the value of `x-llm-proxy-dropped`: `temperature;clamped, seed;dropped`. `None` when
+    /// nothing was lost.
     pub fn dropped_header(&self) -> Option<String> {
         list(self.entries.iter().map(|e| format!("{};{}", e.path.as_deref().unwrap_or(e.loss.label()), e.how.label())))
     }
 
-    /// Value of `x-llm-proxy-repaired`: `orphan_call=1`. `None` when nothing was repaired.
+    /// Returns the value of `x-llm-proxy-repaired`: `orphan_call=1`. `None` when nothing was
+    /// repaired.
     pub fn repaired_header(&self) -> Option<String> {
         list(self.repairs().map(|(repair, n)| format!("{}={n}", repair.label())))
     }
 }
 
-/// A name from the client, fit for a header.
+/// Returns a name from the client, fit for a header.
 fn cleaned(name: &str) -> String {
     let shown = |c: char| match c {
         c if c.is_ascii_alphanumeric() || "._-".contains(c) => Some(c),

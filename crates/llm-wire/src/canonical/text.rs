@@ -82,7 +82,7 @@ impl<'a> Text<'a> {
         self.0.strip_prefix(prefix.as_bytes()).map(|rest| Text(Cow::Borrowed(rest)))
     }
 
-    /// `parts` with `gap` (plain text) between them. Borrowed if there is one part.
+    /// Returns `parts` with `gap` (plain text) between them. Borrowed if there is one part.
     pub fn join(parts: &[Text<'a>], gap: &str) -> Text<'a> {
         if let [one] = parts {
             return one.clone();

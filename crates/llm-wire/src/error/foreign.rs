@@ -206,7 +206,7 @@ fn word(value: RawValue<'_>) -> Option<RawStr<'_>> {
     }
 }
 
-/// A code of success.
+/// Returns whether a code is one of success.
 fn is_well(code: RawStr<'_>) -> bool {
     [&b"0"[..], b"200", b"ok", b"OK", b"success", b"SUCCESS", b"Success"].contains(&code.as_bytes())
 }

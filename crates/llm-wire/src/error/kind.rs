@@ -152,7 +152,7 @@ pub enum Methods {
 }
 
 impl Methods {
-    /// Value of the field `Allow`.
+    /// Returns the value of the field `Allow`.
     pub fn allow(self) -> &'static str {
         match self {
             Methods::Read => "GET, HEAD, OPTIONS",

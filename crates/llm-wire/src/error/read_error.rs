@@ -48,7 +48,7 @@ fn text(value: RawValue<'_>) -> Option<RawStr<'_>> {
     }
 }
 
-/// The members of the OpenAI formats' error object, in their order.
+/// Writes the members of the OpenAI formats' error object, in their order.
 pub(crate) fn openai_members(o: &mut write::Object<'_>, e: &Error) {
     let row = e.kind.row();
     o.str("message", &e.note);

@@ -24,7 +24,7 @@ impl Format {
         self.profile().name
     }
 
-    /// The vendor's name of this format, for sentences.
+    /// Returns the vendor's name of this format, for sentences.
     pub fn title(self) -> &'static str {
         self.profile().title
     }

@@ -330,8 +330,8 @@ impl<'a> RawValue<'a> {
         }
     }
 
-    /// A count. Also from `12.0` and `"12"`, since some hosts write them so; negative, broken or
-    /// above 2^53 is `None`.
+    /// Returns a count. Also from `12.0` and `"12"`, since some hosts write them so; negative,
+    /// broken or above 2^53 is `None`.
     pub fn as_u64(self) -> Option<u64> {
         let digits = match self.as_str() {
             Some(text) => text.as_bytes(),

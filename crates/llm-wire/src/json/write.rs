@@ -19,7 +19,7 @@
 use super::raw::{RawStr, RawValue};
 use super::scan;
 
-/// A string, escaped as needed.
+/// Writes a string, escaped as needed.
 pub fn string(out: &mut Vec<u8>, text: &str) {
     out.reserve(text.len() + 2);
     out.push(b'"');
@@ -58,7 +58,7 @@ pub fn raw_string(out: &mut Vec<u8>, body: RawStr<'_>) {
     out.push(b'"');
 }
 
-/// A key and its colon.
+/// Writes a key and its colon.
 #[inline]
 pub fn key(out: &mut Vec<u8>, name: &str) {
     if !scan::is_plain(name.as_bytes()) {

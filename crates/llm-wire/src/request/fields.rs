@@ -239,7 +239,7 @@ impl<'a> Fields<'a> {
         self.get(name).ok_or_else(|| Error::client(Kind::InvalidRequest, format!("`{name}` is required")).param(name))
     }
 
-    /// A field read by one of the helpers of [`reader`].
+    /// Returns a field read by one of the helpers of [`reader`].
     pub(crate) fn with<T>(
         &self,
         name: &str,

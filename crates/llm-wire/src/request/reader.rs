@@ -64,7 +64,7 @@ pub(crate) fn body<'a>(tape: &'a mut Tape, body: &'a [u8]) -> Result<RawValue<'a
     Ok(value)
 }
 
-/// `None` for `null`.
+/// Returns `None` for `null`.
 pub(crate) fn some(value: RawValue<'_>) -> Option<RawValue<'_>> {
     (!value.is_null()).then_some(value)
 }
@@ -137,7 +137,8 @@ pub(crate) fn wrong_type(path: &Path<'_>, expected: &str, got: RawValue<'_>) -> 
     Error::client(Kind::InvalidType, note).param(path.to_string())
 }
 
-/// A value of the right type that means nothing. `why` ends the sentence "`path` …".
+/// Returns the error of a value of the right type that means nothing. `why` ends the sentence
+/// "`path` …".
 pub(crate) fn invalid(path: &impl fmt::Display, why: &str) -> Error {
     Error::client(Kind::InvalidRequest, format!("`{path}` {why}")).param(path.to_string())
 }
@@ -195,7 +196,7 @@ pub(crate) const TYPE_REMEDY: &str = "send its text, or convert it to PDF";
 /// The remedy for the URL of a file in a format that has none.
 pub(crate) const FILE_URL_REMEDY: &str = "send the file as base64, since Chat Completions has no URLs of files";
 
-/// The id of a file that another vendor, or another format, holds.
+/// Returns the error of the id of a file that another vendor, or another format, holds.
 pub(crate) fn not_portable(path: &str) -> Error {
     let what = "a file id of another provider";
     unsupported_content(&path, what, "send the file itself").code("file_id_not_portable")

@@ -200,7 +200,7 @@ pub(crate) struct ForOpenAi {
     pub thinks: bool,
 }
 
-/// Reasoning towards Chat Completions or Responses.
+/// Returns reasoning towards Chat Completions or Responses.
 pub(crate) fn for_openai(reasoning_request: Reasoning, caps: &Caps, ledger: &mut Ledger) -> Result<ForOpenAi, Error> {
     if caps.levels.is_empty() {
         if !matches!(reasoning_request.mode, Mode::Unset | Mode::Off) {

@@ -134,7 +134,7 @@ fn part_text<'a>(part: &Part<'a>) -> Option<Text<'a>> {
     }
 }
 
-/// `[source] title`, a line end, and the text of a search result. Empty for other parts.
+/// Returns `[source] title`, a line end, and the text of a search result. Empty for other parts.
 pub(crate) fn search_text<'a>(part: &Part<'a>) -> Text<'a> {
     let Part::SearchResult { source, title, text, .. } = part else { return Text::EMPTY };
     let head = [Text::plain("["), source.clone(), Text::plain("] "), title.clone(), Text::plain("\n"), text.clone()];

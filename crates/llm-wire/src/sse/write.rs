@@ -1,7 +1,7 @@
 //! Appending server-sent events to a `Vec<u8>`. Lines end with LF alone.
 
-/// One event, with its blank line. `data` on several lines becomes several `data:` lines, which
-/// readers join again.
+/// Writes one event, with its blank line. `data` on several lines becomes several `data:` lines,
+/// which readers join again.
 pub fn event(out: &mut Vec<u8>, name: Option<&str>, data: &[u8]) {
     if let Some(name) = name {
         out.extend_from_slice(b"event: ");

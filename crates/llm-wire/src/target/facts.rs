@@ -199,7 +199,8 @@ fn version(text: &str) -> Option<Version> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
-/// The name without the path, region and vendor that some hosts put before it, in lower case.
+/// Returns the name without the path, region and vendor that some hosts put before it, in lower
+/// case.
 fn bare(model: &str) -> String {
     let model = model.rsplit_once('/').map_or(model, |(_, name)| name).to_ascii_lowercase();
     match model.split_once("anthropic.") {
@@ -240,7 +241,7 @@ fn leading_version(text: &str) -> Option<Version> {
     version(&text[..end])
 }
 
-/// The tier and version of a Claude name. Dots and dashes are equal, and dates are ignored.
+/// Returns the tier and version of a Claude name. Dots and dashes are equal, and dates are ignored.
 fn claude(name: &str) -> Option<(&str, Version)> {
     let rest = &name[name.find("claude")? + "claude".len()..];
     let mut tier = "";

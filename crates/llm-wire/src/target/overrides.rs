@@ -74,7 +74,8 @@ impl Overrides {
 }
 
 impl Caps {
-    /// The table for `model` (the name sent upstream) behind an endpoint of format `to` at `host`.
+    /// Returns the table for `model` (the name sent upstream) behind an endpoint of format `to` at
+    /// `host`.
     pub fn for_model(to: Format, host: Host, model: &str, overrides: &Overrides) -> Caps {
         let mut caps = Caps::MINIMAL;
         Facts::embedded().apply(to, host, model, &mut caps);

@@ -162,7 +162,7 @@ impl<'c> Context<'c> {
 pub trait IdSource {
     /// 26 characters of `[0-9A-Za-z]`, never given twice: the body of ids such as `call_…`.
     fn id(&mut self) -> [u8; 26];
-    /// Seconds since 1970.
+    /// Returns seconds since 1970.
     fn now(&mut self) -> u64;
     /// Estimates the input tokens of the request. Called where the provider has reported none.
     fn input_estimate(&self) -> u64 {

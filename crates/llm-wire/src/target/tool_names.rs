@@ -84,8 +84,8 @@ fn is_word(b: u8) -> bool {
 /// The separator between a namespace and a tool.
 const NAMESPACE: &str = "__";
 
-/// The name to send for `name` (plain text, unescaped), flattened with its namespace. Borrowed when
-/// it may stay.
+/// Returns the name to send for `name` (plain text, unescaped), flattened with its namespace.
+/// Borrowed when it may stay.
 pub(crate) fn tool_name<'n>(rule: NameRule, namespace: Option<&str>, name: &'n str) -> Cow<'n, str> {
     let full = match namespace {
         Some(namespace) => Cow::Owned(format!("{namespace}{NAMESPACE}{name}")),

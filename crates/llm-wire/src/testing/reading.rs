@@ -120,8 +120,8 @@ fn call_id(raw: RawStr<'_>) -> String {
     }
 }
 
-/// The input of a Messages call. A stream cannot take back what turned out to be no object; the
-/// whole answer wraps it.
+/// Returns the input of a Messages call. A stream cannot take back what turned out to be no object;
+/// the whole answer wraps it.
 fn input(json: &str) -> String {
     let json = json.trim();
     let object = RawValue::parse(json.as_bytes()).ok().filter(|value| value.is_object());
@@ -186,7 +186,7 @@ fn chat_input(function: RawValue<'_>) -> RawStr<'_> {
     function.find("arguments").or_else(|| function.find("input")).and_then(RawValue::as_str).unwrap_or_default()
 }
 
-/// The opaque entries of `reasoning_details`.
+/// Returns the opaque entries of `reasoning_details`.
 fn chat_states(message: RawValue<'_>) -> Vec<String> {
     let details = message.find("reasoning_details").into_iter().flat_map(RawValue::elements);
     let states = details.filter_map(|(entry, _)| entry.find("signature").or_else(|| entry.find("data"))?.as_str());
@@ -518,7 +518,7 @@ impl Reader for ResponsesReader {
     }
 }
 
-/// A part of a message.
+/// Returns a part of a message.
 fn message_part(part: RawValue<'_>) -> OutputItem {
     match part.find("refusal").and_then(RawValue::as_str) {
         Some(refusal) => OutputItem::Refusal(refusal.unescape().into_owned()),
@@ -526,7 +526,7 @@ fn message_part(part: RawValue<'_>) -> OutputItem {
     }
 }
 
-/// A `response` object.
+/// Returns a `response` object.
 fn responses_whole(body: RawValue<'_>) -> Reading {
     for key in ["id", "object", "created_at", "model", "output", "tools", "tool_choice", "metadata", "usage", "error"] {
         assert!(body.find(key).is_some(), "no `{key}`");

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::control_plane::store::logs::hours::DURATION_BOUNDS;
 
-/// Dollars of billionths.
+/// Returns dollars of billionths.
 pub(in crate::control_plane::admin) fn dollars(billionths: i64) -> f64 {
     billionths as f64 / 1e9
 }

@@ -3,6 +3,8 @@
 //!
 //! Names and order of the fields are those of llm-proxy v1, as far as it had them.
 
+use std::ops::Range;
+
 use crate::config::snapshot::Provider;
 use crate::control_plane::records::drain::Directory;
 use crate::control_plane::sinks::headers::Head;
@@ -16,7 +18,7 @@ use llm_wire::json::write::{self, Object};
 /// Appends the lines of one request and returns how many they are. `most` is the size of a body in
 /// bytes.
 pub(super) fn lines(out: &mut Vec<u8>, record: &Record, directory: &Directory, most: usize) -> u64 {
-    let mut lines = Lines { out, record, directory, most, count: 0 };
+    let mut lines = Lines { out, record, directory, most, count: 0, payload: None, body: None };
     lines.request();
     for (at, attempt) in record.detail.iter().flat_map(|detail| &detail.attempts).enumerate() {
         // One that failed before it asked anything has no path.
@@ -38,7 +40,15 @@ struct Lines<'a> {
     directory: &'a Directory,
     most: usize,
     count: u64,
+    /// The payload that was written last, and where it stands in `out`. The provider's is often the
+    /// client's.
+    payload: Option<Written<'a, CappedBytes>>,
+    /// The body that was written last, likewise.
+    body: Option<Written<'a, Body>>,
 }
+
+/// A value that is written, and the place of its text.
+type Written<'a, T> = (&'a T, Range<usize>);
 
 impl<'a> Lines<'a> {
     /// `us` since the start of the request.
@@ -63,35 +73,41 @@ impl<'a> Lines<'a> {
         let detail: Option<&Detail> = record.detail.as_deref();
         let path = detail.and_then(|detail| Head::new(&detail.head).path());
         let provider = self.provider(record.provider).map(|provider| &*provider.key);
+        let mut written = self.payload.take();
         self.line("request", 0, |o| {
             o.str("endpoint", path.as_deref().unwrap_or(record.endpoint));
             o.opt_str("provider", provider);
-            payload(o, detail.and_then(|detail| detail.body.as_ref()), most);
+            payload(o, detail.and_then(|detail| detail.body.as_ref()), most, &mut written);
         });
+        self.payload = written;
     }
 
-    fn provider_request(&mut self, attempt: &Attempt) {
+    fn provider_request(&mut self, attempt: &'a Attempt) {
         let (record, most) = (self.record, self.most);
         let provider = self.provider(attempt.provider);
+        let mut written = self.payload.take();
         self.line("provider_request", attempt.began_us, |o| {
             o.opt_str("provider", provider.map(|provider| &*provider.key));
-            o.opt_str("api_base", provider.map(|provider| provider.base.shown()).as_deref());
+            o.opt_str("api_base", provider.map(|provider| provider.base.without_query()).as_deref());
             o.str("endpoint", &endpoint(attempt));
-            payload(o, outcome::request(record, attempt), most);
+            payload(o, outcome::request(record, attempt), most, &mut written);
         });
+        self.payload = written;
     }
 
-    fn provider_response(&mut self, attempt: &Attempt) {
+    fn provider_response(&mut self, attempt: &'a Attempt) {
         let (record, most) = (self.record, self.most);
         let provider = self.provider(attempt.provider).map(|provider| &*provider.key);
+        let mut written = self.body.take();
         self.line("provider_response", ended(record, attempt), |o| {
             o.opt_str("provider", provider);
             status(o, attempt.status);
             if let Some(message) = outcome::attempt_failure(attempt) {
                 o.str("error_msg", &message);
             }
-            body(o, attempt.response.as_ref(), most);
+            body(o, attempt.response.as_ref(), most, &mut written);
         });
+        self.body = written;
     }
 
     fn attempt(&mut self, number: usize, attempt: &Attempt) {
@@ -101,7 +117,7 @@ impl<'a> Lines<'a> {
         self.line("attempt", end, |o| {
             o.u64("attempt", number as u64);
             o.opt_str("provider", provider.map(|provider| &*provider.key));
-            o.opt_str("api_base", provider.map(|provider| provider.base.shown()).as_deref());
+            o.opt_str("api_base", provider.map(|provider| provider.base.without_query()).as_deref());
             let model = attempt.model.as_str();
             o.opt_str("model", (!model.is_empty()).then_some(model));
             status(o, attempt.status);
@@ -120,12 +136,13 @@ impl<'a> Lines<'a> {
         let (record, most) = (self.record, self.most);
         let provider = self.provider(record.provider).map(|provider| &*provider.key);
         let credential = self.directory.credential(record.credential);
+        let mut written = self.body.take();
         self.line("response", record.total_us, |o| {
             status(o, record.status);
             if let Some(message) = outcome::failure(record) {
                 o.str("error_msg", &message);
             }
-            body(o, outcome::response(record), most);
+            body(o, outcome::response(record), most, &mut written);
             o.opt_str("provider", provider);
             o.opt_str("credential", credential);
             let name = |text: &'a str| (!text.is_empty()).then_some(text);
@@ -162,18 +179,41 @@ fn endpoint(attempt: &Attempt) -> String {
     format!("{}{}", attempt.format.profile().http.version_segment, attempt.path)
 }
 
-fn payload(o: &mut Object<'_>, cut: Option<&CappedBytes>, most: usize) {
+fn payload<'a>(
+    o: &mut Object<'_>,
+    cut: Option<&'a CappedBytes>,
+    most: usize,
+    written: &mut Option<Written<'a, CappedBytes>>,
+) {
     match cut {
-        Some(cut) => Part::of(cut, most).write(o.key("payload")),
+        Some(cut) => write_once(o.key("payload"), cut, written, |out| Part::of(cut, most).write(out)),
         None => o.null("payload"),
     }
 }
 
-fn body(o: &mut Object<'_>, body: Option<&Body>, most: usize) {
-    match body {
-        Some(body) if body.stream => chunks(o.key("chunk_sequence"), body, most),
-        Some(body) => Part::of(&body.cut, most).write(o.key("body")),
-        None => {}
+fn body<'a>(o: &mut Object<'_>, body: Option<&'a Body>, most: usize, written: &mut Option<Written<'a, Body>>) {
+    let Some(body) = body else { return };
+    match body.stream {
+        true => write_once(o.key("chunk_sequence"), body, written, |out| chunks(out, body, most)),
+        false => write_once(o.key("body"), body, written, |out| Part::of(&body.cut, most).write(out)),
+    }
+}
+
+/// Appends a value by `write`, or copies its text from where the same value was written before: most
+/// of a line's time goes into looking for secrets and into escapes.
+fn write_once<'a, T>(
+    out: &mut Vec<u8>,
+    value: &'a T,
+    written: &mut Option<Written<'a, T>>,
+    write: impl FnOnce(&mut Vec<u8>),
+) {
+    match written {
+        Some((before, text)) if std::ptr::eq(*before, value) => out.extend_from_within(text.clone()),
+        _ => {
+            let from = out.len();
+            write(out);
+            *written = Some((value, from..out.len()));
+        }
     }
 }
 

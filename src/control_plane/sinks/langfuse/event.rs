@@ -114,7 +114,7 @@ impl<'a> TraceBuilder<'a> {
                 some(o, name, self.head.get(header).as_deref());
             }
             some(o, "provider_key", self.provider.map(|provider| &*provider.key));
-            some(o, "provider_api_base", self.provider.map(|provider| provider.base.shown()).as_deref());
+            some(o, "provider_api_base", self.provider.map(|provider| provider.base.without_query()).as_deref());
             some(o, "model", name(record.model.as_str()));
         });
         o.array("tags", |tags| {
@@ -175,7 +175,7 @@ impl<'a> TraceBuilder<'a> {
         let record = self.record;
         some(o, "provider_key", self.provider.map(|provider| &*provider.key));
         some(o, "provider_type", self.provider.map(|provider| &*provider.provider_type));
-        some(o, "provider_api_base", self.provider.map(|provider| provider.base.shown()).as_deref());
+        some(o, "provider_api_base", self.provider.map(|provider| provider.base.without_query()).as_deref());
         some(o, "mapped_model", name(record.sent_model.as_str()));
         o.bool("is_streaming", record.stream);
         o.str("request_id", record.request_id.as_str());

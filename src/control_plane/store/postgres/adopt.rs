@@ -194,7 +194,7 @@ pub(super) async fn tables(client: &(impl GenericClient + Sync)) -> Result<Table
 }
 
 /// Returns the steps that a schema with `llm_proxy_migrations` has seen.
-pub(super) async fn applied(client: &(impl GenericClient + Sync)) -> Result<Vec<Applied>, tokio_postgres::Error> {
+pub(super) async fn read_applied(client: &(impl GenericClient + Sync)) -> Result<Vec<Applied>, tokio_postgres::Error> {
     let rows = client.query_typed("SELECT version, checksum FROM llm_proxy_migrations ORDER BY version", &[]).await?;
     rows.iter().map(|row| Ok(Applied { version: row.try_get(0)?, checksum: row.try_get(1)? })).collect()
 }
@@ -240,7 +240,7 @@ mod tests {
             VERSION_2.replace("is_enabled bool,", "is_enabled bool, owner text, cost int4,") + "recipes(id int4)";
         assert_eq!(recognise(&tables(&more)), Found::Version1);
 
-        // changed from, to, what is said
+        // changed from, to, part of the error
         let rows = [
             ("api_key varchar!", "api_key bytea!", "providers.api_key is bytea, not varchar or text"),
             ("rate_limit int4, ", "", "credentials.rate_limit is missing"),
@@ -255,9 +255,9 @@ mod tests {
             ("schema_migrations(", "audit_log(", "table audit_log is in the way of our own"),
             ("config_version(", "versions(", "there is no table config_version"),
         ];
-        for (from, to, said) in rows {
+        for (from, to, part) in rows {
             let why = other(&VERSION_2.replace(from, to));
-            assert!(why.contains(said) && why.ends_with("nothing was changed"), "{to}: {why}");
+            assert!(why.contains(part) && why.ends_with("nothing was changed"), "{to}: {why}");
         }
         let why = other("recipes(id int4); a(b int4); c(d int4); z(z int4)");
         assert!(why.starts_with("is a database of something else (its tables: a, c, recipes, ...)"), "{why}");

@@ -27,7 +27,7 @@ pub(super) struct State {
 
 pub(super) async fn look(client: &(impl GenericClient + Sync)) -> Result<State, QueryError> {
     let (found, applied) = match adopt::recognise(&adopt::tables(client).await?) {
-        Found::Reported => (Found::Reported, adopt::applied(client).await?),
+        Found::Reported => (Found::Reported, adopt::read_applied(client).await?),
         found => (found, Vec::new()),
     };
     Ok(State { found, applied })

@@ -64,7 +64,7 @@ pub(super) fn open_to_read(dir: &Path) -> Option<(Connection, PathBuf)> {
     let path = dir.canonicalize().ok()?.join(FILE);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let is_current = |connection: &Connection| {
-        let applied = applied(connection).ok()?;
+        let applied = read_applied(connection).ok()?;
         Some(!applied.is_empty() && migrations::pending(migrations::SQLITE, &applied).ok()?.is_empty())
     };
     let open = |connection: rusqlite::Result<Connection>| {
@@ -145,12 +145,12 @@ fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 pub(super) fn migrate(connection: &mut Connection, known: &[Migration]) -> Result<(), QueryError> {
-    if migrations::pending(known, &applied(connection)?)?.is_empty() {
+    if migrations::pending(known, &read_applied(connection)?)?.is_empty() {
         return Ok(());
     }
     // Read again under the write lock: another process may have migrated meanwhile.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let steps = migrations::pending(known, &applied(&transaction)?)?;
+    let steps = migrations::pending(known, &read_applied(&transaction)?)?;
     transaction.execute_batch(
         "CREATE TABLE IF NOT EXISTS llm_proxy_migrations (
              version    INTEGER PRIMARY KEY,
@@ -172,7 +172,7 @@ pub(super) fn migrate(connection: &mut Connection, known: &[Migration]) -> Resul
 
 /// Returns the steps that were applied to the file: none if it is empty. Fails if its tables belong
 /// to another program.
-pub(super) fn applied(connection: &Connection) -> Result<Vec<Applied>, QueryError> {
+pub(super) fn read_applied(connection: &Connection) -> Result<Vec<Applied>, QueryError> {
     let tables: Option<bool> = connection
         .query_row(
             "SELECT max(name = 'llm_proxy_migrations') FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",

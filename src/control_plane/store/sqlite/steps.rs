@@ -15,8 +15,9 @@ use crate::control_plane::store::sqlite::file::QueryError;
 pub fn status(dir: &Path) -> Result<Status, Error> {
     let applied = match there(dir) {
         Some(path) => {
-            let applied =
-                Connection::open(&path).map_err(QueryError::from).and_then(|connection| file::applied(&connection));
+            let applied = Connection::open(&path)
+                .map_err(QueryError::from)
+                .and_then(|connection| file::read_applied(&connection));
             applied.map_err(|error| error.explain(&path))?
         }
         None => Vec::new(),
@@ -44,7 +45,7 @@ pub fn down(dir: &Path, to: i64) -> Result<Vec<i64>, Error> {
         let mut connection = Connection::open(&path)?;
         connection.busy_timeout(file::BUSY_TIMEOUT)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let applied = file::applied(&transaction)?;
+        let applied = file::read_applied(&transaction)?;
         // An unknown step can't be reverted.
         migrations::pending(SQLITE, &applied)?;
         let mut taken = Vec::new();

@@ -142,7 +142,10 @@ fn messages(body: &Value, check: &mut Check) {
             }
             "user" => {
                 results(blocks, &mut open, &path, check);
-                blocks.iter().enumerate().for_each(|(at, block)| said(block, &format!("{path}.content.{at}"), check));
+                blocks
+                    .iter()
+                    .enumerate()
+                    .for_each(|(at, block)| check_block(block, &format!("{path}.content.{at}"), check));
             }
             _ => {
                 check.demand(last == "user", &path, "a system message behind no user");
@@ -203,7 +206,7 @@ fn results<'v>(blocks: &'v [Value], open: &mut Vec<&'v str>, path: &str, check: 
     open.clear();
 }
 
-fn said(block: &Value, path: &str, check: &mut Check) {
+fn check_block(block: &Value, path: &str, check: &mut Check) {
     match text(&block["type"]) {
         "text" => words(block, path, check),
         "image" => {
@@ -226,7 +229,9 @@ fn said(block: &Value, path: &str, check: &mut Check) {
             check.names(block, path, &["type", "tool_use_id", "content", "is_error", "cache_control"]);
             match &block["content"] {
                 Value::Null | Value::String(_) => {}
-                Value::Array(parts) if !parts.is_empty() => parts.iter().for_each(|part| said(part, path, check)),
+                Value::Array(parts) if !parts.is_empty() => {
+                    parts.iter().for_each(|part| check_block(part, path, check))
+                }
                 other => check.fault(path, format!("content {other}")),
             }
         }

@@ -8,7 +8,8 @@ use crate::json::{RawStr, scan, write};
 use crate::reasoning::envelope::Seal;
 use crate::target::plan::Plan;
 
-/// `finish_reason` (`docs/internals/translation/responses.md`, "Finish reasons"), for this client.
+/// Returns `finish_reason` (`docs/internals/translation/responses.md`, "Finish reasons"), for this
+/// client.
 pub(super) fn finish(reason: Reason, plan: &Plan) -> &'static str {
     match reason {
         Reason::End | Reason::StopSequence | Reason::Pause | Reason::Compaction => "stop",
@@ -19,7 +20,7 @@ pub(super) fn finish(reason: Reason, plan: &Plan) -> &'static str {
     }
 }
 
-/// `service_tier`, from the provider's word.
+/// Writes `service_tier`, from the provider's word.
 pub(super) fn write_tier(tier: RawStr<'_>, o: &mut write::Object<'_>) {
     if tier.eq_str("standard") {
         o.str("service_tier", "default");
@@ -28,7 +29,7 @@ pub(super) fn write_tier(tier: RawStr<'_>, o: &mut write::Object<'_>) {
     }
 }
 
-/// The members of a `usage` object.
+/// Writes the members of a `usage` object.
 pub(crate) fn write_usage(usage: &Usage, o: &mut write::Object<'_>) {
     o.u64("prompt_tokens", usage.input_total);
     o.u64("completion_tokens", usage.output_total);
@@ -134,7 +135,7 @@ pub(super) fn write_sealed(seal: Seal, envelope: RawStr<'_>, id: RawStr<'_>, ind
     });
 }
 
-/// The members of a call that name it, with its input.
+/// Writes the members of a call that name it, with its input.
 pub(super) fn write_call(
     kind: CallKind,
     id: RawStr<'_>,

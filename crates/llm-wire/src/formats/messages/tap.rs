@@ -138,7 +138,7 @@ impl Tap {
         }
     }
 
-    /// The start of a block, or a delta: empty, or the first content.
+    /// Returns what the start of a block, or a delta, is: empty, or the first content.
     fn block(&mut self, data: &[u8], key: &str) -> FrameKind {
         match walk::find(data, key) {
             Some(block) if block_has_content(block) => FrameKind::Content,
@@ -177,8 +177,8 @@ impl Tap {
     }
 }
 
-/// Text and thinking begin empty. Any other block counts as content by its type: a tool call has a
-/// name.
+/// Returns whether a block has content: text and thinking begin empty. Any other block counts as
+/// content by its type: a tool call has a name.
 fn block_has_content(block: RawValue<'_>) -> bool {
     const BEGIN_EMPTY: [&str; 5] = ["text", "thinking", "text_delta", "thinking_delta", "input_json_delta"];
     block.members().any(|(key, value, _)| match key.as_bytes() {

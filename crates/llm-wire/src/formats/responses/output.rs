@@ -128,13 +128,13 @@ fn reasoning(o: &mut write::Object<'_>, parts: &[AnswerReasoning], state: Option
     }
 }
 
-/// The members of a part of a thought.
+/// Writes the members of a part of a thought.
 pub(super) fn reasoning_part(o: &mut write::Object<'_>, kind: ReasoningKind, text: &[u8]) {
     o.str("type", if kind == ReasoningKind::Summary { "summary_text" } else { "reasoning_text" });
     o.raw_str("text", RawStr::new(text));
 }
 
-/// The members of the one part of a message.
+/// Writes the members of the one part of a message.
 pub(super) fn part(o: &mut write::Object<'_>, kind: &AnswerKind) {
     match kind {
         AnswerKind::Text { text, cites, logprobs } => {
@@ -197,7 +197,7 @@ fn filled<'a>(list: RawValue<'a>, needed: &[&str]) -> Cow<'a, [u8]> {
     Cow::Owned(out)
 }
 
-/// A link. One without a range belongs to all of the text.
+/// Writes a link. One without a range belongs to all of the text.
 pub(super) fn annotation(o: &mut write::Object<'_>, cite: &AnswerCite, text: &[u8]) {
     let (start, end) = cite.range.unwrap_or_else(|| (0, RawStr::new(text).unescape().chars().count() as u64));
     o.str("type", "url_citation");

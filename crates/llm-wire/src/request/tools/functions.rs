@@ -201,8 +201,8 @@ impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
     }
 }
 
-/// `{"type":"object","properties":{"input":{"type":"string"}},"required":["input"]}`, with the
-/// grammar in the description.
+/// Returns `{"type":"object","properties":{"input":{"type":"string"}},"required":["input"]}`, with
+/// the grammar in the description.
 pub(super) fn shim_schema(custom: &CustomTool<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     write::object(&mut out, |o| {

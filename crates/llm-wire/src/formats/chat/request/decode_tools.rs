@@ -119,7 +119,7 @@ pub(crate) fn web_search<'a>(
     Ok(())
 }
 
-/// `tool_choice`.
+/// Reads `tool_choice`.
 pub(crate) fn choice<'a>(value: RawValue<'a>) -> Result<ToolChoice<'a>, Error> {
     let path = Path::root("tool_choice");
     if value.kind() == RawKind::String {

@@ -12,7 +12,7 @@ use crate::request::data_url::Payload;
 use crate::request::reader;
 use crate::request::reader::Path;
 
-/// `content`: a string, a list of parts, or nothing.
+/// Reads `content`: a string, a list of parts, or nothing.
 pub(super) fn read<'a>(
     content: Option<RawValue<'a>>,
     path: &Path<'_>,

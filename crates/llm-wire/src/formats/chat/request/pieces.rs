@@ -304,7 +304,7 @@ fn write_piece(piece: &Piece<'_>, target: &Target<'_>, out: &mut Vec<u8>) {
     });
 }
 
-/// A URL, or a data URL. Fitting leaves no other sources.
+/// Writes a URL, or a data URL. Fitting leaves no other sources.
 fn write_src(src: &Src<'_>, out: &mut Vec<u8>) {
     match src {
         Src::Base64 { media, data } => data_url::write(media, *data, out),

@@ -21,8 +21,8 @@ use crate::request::data_url;
 use crate::request::reader;
 use crate::request::reader::Path;
 
-/// `system`: a string or text blocks. Blank ones, and the block that Claude Code changes with each
-/// call, are left out.
+/// Reads `system`: a string or text blocks. Blank ones, and the block that Claude Code changes
+/// with each call, are left out.
 pub(super) fn system<'a>(system: RawValue<'a>, ledger: &mut Ledger) -> Result<Vec<Part<'a>>, Error> {
     let path = Path::root("system");
     let mut parts = content(system, &path, ledger)?;
@@ -175,7 +175,7 @@ fn tool_result<'a>(block: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) ->
     Ok(ToolResult { call_id: id.into(), kind: CallKind::Function, parts, is_error, cache: cache_of(block) })
 }
 
-/// A string or a list of blocks, as parts.
+/// Reads a string or a list of blocks, as parts.
 fn content<'a>(value: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Result<Vec<Part<'a>>, Error> {
     if let Some(text) = value.as_str() {
         return Ok(vec![Part::text(text)]);
@@ -258,7 +258,7 @@ fn document<'a>(
     })))
 }
 
-/// The `source` of an image or a document; `None` for a kind of source not known here.
+/// Reads the `source` of an image or a document; `None` for a kind of source not known here.
 fn source<'a>(block: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Result<Option<Src<'a>>, Error> {
     let path = &path.key("source");
     let source = block.find("source").and_then(reader::some).ok_or_else(|| reader::invalid(path, "is required"))?;
@@ -294,7 +294,7 @@ fn search_result<'a>(block: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) 
     Ok(Part::SearchResult { source: text("source")?, title: text("title")?, text: joined, raw: block })
 }
 
-/// A `cache_control` value.
+/// Reads a `cache_control` value.
 pub(super) fn cache_point(control: RawValue<'_>) -> Option<CachePoint> {
     let hour = control.find("ttl").is_some_and(|ttl| ttl.eq_str("1h"));
     control.is_object().then_some(CachePoint { hour })

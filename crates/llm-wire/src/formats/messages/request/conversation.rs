@@ -35,7 +35,7 @@ pub(super) fn is_system(item: &Item<'_>) -> bool {
     system_parts(item).is_some()
 }
 
-/// The parts of a system message.
+/// Returns the parts of a system message.
 pub(super) fn system_parts<'i, 'a>(item: &'i Item<'a>) -> Option<&'i [Part<'a>]> {
     match &item.kind {
         ItemKind::Message(message) if matches!(message.role, Role::System | Role::Developer) => Some(&message.parts),

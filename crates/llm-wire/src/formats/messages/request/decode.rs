@@ -75,8 +75,8 @@ fn sampling<'a>(fields: &Fields<'a>) -> Result<Sampling<'a>, Error> {
     Ok(sampling)
 }
 
-/// `thinking`, and the effort of `output_config`. Settings of `thinking` that affect no other
-/// vendor (`block_binding`) stay out.
+/// Reads `thinking`, and the effort of `output_config`. Settings of `thinking` that affect no
+/// other vendor (`block_binding`) stay out.
 fn reasoning<'a>(fields: &Fields<'a>, config: Option<RawValue<'a>>, ext: &mut Ext<'a>) -> Result<Reasoning, Error> {
     let mut out = Reasoning::default();
     if let Some(thinking) = fields.with("thinking", reader::object)? {
@@ -115,8 +115,8 @@ fn reasoning<'a>(fields: &Fields<'a>, config: Option<RawValue<'a>>, ext: &mut Ex
     Ok(out)
 }
 
-/// `output_config.format`, or its older name `output_format`. The vendor holds every answer to the
-/// schema, which is what `strict` means elsewhere.
+/// Reads `output_config.format`, or its older name `output_format`. The vendor holds every answer
+/// to the schema, which is what `strict` means elsewhere.
 fn output_format<'a>(fields: &Fields<'a>, config: Option<RawValue<'a>>) -> Result<OutputFormat<'a>, Error> {
     let config_path = Path::root("output_config");
     let (format, path) = match config.and_then(|config| config.find("format")).and_then(reader::some) {

@@ -12,7 +12,7 @@ use crate::json::{RawStr, RawValue};
 use crate::request::reader;
 use crate::request::reader::Path;
 
-/// `tools`, and the MCP servers beside them.
+/// Reads `tools`, and the MCP servers beside them.
 pub(crate) fn tools<'a>(
     tools: Option<RawValue<'a>>,
     servers: Option<RawValue<'a>>,
@@ -147,7 +147,7 @@ fn toolset<'a>(raw: RawValue<'a>, kind: RawStr<'a>, servers: &mut Servers<'a>) -
     }
 }
 
-/// `tool_choice`, and its switch for parallel calls.
+/// Reads `tool_choice`, and its switch for parallel calls.
 pub(crate) fn choice<'a>(choice: RawValue<'a>) -> Result<(Option<ToolChoice<'a>>, Option<bool>), Error> {
     let path = Path::root("tool_choice");
     let choice = reader::object(choice, &path)?;

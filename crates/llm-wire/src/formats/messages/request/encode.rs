@@ -178,8 +178,8 @@ fn form(request: &Request<'_>, cx: &Context<'_>, offer: &Offer<'_, '_>, ledger: 
     }
 }
 
-/// `system`: the client's own, system messages before the first turn, and the words that ask for a
-/// form.
+/// Writes `system`: the client's own, system messages before the first turn, and the words that ask
+/// for a form.
 fn system(
     o: &mut write::Object<'_>,
     blocks: &mut Blocks<'_, '_>,

@@ -256,7 +256,7 @@ impl Source<'_> {
     }
 }
 
-/// A text block without anything else.
+/// Writes a text block without anything else.
 pub(super) fn write_text(text: RawStr<'_>, out: &mut Vec<u8>) {
     write::object(out, |o| {
         o.str("type", "text");
@@ -331,7 +331,7 @@ pub(super) fn write_cache(o: &mut write::Object<'_>, point: CachePoint) {
     });
 }
 
-/// All breakpoints of a request, in whatever place; those on blank text go with it.
+/// Returns all breakpoints of a request, in whatever place; those on blank text go with it.
 fn count(request: &Request<'_>) -> usize {
     let stays = |part: &&Part<'_>| !is_blank(part);
     let parts = |parts: &[Part<'_>]| parts.iter().filter(|part| part.cache().is_some()).filter(stays).count();

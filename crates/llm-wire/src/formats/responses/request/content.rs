@@ -163,7 +163,7 @@ fn unmark(parts: &mut [Part<'_>]) -> bool {
     true
 }
 
-/// A string or a list of parts.
+/// Reads a string or a list of parts.
 fn content<'a>(value: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Result<Vec<Part<'a>>, Error> {
     if let Some(text) = value.as_str() {
         return Ok(vec![Part::text(text)]);

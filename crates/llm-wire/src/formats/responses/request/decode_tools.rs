@@ -173,7 +173,7 @@ pub(crate) fn key<'a>(tool: &Tool<'a>) -> Option<ToolKey<'a>> {
     }
 }
 
-/// `tool_choice`.
+/// Reads `tool_choice`.
 pub(crate) fn choice<'a>(choice: RawValue<'a>) -> Result<ToolChoice<'a>, Error> {
     let path = Path::root("tool_choice");
     if let Some(word) = choice.as_str() {

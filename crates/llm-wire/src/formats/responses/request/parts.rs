@@ -251,7 +251,7 @@ impl Source<'_> {
     }
 }
 
-/// Images that came as files.
+/// Returns images that came as files.
 fn image_media<'s>(src: &'s Src<'_>) -> Option<&'s str> {
     match src {
         Src::Base64 { media, .. } if media.starts_with("image/") => Some(media),
@@ -266,7 +266,7 @@ fn text_type(author: TextAuthor) -> &'static str {
     }
 }
 
-/// A text part without anything else.
+/// Writes a text part without anything else.
 pub(super) fn write_text(text: RawStr<'_>, author: TextAuthor, a: &mut write::Array<'_>) {
     a.object(|o| {
         o.str("type", text_type(author));
@@ -317,7 +317,7 @@ impl CachePoints {
     }
 }
 
-/// All breakpoints of a request.
+/// Returns all breakpoints of a request.
 fn count_all(request: &Request<'_>) -> usize {
     let of = |parts: &[Part<'_>]| parts.iter().filter(|part| part.cache().is_some()).count();
     let items = request.items.iter().map(|item| match &item.kind {
