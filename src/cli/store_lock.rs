@@ -52,12 +52,14 @@ impl StoreLock {
         }
     }
 
-    /// Writes which process serves. A failure is ignored, since the lock alone counts.
+    /// Writes which process serves, as the first line, before the rest is cut off: a reader sees a
+    /// whole number at any time. A failure is ignored, since the lock alone counts.
     pub(super) fn write_owner(&mut self) {
+        let line = format!("{}\n", std::process::id());
         let write = |file: &mut File| {
-            file.set_len(0)?;
             file.rewind()?;
-            file.write_all(std::process::id().to_string().as_bytes())
+            file.write_all(line.as_bytes())?;
+            file.set_len(line.len() as u64)
         };
         let _ = write(&mut self.0);
     }
@@ -77,5 +79,5 @@ pub(super) fn is_served(dir: &Path) -> bool {
 pub(super) fn owner(dir: &Path) -> Option<u32> {
     let mut text = String::new();
     File::open(dir.join(FILE)).ok()?.take(32).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
+    text.lines().next()?.trim().parse().ok()
 }

@@ -145,7 +145,11 @@ struct Successor(std::path::PathBuf);
 
 impl Successor {
     fn pid(&self) -> Option<u32> {
-        std::fs::read_to_string(&self.0).ok()?.trim().parse().ok()
+        Successor::owner(&self.0)
+    }
+
+    fn owner(lock: &std::path::Path) -> Option<u32> {
+        std::fs::read_to_string(lock).ok()?.lines().next()?.parse().ok()
     }
 
     fn signal(&self, name: &str) {
@@ -241,7 +245,7 @@ fn a_failed_upgrade_changes_nothing() {
     eventually("it says so", || is_logged("no process has taken over"));
     assert_eq!(gateway.client().call(CHAT.path, CHAT.ask).status, 200);
     let lock = std::fs::read_to_string(gateway.data_dir().join("gateway.lock")).unwrap();
-    assert_eq!(lock, gateway.pid().to_string());
+    assert_eq!(lock, format!("{}\n", gateway.pid()));
 }
 
 /// Two gateways on one embedded store would each apply all limits and overwrite one another's
@@ -293,4 +297,26 @@ fn sockets_and_messages_of_systemd() {
     gateway.term();
     assert_eq!(message(), "STOPPING=1");
     assert!(gateway.wait().success());
+}
+
+/// Whoever reads which process serves finds a number, also while it is written.
+#[test]
+fn the_owner_of_a_store_can_be_read_at_any_time() {
+    let gateway = Setup::new().start();
+    let lock = gateway.data_dir().join("gateway.lock");
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let reads = std::iter::from_fn(|| (!done.load(Ordering::Relaxed)).then(|| Successor::owner(&lock)));
+            reads.filter(Option::is_none).count()
+        });
+        let current = Successor(lock.clone());
+        for _ in 0..3 {
+            let upgraded = gateway.cli(&["upgrade"]);
+            assert!(upgraded.status.success(), "{upgraded:?}");
+        }
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(reader.join().unwrap(), 0);
+        drop(current);
+    });
 }
