@@ -314,7 +314,8 @@ fn without_answer(response: &UpstreamResponse, provider: &str) -> Failure {
 
 /// Notes what the head of a response says about later requests.
 fn note_head(req: &mut RequestContext<'_>, response: &UpstreamResponse) {
-    req.recorder.set_event_stream(response.is_event_stream);
+    let with_head = response.bytes.len().saturating_sub(response.head.len);
+    req.recorder.set_body(response.is_event_stream, with_head);
     if response.head.status >= 400 {
         let hint = RetryHint::of(&response.head, &response.bytes);
         req.hint = (Some(response.head.status), hint);

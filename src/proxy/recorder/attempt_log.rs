@@ -42,7 +42,7 @@ pub(super) struct AttemptLog {
     path: Option<&'static str>,
     /// Whether the provider has got the request.
     is_sent: bool,
-    /// The bytes of the response's body that have come behind its first read.
+    /// The bytes of the response's body that have come.
     received: u64,
     /// Whether the response is a stream of events, whatever the client gets.
     is_event_stream: bool,
@@ -93,9 +93,9 @@ impl AttemptLog {
     }
 
     /// Sets whether the response is a stream of events, which it may be for a client that gets the
-    /// answer whole.
-    pub(super) fn set_event_stream(&mut self, is_event_stream: bool) {
-        self.is_event_stream = is_event_stream;
+    /// answer whole, and how many bytes of its body have come with its head.
+    pub(super) fn set_body(&mut self, is_event_stream: bool, with_head: usize) {
+        (self.is_event_stream, self.received) = (is_event_stream, with_head as u64);
     }
 
     /// Returns whether the response is a stream of events.
@@ -108,7 +108,7 @@ impl AttemptLog {
         self.received += count as u64;
     }
 
-    /// Returns how many bytes of the response's body have come behind its first read.
+    /// Returns how many bytes of the response's body have come.
     pub(super) fn received(&self) -> u64 {
         self.received
     }

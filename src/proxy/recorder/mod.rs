@@ -385,9 +385,10 @@ impl RequestRecorder {
         self.attempt.set_request(&mut self.record, &mut self.capture, request);
     }
 
-    /// Sets whether the response of the provider is a stream of events.
-    pub fn set_event_stream(&mut self, is_event_stream: bool) {
-        self.attempt.set_event_stream(is_event_stream);
+    /// Sets whether the response of the provider is a stream of events, and how many bytes of its
+    /// body have come with its head.
+    pub fn set_body(&mut self, is_event_stream: bool, with_head: usize) {
+        self.attempt.set_body(is_event_stream, with_head);
     }
 
     /// Notes the head of a response.

@@ -36,6 +36,24 @@ struct Two {
 
 impl Two {
     fn new(budgets: Vec<BudgetRow>, options: Value) -> Two {
+        Two::start(budgets, options, |first, second| {
+            [row("first", &sample::MESSAGES, first, 0), row("second", &sample::CHAT, second, 1)]
+        })
+    }
+
+    /// Two of Chat that answer with streams alone.
+    fn streaming(options: Value) -> Two {
+        let streams = |row: ProviderRow| {
+            let mut params: Value = serde_json::from_str(&row.provider_params).unwrap();
+            params["quirks"] = json!(["always_stream"]);
+            ProviderRow { provider_params: params.to_string(), ..row }
+        };
+        Two::start(Vec::new(), options, |first, second| {
+            [row("first", &sample::CHAT, first, 0), row("second", &sample::CHAT, second, 1)].map(streams)
+        })
+    }
+
+    fn start(budgets: Vec<BudgetRow>, options: Value, rows: impl Fn(&Fake, &Fake) -> [ProviderRow; 2]) -> Two {
         let (first, second) = (Fake::start(), Fake::start());
         let smart = ModelRow {
             name: "smart".into(),
@@ -45,13 +63,19 @@ impl Two {
             is_enabled: true,
             ..ModelRow::default()
         };
-        let setup = Setup::new()
-            .env("ADMIN_KEY", ADMIN)
-            .provider(row("first", &sample::MESSAGES, &first, 0))
-            .provider(row("second", &sample::CHAT, &second, 1))
-            .model(smart);
+        let setup = Setup::new().env("ADMIN_KEY", ADMIN).model(smart);
+        let setup = rows(&first, &second).into_iter().fold(setup, Setup::provider);
         let gateway = budgets.into_iter().fold(setup, Setup::budget).start();
         Two { first, second, gateway }
+    }
+
+    /// Has a request served while others run.
+    fn served_meanwhile(&self) {
+        let mut client = self.gateway.client();
+        for _ in 0..2 {
+            client.ask(&get("/health"));
+            assert_eq!(client.response().status, 200);
+        }
     }
 
     fn ask(&self) -> Client {
@@ -196,4 +220,44 @@ fn the_loser_of_a_race_is_paid() {
     // It has reported nothing, and its prompt is estimated.
     assert_eq!((spend[0].1, spend[1].1), (1, 0), "{spend:?}");
     assert!((1..1000).contains(&spend[1].2), "{spend:?}");
+}
+
+/// A loser that streams for a client of whole answers is paid for its prompt and for the events
+/// that have come, a token each, be it the first attempt or the second: 100 bytes of events are
+/// about one token, and not the 25 that they would be in a whole answer.
+#[test]
+fn a_loser_that_streams_for_a_whole_answer_is_paid_by_its_events() {
+    const EVENTS: usize = 40;
+    for loser in ["first", "second"] {
+        let two = Two::streaming(json!({ "hedge": { "whole_after_ms": 50, "percent": 100 } }));
+        let mut client = two.gateway.client();
+        client.ask(&post(sample::MESSAGES.path).body(sample::MESSAGES.ask.replace(sample::MODEL, "smart")));
+        let begin = |fake: &Fake| {
+            let mut conn = fake.accept();
+            assert_eq!(conn.request().json()["stream"], json!(true));
+            conn.send(answer::SSE);
+            conn
+        };
+        let events = [sample::CHAT.opening[0], &sample::CHAT.content[0].repeat(EVENTS)].concat();
+        let (mut first, mut second) = (begin(&two.first), begin(&two.second));
+        if loser == "first" { &mut first } else { &mut second }.send(answer::chunk(&events));
+        // Turns of the worker, in which it reads what has come.
+        two.served_meanwhile();
+        let (winner, other) = if loser == "first" { (&mut second, &mut first) } else { (&mut first, &mut second) };
+        winner.send(answer::chunk(sample::CHAT.events().concat()));
+        winner.send(answer::LAST_CHUNK);
+        let response = client.response();
+        let by = if loser == "first" { "second" } else { "first" };
+        assert_eq!((response.status, response.header("x-llm-proxy-provider")), (200, Some(by)), "{}", response.text());
+        assert_eq!(response.json()["content"][0]["text"], json!("Hello"));
+        other.expect_closed();
+        eventually("it is summed up", || two.spend().len() == 2);
+        let spend = two.spend();
+        let (_, requests, input, cost) = spend.iter().find(|(name, ..)| name == loser).unwrap();
+        // A token of the response costs twice one of the prompt.
+        let output = (cost - input) / 2;
+        assert_eq!(*requests, 0, "{spend:?}");
+        assert!((1..1000).contains(input), "{spend:?}");
+        assert!((EVENTS as u64 / 2..=EVENTS as u64 * 2).contains(&output), "{loser}: {output} of {spend:?}");
+    }
 }
