@@ -98,11 +98,11 @@ fn a_file_is_served_and_followed_whole_or_not_at_all() {
     assert_eq!((status(&gateway, "sk-team", "b"), status(&gateway, "sk-team", "c")), (200, 404));
     // Gone is no other than bad.
     std::fs::remove_file(place.path("gateway.yaml")).unwrap();
-    eventually("its absence is told", || gateway.log().join("\n").contains("can't be read: No such file"));
+    eventually("its absence is logged", || gateway.log().join("\n").contains("can't be read: No such file"));
     assert_eq!(status(&gateway, "sk-team", "b"), 200);
     place.write("gateway.yaml", &file(&provider, "{d: d}", ""));
     eventually("the corrected file is used", || status(&gateway, "sk-team", "d") == 200);
-    assert_eq!(refused(), 1, "told once");
+    assert_eq!(refused(), 1, "logged once");
 
     // So does the admin interface, which can read.
     let mut client = gateway.client();

@@ -238,7 +238,7 @@ fn request_beyond_the_grace_period_is_ended() {
     }
 }
 
-/// Clients that have not said all they want to.
+/// Clients that have sent a part of a request.
 #[test]
 fn half_a_request_beyond_the_grace() {
     let (_provider, mut gateway) = serving(&CHAT, impatient());
@@ -340,7 +340,7 @@ fn startup_log_names_store_listener_and_workers() {
         "INFO stopped",
     ];
     // The last lines may still be on their way through the pipe.
-    eventually("all is said", || messages(&gateway).len() >= expected.len());
+    eventually("all lines have come", || messages(&gateway).len() >= expected.len());
     assert_eq!(messages(&gateway), expected);
 
     let bare = Setup::new().no_credentials().start();

@@ -113,7 +113,7 @@ fn a_change_is_seen_whoever_makes_it() {
         });
         assert!(seen.try_recv().is_err());
         theirs.add_provider(&provider("a")).unwrap();
-        seen.recv_timeout(HANG).expect("told of the change");
+        seen.recv_timeout(HANG).expect("a notice of the change");
     });
     match ours.changes(since).unwrap() {
         Changes::Some(delta) => assert_eq!((delta.version, delta.providers.len()), (1, 1)),

@@ -95,7 +95,7 @@ fn a_provider_behind_a_certificate_that_nobody_knows() {
 
     let gateway = Setup::new().provider(chat(&provider)).env("VERIFY_SSL", false).start();
     assert_eq!(gateway.client().call(PATH, sample::CHAT.ask).text(), sample::CHAT.answer);
-    eventually("it is told", || gateway.log().iter().any(|line| line.contains("VERIFY_SSL is off")));
+    eventually("it is logged", || gateway.log().iter().any(|line| line.contains("VERIFY_SSL is off")));
 }
 
 #[test]

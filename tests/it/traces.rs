@@ -151,7 +151,7 @@ fn request_and_attempt_have_a_span_each() {
     // Server and client, in the numbers of the protocol.
     assert_eq!((request.kind, attempt.kind), (2, 3));
     assert!(request.status.is_none() && attempt.status.is_none());
-    assert!(!attributes_of(&request.attributes).contains_key("gen_ai.usage.input_tokens"), "tokens are told once");
+    assert!(!attributes_of(&request.attributes).contains_key("gen_ai.usage.input_tokens"), "tokens are counted once");
 
     // The client's trace, and the provider sees the span of the attempt above its own.
     assert_eq!(hex_of(&request.trace_id), PARENT[3..35]);

@@ -52,7 +52,7 @@ fn providers_and_keys() {
 
 /// As where the store is at hand.
 #[test]
-fn providers_that_overlap_are_told() {
+fn providers_that_overlap_are_warned_of() {
     let gateway = empty().start();
     let add = |name: &str, base: &str| {
         let output = run(&gateway, &["provider", "add", "--name", name, "--base", base, "--api-key", "k"], ADMIN_KEY);

@@ -105,7 +105,7 @@ fn failures_are_counted_by_their_reason() {
     let ran = place.run(&flapping[..flapping.len() - 1]);
     assert!(ran.stderr.contains("warning: mock failed: ") && ran.stderr.contains(" x status 500"), "{}", ran.stderr);
     assert_eq!(ran.code, 0, "some were answered");
-    let cut = ["--connections", "2", "--timeout", "0.2", "--stream", "--model"];
+    let cut = ["--connections", "2", "--timeout", "2", "--stream", "--model"];
     place.bad(&few("2", &[&url], &[&cut[..], &["mock-no-end-mark"]].concat()), 1, "stream without its last event");
     place.bad(&few("2", &[&url], &[&cut[..], &["mock-truncate"]].concat()), 1, "closed before the end");
     place.bad(&few("2", &[&url], &[&cut[..], &["mock-stall"]].concat()), 1, "gave no good response: timeout");

@@ -112,12 +112,12 @@ fn a_refused_body_is_read_on_for_a_while() {
     }
 }
 
-/// While bodies that unfold to 60 MB are decoded, others have their turn.
+/// While bodies that unfold to 24 MB are decoded, others have their turn.
 #[test]
 fn decompression_lets_others_have_their_turn() {
     let provider = Fake::answering(|_| answer::json(200, CHAT.answer));
     let gateway = Setup::new().provider(chat(&provider)).start();
-    let request = post(CHAT.path).header("content-encoding", "gzip").body(gzip(&vec![b' '; 60 << 20])).bytes();
+    let request = post(CHAT.path).header("content-encoding", "gzip").body(gzip(&vec![b' '; 24 << 20])).bytes();
     let mut bombs: Vec<_> = (0..6).map(|_| gateway.client()).collect();
     bombs.iter_mut().for_each(|client| client.send(&request));
     // The last of the bombs was answered after all of these: its worker has one thread.

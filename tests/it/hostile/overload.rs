@@ -102,7 +102,7 @@ fn priorities_decide_who_waits() {
 
 /// A request that waits in vain gets an error with `retry-after` in its own format.
 #[test]
-fn who_waits_in_vain_is_told_when_to_come_again() {
+fn a_wait_in_vain_ends_with_the_time_to_come_again() {
     for (sample, status) in [(&CHAT, 503), (&MESSAGES, 529), (&RESPONSES, 503)] {
         let provider = Fake::start();
         let row = ProviderRow {

@@ -56,7 +56,7 @@ impl Langfuse {
     /// Of one request, when it is there.
     pub fn story(&self, id: &str) -> [Value; 2] {
         let mut found = None;
-        eventually("Langfuse is told", || {
+        eventually("Langfuse has the events", || {
             found = self.displayed().remove(id);
             found.is_some()
         });

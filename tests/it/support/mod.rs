@@ -47,7 +47,7 @@ pub use link::End;
 pub use removals::Removals;
 
 /// Longest wait for anything. Whoever waits that long has found a hang.
-pub const HANG: Duration = Duration::from_secs(30);
+pub const HANG: Duration = Duration::from_secs(45);
 
 /// A line on stderr, past the harness, which shows nothing of tests that pass.
 pub fn say(line: &str) {

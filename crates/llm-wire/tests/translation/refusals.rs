@@ -275,9 +275,9 @@ fn a_picture_in_a_system_prompt_is_not_lost() {
     assert!(sent.get("instructions").is_none(), "{sent}");
 }
 
-/// Who takes one path for another is told so.
+/// The error of a request that takes one path for another names the right one.
 #[test]
-fn a_request_for_another_path_is_told_which() {
+fn a_request_for_another_path_is_named_the_right_one() {
     let turns = json!([{"role": "user", "content": "hi"}]);
     for (from, to, body, path) in [
         (Format::Chat, Format::Messages, json!({"model": "m", "input": "hi"}), "/v1/responses"),
