@@ -184,6 +184,21 @@ async fn drain(core: &Rc<Core>) {
     }
 }
 
+/// Why the workers can't start.
+#[derive(Debug)]
+pub enum StartError {
+    /// Another process listens at the address.
+    PortInUse(SocketAddr),
+    /// A sentence that says what failed.
+    Failed(String),
+}
+
+impl From<String> for StartError {
+    fn from(why: String) -> StartError {
+        StartError::Failed(why)
+    }
+}
+
 /// All workers of the process.
 pub struct WorkerPool {
     /// The address of the public listener, with its actual port.
@@ -207,9 +222,10 @@ impl WorkerPool {
         shared: &Arc<ProcessState>,
         public: Vec<StdListener>,
         admin: Option<StdListener>,
-    ) -> Result<WorkerPool, String> {
+    ) -> Result<WorkerPool, StartError> {
         let boot = &shared.boot;
-        let upstream_tls = shared.upstream_tls.get().cloned().ok_or("the control plane has not started")?;
+        let upstream_tls = shared.upstream_tls.get().cloned();
+        let upstream_tls = upstream_tls.ok_or_else(|| "the control plane has not started".to_owned())?;
         let requested = SocketAddr::new(boot.host, boot.port);
         let count = shared.shards.len();
         let listeners = match public.is_empty() {
@@ -296,16 +312,12 @@ fn start_failed(index: usize, driver: boot::Driver, error: &io::Error) -> String
     }
 }
 
-fn bind_failed(addr: SocketAddr, error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => format!(
-            "port {} of {} is in use by another process; stop that one, or choose another port with --port or PORT",
-            addr.port(),
-            addr.ip()
-        ),
+fn bind_failed(addr: SocketAddr, error: &io::Error) -> StartError {
+    StartError::Failed(match error.kind() {
+        io::ErrorKind::AddrInUse => return StartError::PortInUse(addr),
         io::ErrorKind::PermissionDenied => format!("{addr}: not permitted; ports below 1024 need a privilege"),
         _ => format!("{addr}: can't listen: {error}"),
-    }
+    })
 }
 
 /// Returns the CPUs that this process may run on, in order.

@@ -53,12 +53,20 @@ pub fn ready(url: &str, tls: &ClientConfig) -> Result<String, String> {
     if status.is_success() { Ok(text) } else { Err(format!("{base} is not ready: {text}")) }
 }
 
-/// How long a gateway on this machine may take to report the id of its store.
+/// How long a gateway on this machine may take to report its health.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Returns the `store_id` that `/health` of the gateway at `url` reports. `None` if there is no
-/// gateway, or none that reports it.
-pub fn store_id(url: &str) -> Option<String> {
+/// What `/health` of a gateway reports about it.
+#[derive(Debug)]
+pub(super) struct Health {
+    /// `None` for a gateway whose configuration is a file.
+    pub(super) store_id: Option<String>,
+    /// It is `llm-proxy demo`.
+    pub(super) is_demo: bool,
+}
+
+/// Returns the health of the gateway at `url`. `None` if no gateway answers there.
+pub(super) fn health(url: &str) -> Option<Health> {
     let runtime = runtime().ok()?;
     let mut tcp = HttpConnector::new();
     tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
@@ -73,7 +81,9 @@ pub fn store_id(url: &str) -> Option<String> {
         timeout(CONNECT_TIMEOUT, ask).await.ok().flatten()
     })?;
     let health: Value = serde_json::from_slice(&text).ok()?;
-    health["store_id"].as_str().map(str::to_owned)
+    // Other programs answer `/health` too.
+    health["config_version"].as_u64()?;
+    Some(Health { store_id: health["store_id"].as_str().map(str::to_owned), is_demo: health["demo"] == true })
 }
 
 fn not_an_address(url: &str) -> String {

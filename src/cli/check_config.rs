@@ -15,7 +15,6 @@ use crate::config::rows::Rows;
 use crate::config::snapshot::Snapshot;
 use crate::control_plane::config::models_file;
 use crate::control_plane::store::blocking::Blocking;
-use crate::route::rank;
 use crate::route::rank::overlap;
 
 #[derive(Debug, clap::Args)]
@@ -156,9 +155,6 @@ fn served(rows: &Rows, snapshot: &Snapshot) -> Result<(), Failure> {
     let providers: Vec<_> = snapshot.providers.iter().map(line).collect();
     if !providers.is_empty() {
         print::table(["PROVIDER", "TYPE", "HOST", "WEIGHT", "MODELS"], &providers)?;
-    }
-    if let Some(sentence) = rank::overlap(snapshot) {
-        print::note("warning", &sentence);
     }
     print::line(&format!(
         "{} of {} providers and {} of {} credentials would be served",

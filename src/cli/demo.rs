@@ -36,6 +36,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         workers: args.workers,
         data_dir: temporary.0.clone(),
         admin_key: Some(admin_key.clone().into()),
+        is_demo: true,
         log_level: tracing_subscriber::filter::LevelFilter::WARN,
         ..Boot::default()
     };
@@ -91,7 +92,7 @@ fn credential(key: &str) -> CredentialRow {
     }
 }
 
-/// Lines that scripts read (`key:`, `admin key:`, `listening:`), then three commands for people.
+/// Prints lines that scripts read (`key:`, `admin key:`, `listening:`), then commands for people.
 fn introduce(url: &str, key: &str, admin_key: &str) -> Result<(), Failure> {
     print::line(&format!(
         "\
@@ -108,6 +109,10 @@ curl -s {url}/v1/chat/completions -H 'Authorization: Bearer {key}' \\
 # Anthropic Messages
 curl -s {url}/v1/messages -H 'x-api-key: {key}' -H 'anthropic-version: 2023-06-01' \\
   -d '{{\"model\":\"demo\",\"max_tokens\":100,\"messages\":[{{\"role\":\"user\",\"content\":\"Hello\"}}]}}'
+
+# OpenAI Responses
+curl -s {url}/v1/responses -H 'Authorization: Bearer {key}' \\
+  -d '{{\"model\":\"demo\",\"input\":\"Hello\"}}'
 
 # a stream, an event each 50 ms
 curl -sN {url}/v1/chat/completions -H 'Authorization: Bearer {key}' \\

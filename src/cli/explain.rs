@@ -6,15 +6,16 @@ use std::collections::BTreeMap;
 use clap::ValueEnum;
 use serde_json::json;
 
+use super::elsewhere::Elsewhere;
 use super::failure::Failure;
 use super::print;
 use super::store::{StoreArgs, StoreLocation, call};
 use crate::breaker::policy::Policy;
-use crate::config::boot::CatchAllRouting;
-use crate::config::compile::compile;
+use crate::config::boot::{CatchAllRouting, Environment};
 use crate::config::rows::Rows;
 use crate::route::affinity::ConversationKey;
 use crate::route::explain::{self, Explained, Explanation, Question, Situation};
+use crate::route::rank::Rank;
 use crate::shared::catalog::Lists;
 use llm_wire::Format;
 
@@ -44,8 +45,8 @@ pub(super) struct Args {
 }
 
 const EXAMPLES: &str = "\
-Without --url the store is read, and nothing is known of failures. Through --url a
-gateway answers, with the state of its providers:
+Without --url the store is read, and nothing is known of failures, nor of the models
+that providers list. Through --url a gateway answers, which knows both:
   llm-proxy explain --model smart --key team-a
   llm-proxy explain --model gpt-5 --format messages --url http://127.0.0.1:18000";
 
@@ -88,8 +89,11 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             call(remote, "POST", "/explain", Some(body.to_string()))?
         }
         StoreLocation::Local(store, environment) => {
-            let env = |name: &str| environment.get(name).map(str::to_owned);
-            args.explain_here(&store.load()?, &env)?
+            let explanation = args.explain_here(&store.load()?, environment)?;
+            if explanation.candidates.iter().any(|candidate| candidate.rank == Rank::Unknown.name()) {
+                print::note("note", "a gateway alone knows which models its providers list; --url asks one");
+            }
+            explanation
         }
     };
     if args.json {
@@ -101,11 +105,12 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 impl Args {
-    fn explain_here(&self, rows: &Rows, env: &dyn Fn(&str) -> Option<String>) -> Result<Explanation, Failure> {
-        // A variable that is not set here may be set where the server runs.
-        let (snapshot, _) = compile(rows, None, &|name| env(name).or_else(|| Some("unset".to_owned())));
+    fn explain_here(&self, rows: &Rows, environment: &Environment) -> Result<Explanation, Failure> {
+        let compiled = Elsewhere::compile(rows, environment);
+        compiled.note_needs();
+        let snapshot = compiled.snapshot;
         let credential = self.key.as_deref().map(|name| explain::credential(&snapshot, name)).transpose();
-        let routing = match env("CATCH_ALL_ROUTING").as_deref() {
+        let routing = match environment.get("CATCH_ALL_ROUTING") {
             Some("equal") => CatchAllRouting::Equal,
             _ => CatchAllRouting::Ranked,
         };

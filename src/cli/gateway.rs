@@ -7,13 +7,14 @@ use std::time::Duration;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 
 use super::failure::Failure;
+use super::port_owner::PortOwner;
 use crate::config::boot::{Boot, Environment};
 use crate::control_plane;
 use crate::control_plane::ControlPlane;
 use crate::control_plane::store::Store;
 use crate::net::runtime::Driver;
 use crate::shared::{Hints, ProcessState};
-use crate::worker::{self, WorkerPool};
+use crate::worker::{self, StartError, WorkerPool};
 
 /// A running gateway: its workers and its control plane.
 pub struct Gateway {
@@ -53,7 +54,7 @@ impl Gateway {
             Ok(workers) => workers,
             Err(why) => {
                 control_plane.stop();
-                return Err(Failure::Failed(why));
+                return Err(start_failed(why, &shared.boot));
             }
         };
         Ok(Gateway { shared, workers, control_plane })
@@ -160,6 +161,22 @@ impl Gateway {
     pub fn stop(self) {
         self.workers.drain();
         self.control_plane.stop();
+    }
+}
+
+/// Names who has the port, as far as it answers on this machine.
+fn start_failed(error: StartError, boot: &Boot) -> Failure {
+    match error {
+        StartError::PortInUse(addr) => {
+            let (owner, stop) = PortOwner::of(addr.port()).describe();
+            let setting = if boot.admin_addr == Some(addr) { "ADMIN_ADDR" } else { "--port or PORT" };
+            Failure::failed(format!(
+                "port {} of {} is in use by {owner}; {stop}, or choose another port with {setting}",
+                addr.port(),
+                addr.ip()
+            ))
+        }
+        StartError::Failed(why) => Failure::Failed(why),
     }
 }
 

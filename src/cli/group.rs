@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::failure::Failure;
 use super::key::set::{Limit, limit};
 use super::print;
-use super::store::{self, StoreArgs, StoreLocation, call, number, pick};
+use super::store::{self, NewName, StoreArgs, StoreLocation, call, number, pick, remove_each};
 use crate::config::compile::compile;
 use crate::config::models::Allowed;
 use crate::config::rows::{GroupRow, Rows};
@@ -27,17 +27,21 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Create a group of keys, which share its limits
+    #[command(alias = "add")]
     Create(Create),
     /// Change the models and limits of a group: what is not named stays as it is
+    #[command(alias = "update")]
     Set(Set),
     /// Accept the keys of a disabled group again
     Enable(Named),
     /// Refuse the keys of a group without removing it
     Disable(Named),
     /// List the groups
+    #[command(alias = "ls")]
     List(List),
-    /// Remove a group that nothing belongs to
-    Remove(Named),
+    /// Remove groups that nothing belongs to
+    #[command(aliases = ["delete", "rm"])]
+    Remove(Several),
 }
 
 /// The group that a command names.
@@ -48,11 +52,18 @@ struct Named {
     group: String,
 }
 
+/// The groups that a command names.
+#[derive(Debug, clap::Args)]
+struct Several {
+    /// Names or ids of the groups
+    #[arg(value_name = "NAME|ID", required = true)]
+    groups: Vec<String>,
+}
+
 #[derive(Debug, clap::Args)]
 struct Create {
-    /// Unique name, which never changes
-    #[arg(long, value_name = "NAME", value_parser = store::name)]
-    name: String,
+    #[command(flatten)]
+    name: NewName,
     /// Group that it belongs to [default: none]
     #[arg(long, value_name = "GROUP", value_parser = store::name)]
     parent: Option<String>,
@@ -127,7 +138,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Command::Enable(named) => enable(&named, true, store),
         Command::Disable(named) => enable(&named, false, store),
         Command::List(list) => list.run(store),
-        Command::Remove(named) => remove(&named, store),
+        Command::Remove(several) => remove(&several, store),
     }
 }
 
@@ -158,7 +169,7 @@ impl Listing {
 impl Create {
     fn run(self, store: &StoreArgs) -> Result<(), Failure> {
         let row = GroupRow {
-            name: self.name.clone(),
+            name: self.name.get().to_owned(),
             parent: self.parent.clone(),
             allowed_models: json!(self.allow).to_string(),
             rate_limit: self.rate_limit.map(i64::from),
@@ -274,21 +285,30 @@ fn enable(named: &Named, is_enabled: bool, store: &StoreArgs) -> Result<(), Fail
     place.report_written(&format!("{what} group {name} with id {id}"))
 }
 
-fn remove(named: &Named, store: &StoreArgs) -> Result<(), Failure> {
+fn remove(several: &Several, store: &StoreArgs) -> Result<(), Failure> {
     let place = store.open()?;
-    let (id, name) = Listing::read(&place)?.pick(&named.group)?;
-    match &place {
-        StoreLocation::Local(store, _) => {
-            let rows = store.load()?;
-            if let Some(message) = in_use(&rows, &name) {
-                return Err(Failure::failed(message));
+    let listing = Listing::read(&place)?;
+    remove_each(
+        &several.groups,
+        |wanted| listing.pick(wanted),
+        |id, name| {
+            match &place {
+                StoreLocation::Local(store, _) => {
+                    let rows = store.load()?;
+                    if let Some(message) = in_use(&rows, name) {
+                        return Err(Failure::failed(message));
+                    }
+                    let old =
+                        rows.groups.iter().find(|row| row.id == id).and_then(|row| audit_text(&GroupView::of(row)));
+                    store.change("group.delete", name, [old, None], Change::RemoveGroup { id, row_version: None })?;
+                }
+                StoreLocation::Remote(remote) => call(remote, "DELETE", &format!("/groups/{id}"), None)?,
             }
-            let old = rows.groups.iter().find(|row| row.id == id).and_then(|row| audit_text(&GroupView::of(row)));
-            store.change("group.delete", &name, [old, None], Change::RemoveGroup { id, row_version: None })?;
-        }
-        StoreLocation::Remote(remote) => call(remote, "DELETE", &format!("/groups/{id}"), None)?,
-    }
-    place.report_written(&format!("removed group {name} with id {id}"))
+            print::line(&format!("removed group {name} with id {id}"))
+        },
+    )?;
+    place.note_written();
+    Ok(())
 }
 
 impl List {

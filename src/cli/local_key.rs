@@ -7,11 +7,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
-use super::{key, print};
+use super::print;
 use crate::config::boot::Boot;
+use crate::control_plane::admin::credentials;
 
 /// The file in `DATA_DIR`.
-const FILE: &str = "admin.key";
+pub(super) const FILE: &str = "admin.key";
 /// Bytes of the file at most; a key has 51.
 const LONGEST: u64 = 200;
 
@@ -28,7 +29,7 @@ pub(super) fn give(boot: &mut Boot) -> Result<(), Failure> {
     if boot.admin_key.is_some() || boot.db_url.is_some() || boot.config_file.is_some() || !is_near {
         return Ok(());
     }
-    let path = boot.data_dir.join(FILE);
+    let path = path(&boot.data_dir);
     let found = match read(&path)? {
         Some(key) => Some(key),
         None if is_on_a_terminal() => make(&boot.data_dir, &path)?,
@@ -39,6 +40,11 @@ pub(super) fn give(boot: &mut Boot) -> Result<(), Failure> {
         boot.is_admin_key_local = true;
     }
     Ok(())
+}
+
+/// Returns where the key of a gateway with this data directory is, if it has one.
+pub(super) fn path(data_dir: &Path) -> PathBuf {
+    data_dir.join(FILE)
 }
 
 /// Returns whether somebody looks at what a server writes, and at nobody's log.
@@ -62,7 +68,7 @@ fn read(path: &Path) -> Result<Option<String>, Failure> {
 
 /// Makes the file. `None` if the directory cannot be written to: the gateway does without.
 fn make(directory: &Path, path: &Path) -> Result<Option<String>, Failure> {
-    let key = key::generate()?;
+    let key = credentials::generate().map_err(Failure::failed)?;
     // Written under another name first, so that it is whole as soon as it is there.
     let new: PathBuf = directory.join(format!("{FILE}.new"));
     let write = || -> std::io::Result<()> {

@@ -1,8 +1,10 @@
 //! `llm-proxy mock`: runs the built-in upstream until it is interrupted.
 
-use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use super::failure::Failure;
+use super::print;
+use super::signals::Signals;
 use llm_mock::knobs::{MAX_TOKENS, status};
 use llm_mock::{Knobs, MockOptions, Selector};
 
@@ -41,11 +43,9 @@ pub struct MockArgs {
     pub fault: Option<Selector>,
 }
 
-/// Runs until the process ends.
-///
-/// # Errors
-/// A sentence for the caller when the mock cannot start.
-pub fn run(args: MockArgs) -> Result<(), String> {
+/// Runs until a signal ends it. A shell starts what runs in its background with SIGINT ignored:
+/// the signal is handled here all the same.
+pub fn run(args: MockArgs) -> Result<(), Failure> {
     let addr = SocketAddr::new(args.host, args.port);
     let mut defaults = Knobs {
         delay_ms: args.delay_ms,
@@ -58,15 +58,15 @@ pub fn run(args: MockArgs) -> Result<(), String> {
         defaults.select(selector);
     }
     let options = MockOptions { addr, workers: args.workers, defaults };
-    let mock = llm_mock::start(options).map_err(|error| format!("cannot listen on {addr}: {error}"))?;
-    // Written at once even into a pipe: scripts wait for this line to get the port.
-    let mut out = std::io::stdout();
-    writeln!(out, "listening: {}", mock.url())
-        .and_then(|()| out.flush())
-        .map_err(|error| format!("cannot write to stdout: {error}"))?;
-    loop {
-        std::thread::park();
-    }
+    let started = llm_mock::start(options);
+    let mock = started
+        .map_err(|error| Failure::failed(format!("the mock can't listen on {addr}: {error}; choose another --port")))?;
+    let mut signals = Signals::watch()?;
+    // Standard output is written by lines even into a pipe: scripts wait for this one to get the
+    // port.
+    print::line(&format!("listening: {}", mock.url()))?;
+    signals.wait_for_stop();
+    Ok(())
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub mod connect;
 mod convert;
 pub mod demo;
 mod demo_data;
+mod elsewhere;
 mod explain;
 mod failure;
 mod first;
@@ -28,6 +29,7 @@ pub mod migrate;
 pub mod mock;
 pub mod model;
 mod notify;
+mod port_owner;
 pub mod prices;
 mod print;
 mod probe;
@@ -45,7 +47,7 @@ pub mod upgrade;
 
 use std::process::ExitCode;
 
-use clap::error::ContextKind;
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub use failure::Failure;
@@ -140,7 +142,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Help and version arrive here too. A closed pipe is no error.
             let _ = error.print();
-            if let Some(hint) = option_before_command(&error) {
+            if let Some(hint) = option_before_command(&error).or_else(|| other_word(&error)) {
                 print::note("tip", &hint);
             }
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
@@ -157,6 +159,20 @@ pub fn main() -> ExitCode {
 fn option_before_command(error: &clap::Error) -> Option<String> {
     let command = error.get(ContextKind::InvalidSubcommand)?;
     error.get(ContextKind::PriorArg).map(|_| format!("options follow the command: `llm-proxy {command} ... OPTION`"))
+}
+
+/// Returns the command that other programs have under the name that was typed. The parser itself
+/// suggests those that are spelled alike.
+fn other_word(error: &clap::Error) -> Option<String> {
+    let ContextValue::String(typed) = error.get(ContextKind::InvalidSubcommand)? else { return None };
+    let (command, what) = match typed.as_str() {
+        "start" | "run" | "up" | "launch" | "proxy" | "gateway" => ("serve", "starts the gateway"),
+        "setup" | "configure" | "config" | "new" => ("init", "sets up a provider and a key"),
+        "status" | "ping" => ("health", "reports whether a gateway is ready"),
+        "try" | "test" => ("demo", "serves with a mock provider"),
+        _ => return None,
+    };
+    Some(format!("`llm-proxy {command}` {what}"))
 }
 
 /// Prints why a command failed, and returns its exit code.
@@ -182,7 +198,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         }
         Command::Demo(args) => demo::run(&args),
         Command::Init(args) => init::run(args),
-        Command::Mock(args) => mock::run(args).map_err(Failure::Failed),
+        Command::Mock(args) => mock::run(args),
         Command::Provider(args) => provider::run(args),
         Command::Model(args) => model::run(args),
         Command::Explain(args) => explain::run(&args),
@@ -235,5 +251,12 @@ mod tests {
         assert_eq!(hint(&["llm-proxy", "--data-dir", "x", "key", "list"]).as_deref(), Some(expected));
         assert_eq!(hint(&["llm-proxy", "kez", "list"]), None);
         assert_eq!(hint(&["llm-proxy", "key", "list", "--nonsense"]), None);
+    }
+
+    #[test]
+    fn words_of_other_programs_are_known() {
+        let hint = |line: &[&str]| other_word(&Cli::try_parse_from(line).unwrap_err());
+        assert_eq!(hint(&["llm-proxy", "start"]).as_deref(), Some("`llm-proxy serve` starts the gateway"));
+        assert_eq!(hint(&["llm-proxy", "nonsense"]), None);
     }
 }

@@ -8,6 +8,8 @@
 //! | SIGHUP | reads the configuration and the certificate again | the drain |
 //! | SIGUSR1 | a line in the log: files that were moved are reopened by themselves | nothing |
 //! | SIGUSR2 | starts a process that takes over, then the delay and the drain | nothing |
+//!
+//! `mock` ends at once where `demo` drains.
 
 use std::io;
 use std::time::{Duration, Instant};

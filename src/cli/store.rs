@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 
 use super::failure::Failure;
-use super::{print, store_lock};
-use crate::cli::admin_client::{self, Remote};
+use super::port_owner::{self, PortOwner};
+use super::{local_key, print, store_lock};
+use crate::cli::admin_client::Remote;
 use crate::cli::probe::Prober;
 use crate::config::boot::{BadValue, Boot, Environment};
 use crate::control_plane::open_store;
 use crate::control_plane::store::blocking::Blocking;
+use crate::control_plane::store::file::FileStore;
 use crate::control_plane::store::{self, sqlite};
 use crate::tls;
 
@@ -39,6 +41,25 @@ pub struct StoreArgs {
     new_store: bool,
 }
 
+/// The name of what a command makes: `NAME`, or `--name NAME`.
+#[derive(Debug, clap::Args)]
+#[group(id = "new_name", required = true, multiple = false)]
+pub(super) struct NewName {
+    /// Its name; `--name NAME` does the same
+    #[arg(id = "given_name", value_name = "NAME", value_parser = name)]
+    positional: Option<String>,
+    /// Its name, which is unique
+    #[arg(id = "name", long = "name", value_name = "NAME", value_parser = name)]
+    flag: Option<String>,
+}
+
+impl NewName {
+    /// Returns the name.
+    pub(super) fn get(&self) -> &str {
+        self.positional.as_deref().or(self.flag.as_deref()).unwrap_or_default()
+    }
+}
+
 impl StoreLocation {
     /// Returns the name of the store or gateway, for a person.
     pub fn name(&self) -> String {
@@ -65,6 +86,16 @@ impl StoreArgs {
     /// Opens the store that `serve` would open with the same flag and environment, or the gateway
     /// at `--url`, for a command that writes. An embedded store is made if it is missing.
     pub fn open(&self) -> Result<StoreLocation, Failure> {
+        // A file is changed by its editor alone. That counts before anything else that may be wrong.
+        if let Some(path) = self.config_file()? {
+            return Err(Failure::from(FileStore::unwritable(&path)));
+        }
+        self.open_to_count()
+    }
+
+    /// The same for a command that changes no row, but the sums of budgets, which a configuration
+    /// file has too.
+    pub fn open_to_count(&self) -> Result<StoreLocation, Failure> {
         if let Some(url) = &self.url {
             return gateway_at(url, &self.environment()).map(StoreLocation::Remote);
         }
@@ -128,6 +159,14 @@ impl StoreArgs {
         environment
     }
 
+    /// Returns the path of the configuration file, if the command works on one.
+    pub fn config_file(&self) -> Result<Option<PathBuf>, Failure> {
+        if self.url.is_some() {
+            return Ok(None);
+        }
+        Ok(self.boot(&Environment::of_process().0)?.config_file)
+    }
+
     /// Returns the settings that identify the store. Other invalid settings of the server are
     /// ignored.
     pub fn boot(&self, environment: &Environment) -> Result<Boot, Failure> {
@@ -162,16 +201,23 @@ fn refuse_other_store(boot: &Boot, environment: &Environment) -> Result<(), Fail
     }
     let port = environment.get("PORT").map_or(Ok(Boot::default().port), |text| text.trim().parse::<u16>());
     let Ok(port) = port else { return Ok(()) };
-    let url = format!("http://127.0.0.1:{port}");
-    let Some(theirs) = admin_client::store_id(&url) else { return Ok(()) };
+    let PortOwner::Gateway(health) = PortOwner::of(port) else { return Ok(()) };
+    let Some(theirs) = health.store_id else { return Ok(()) };
     if store::identity(boot)?.is_some_and(|ours| ours == theirs) {
         return Ok(());
     }
+    let url = port_owner::url(port);
     let ours = match (&boot.config_file, &boot.db_url) {
         (Some(path), _) => format!("the file {}", path.display()),
         (None, Some(url)) => format!("PostgreSQL {}", url.place()),
         (None, None) => boot.data_dir.join(sqlite::FILE).display().to_string(),
     };
+    if health.is_demo {
+        return Err(Failure::Failed(format!(
+            "`llm-proxy demo` runs at {url}, and keeps nothing that is written to it; stop it with Ctrl-C in its \
+             terminal, or write into this store all the same ({ours}) with --new-store and serve it at another port"
+        )));
+    }
     Err(Failure::Failed(format!(
         "the gateway at {url} has another store than this command would write ({ours}); \
          reach that gateway with --url {url}, name the directory of its store with --data-dir DIR, \
@@ -183,11 +229,26 @@ fn refuse_other_store(boot: &Boot, environment: &Environment) -> Result<(), Fail
 fn gateway_at(url: &str, environment: &Environment) -> Result<Remote, Failure> {
     let (boot, _) = Boot::from(&[], environment)?;
     let Some(key) = boot.admin_key else {
-        return Err(Failure::failed("ADMIN_KEY is not set here; the admin interface requires it"));
+        return Err(no_admin_key(url, &boot));
     };
     let trust = tls::Trust { insecure: !boot.verify_ssl, extra_roots: boot.ssl_cert_file.as_deref() };
     let (tls, _) = tls::client_config(&trust).map_err(Failure::failed)?;
     Remote::new(url, key, &tls).map_err(Failure::failed)
+}
+
+/// Says where the key of the gateway at `url` may be: one that was started on a terminal without
+/// any has made its own.
+fn no_admin_key(url: &str, boot: &Boot) -> Failure {
+    let path = local_key::path(&boot.data_dir);
+    let place = match path.exists() {
+        true => format!("the gateway of this directory has its key in {0}: set ADMIN_KEY=$(cat {0})", path.display()),
+        false => format!(
+            "set it to the ADMIN_KEY of that gateway; one that was started on a terminal without any has its key in \
+             the file {} of its DATA_DIR",
+            local_key::FILE
+        ),
+    };
+    Failure::failed(format!("ADMIN_KEY is not set here, and the admin interface at {url} requires it; {place}"))
 }
 
 /// Makes a client for probes of providers, with the TLS settings that a gateway with this
@@ -236,6 +297,22 @@ pub(super) fn problems(remote: &Remote) -> Result<Vec<(String, String)>, Failure
 pub(super) fn print_problems(remote: &Remote, what: &str) -> Result<(), Failure> {
     for (object, message) in problems(remote)?.iter().filter(|(object, _)| object.starts_with(what)) {
         print::note("warning", &format!("{object}: {message}"));
+    }
+    Ok(())
+}
+
+/// Calls `remove` for each of the rows that a command names, once for those that it names twice.
+/// Nothing is removed unless `pick` knows all of them.
+pub(super) fn remove_each(
+    wanted: &[String],
+    pick: impl Fn(&str) -> Result<(i64, String), Failure>,
+    mut remove: impl FnMut(i64, &str) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let picked: Vec<_> = wanted.iter().map(|wanted| pick(wanted)).collect::<Result<_, _>>()?;
+    for (at, (id, name)) in picked.iter().enumerate() {
+        if !picked[..at].iter().any(|(known, _)| known == id) {
+            remove(*id, name)?;
+        }
     }
     Ok(())
 }

@@ -158,6 +158,9 @@ fn health(core: &Core, status: &str, reason: Option<&str>) -> Vec<u8> {
         if let Some(id) = core.shared.store_id.get() {
             o.str("store_id", id);
         }
+        if core.boot().is_demo {
+            o.bool("demo", true);
+        }
         o.u64("config_version", view.snapshot.version.unsigned_abs());
         o.u64("providers_count", view.snapshot.providers.len() as u64);
         o.u64("credentials_count", view.snapshot.credentials_by_id.len() as u64);

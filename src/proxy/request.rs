@@ -52,7 +52,10 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
             let path = String::from_utf8_lossy(pending.head.path(&pending.bytes)).into_owned();
             return Box::pin(local::serve(core, client, recorder, meta, pending, endpoint::find(&path))).await;
         }
-        Err(error) => return refuse(client, recorder, meta, pending, error).await,
+        Err(error) => {
+            recorder.set_route(facts.route.map_or("unknown", |route| route.template));
+            return refuse(client, recorder, meta, pending, error).await;
+        }
     };
     recorder.set_route(route.template);
     recorder.record_mut().client_format = Some(route.format);

@@ -201,7 +201,7 @@ fn explained(situation: &Situation<'_>, candidates: &Candidates, ranked: &Ranked
         upstream_model: candidate.upstream_model.to_string(),
         format: candidate.target.format.to_string(),
         tier: candidate.priority,
-        rank: rank(candidate.rank).to_owned(),
+        rank: candidate.rank.name().to_owned(),
         weight: candidate.weight,
         share: if total > 0.0 { (weight(candidate) / total * 10_000.0).round() / 10_000.0 } else { 0.0 },
         context_window: candidate.context_window,
@@ -209,16 +209,6 @@ fn explained(situation: &Situation<'_>, candidates: &Candidates, ranked: &Ranked
         is_benched,
         wait_ms,
         why: why(candidate, is_benched, wait_ms, circuit.reason.label()),
-    }
-}
-
-fn rank(rank: Rank) -> &'static str {
-    match rank {
-        Rank::Exact => "exact",
-        Rank::Pattern => "pattern",
-        Rank::Listed => "listed",
-        Rank::Vendor => "vendor",
-        Rank::Unknown => "unknown",
     }
 }
 

@@ -38,6 +38,17 @@ impl Rank {
         })
     }
 
+    /// Returns its name in explanations.
+    pub fn name(self) -> &'static str {
+        match self {
+            Rank::Exact => "exact",
+            Rank::Pattern => "pattern",
+            Rank::Listed => "listed",
+            Rank::Vendor => "vendor",
+            Rank::Unknown => "unknown",
+        }
+    }
+
     /// Returns whether the provider is a candidate only because it serves every name.
     pub fn is_catch_all(self) -> bool {
         matches!(self, Rank::Listed | Rank::Vendor | Rank::Unknown)
@@ -137,8 +148,9 @@ pub fn overlap(snapshot: &Snapshot) -> Option<String> {
     let found: Vec<_> = every.iter().filter(is_one).map(|provider| format!("`{}`", provider.key)).collect();
     (!found.is_empty()).then(|| {
         format!(
-            "the providers {} serve every model name: a model that their own lists of models do not settle is shared \
-             by weight; give them mappings (--map 'gpt-*=gpt-*') if they serve different models",
+            "the providers {} serve every model name, and share by weight the requests for a model that none of them \
+             lists, or several do; if they serve different models, name these (`llm-proxy provider set NAME --map \
+             'gpt-*=gpt-*'`, or `model_mapping`)",
             found.join(", ")
         )
     })

@@ -1,10 +1,12 @@
 //! The command line of the real binary.
 
+mod again;
 mod bench;
 mod convert;
 mod convert_whole;
 mod first;
 mod manage;
+mod ports;
 mod translate;
 
 use std::io::Write;
@@ -148,10 +150,10 @@ fn warnings_do_not_hinder() {
     );
     assert!(ran.stderr.contains("warning: the environment variable NOT_HERE is not set here"), "{}", ran.stderr);
     let list = place.run(&["provider", "list"]);
-    assert!(list.stdout.contains("not served") && list.stderr.contains("NOT_HERE"), "{}", list.stderr);
+    assert!(list.stdout.contains("needs NOT_HERE") && list.stderr.contains("NOT_HERE"), "{}", list.stderr);
     std::fs::write(place.0.path().join(".env"), "NOT_HERE=k\n").unwrap();
     let list = place.run(&["provider", "list"]);
-    assert!(!list.stdout.contains("not served") && !list.stderr.contains("NOT_HERE"), "{}", list.stderr);
+    assert!(!list.stdout.contains("needs") && !list.stderr.contains("NOT_HERE"), "{}", list.stderr);
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod prose;
 mod quick_start;
 mod reference;
 mod tables;
+mod transcripts;
 
 use std::path::{Path, PathBuf};
 

@@ -114,3 +114,18 @@ fn trace_logs_contain_no_secret() {
     assert!(log.iter().any(|line| line.contains("\"level\":\"TRACE\"")));
     assert_silent(&log, &SECRETS);
 }
+
+/// What no endpoint takes is logged with its path all the same, and by no other words than the
+/// gateway's own.
+#[test]
+fn refused_methods_are_logged_with_their_paths() {
+    let gateway = Setup::new().start();
+    for (request, line) in [
+        (get("/v1/chat/completions"), "\"message\":\"GET /v1/chat/completions\",\"status\":405"),
+        (get("/v1/embeddings"), "\"message\":\"GET /v1/embeddings\",\"status\":405"),
+        (get("/v1/elsewhere").header("upgrade", "websocket"), "\"message\":\"GET unknown\",\"status\":4"),
+    ] {
+        ask(&gateway, request);
+        eventually(line, || gateway.log().iter().any(|logged| logged.contains(line)));
+    }
+}

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use crate::cli::store::{self, StoreArgs};
+use crate::cli::store::{self, NewName, StoreArgs};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -15,21 +15,25 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Create a budget of a key, a group, a tag or a provider
+    #[command(alias = "add")]
     Create(Create),
     /// Change a budget: what is not named stays as it is
+    #[command(alias = "update")]
     Set(Set),
     /// Enforce a disabled budget again
     Enable(Named),
     /// Enforce a budget no more without removing it
     Disable(Named),
     /// List the budgets, and what they have come to
+    #[command(alias = "ls")]
     List(List),
     /// Restart the current window of a budget
     Reset(Named),
     /// Add to the amount of a budget, for the current window alone
     TopUp(TopUp),
-    /// Remove a budget with its sums
-    Remove(Named),
+    /// Remove budgets with their sums
+    #[command(aliases = ["delete", "rm"])]
+    Remove(Several),
 }
 
 /// The budget that a command names.
@@ -40,11 +44,18 @@ pub(super) struct Named {
     pub(super) budget: String,
 }
 
+/// The budgets that a command names.
+#[derive(Debug, clap::Args)]
+pub(super) struct Several {
+    /// Names or ids of the budgets
+    #[arg(value_name = "NAME|ID", required = true)]
+    pub(super) budgets: Vec<String>,
+}
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Create {
-    /// Unique name, which never changes
-    #[arg(long, value_name = "NAME", value_parser = store::name)]
-    pub(super) name: String,
+    #[command(flatten)]
+    pub(super) name: NewName,
     #[command(flatten)]
     pub(super) subject: Subject,
     /// Dollars, or whole tokens with `--unit tokens`

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::failure::Failure;
 use crate::cli::print;
-use crate::cli::store::{StoreArgs, StoreLocation, call, number, pick};
+use crate::cli::store::{StoreArgs, StoreLocation, call, number, pick, remove_each};
 use crate::config::budget;
 use crate::config::budget::{Claim, Unit};
 use crate::config::compile::compile;
@@ -15,7 +15,7 @@ use crate::control_plane::admin::budgets::current_key;
 use crate::control_plane::admin::view::{BudgetView, amount, audit_text};
 use crate::control_plane::store::Change;
 use crate::control_plane::store::blocking::Blocking;
-use args::{Command, Create, List, Named, Set, Subject, Terms, TopUp};
+use args::{Command, Create, List, Named, Set, Several, Subject, Terms, TopUp};
 
 pub(crate) use args::Args;
 
@@ -29,7 +29,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         Command::List(list) => list.run(store),
         Command::Reset(named) => reset(&named, store),
         Command::TopUp(top_up) => top_up.run(store),
-        Command::Remove(named) => remove(&named, store),
+        Command::Remove(several) => remove(&several, store),
     }
 }
 
@@ -63,7 +63,11 @@ fn here(store: &Blocking, row: &BudgetRow) -> Result<Value, Failure> {
 }
 
 fn picked(place: &StoreLocation, wanted: &str) -> Result<(i64, String), Failure> {
-    let found = listing(place)?;
+    picked_of(&listing(place)?, wanted)
+}
+
+/// Returns id and name of the budget in a listing that `wanted` means.
+fn picked_of(found: &Value, wanted: &str) -> Result<(i64, String), Failure> {
     let rows = found["budgets"].as_array().into_iter().flatten();
     let named = rows.map(|row| (number(row, "/id"), row["name"].as_str().unwrap_or_default()));
     pick("budget", wanted, named).map(|(id, name)| (id, name.to_owned()))
@@ -89,7 +93,7 @@ impl Create {
         let (scope, subject) = found.unwrap_or_default();
         let unit = self.terms.unit.clone().unwrap_or_else(|| "usd".to_owned());
         let row = BudgetRow {
-            name: self.name.clone(),
+            name: self.name.get().to_owned(),
             scope: scope.to_owned(),
             subject,
             amount: amount_of(&unit, &self.amount)?,
@@ -205,7 +209,7 @@ fn enable(named: &Named, is_enabled: bool, store: &StoreArgs) -> Result<(), Fail
 }
 
 fn reset(named: &Named, store: &StoreArgs) -> Result<(), Failure> {
-    let place = store.open()?;
+    let place = store.open_to_count()?;
     let (id, name) = picked(&place, &named.budget)?;
     match &place {
         StoreLocation::Local(store, _) => {
@@ -223,7 +227,7 @@ fn reset(named: &Named, store: &StoreArgs) -> Result<(), Failure> {
 
 impl TopUp {
     fn run(self, store: &StoreArgs) -> Result<(), Failure> {
-        let place = store.open()?;
+        let place = store.open_to_count()?;
         let (id, name) = picked(&place, &self.named.budget)?;
         match &place {
             StoreLocation::Local(store, _) => {
@@ -243,17 +247,25 @@ impl TopUp {
     }
 }
 
-fn remove(named: &Named, store: &StoreArgs) -> Result<(), Failure> {
+fn remove(several: &Several, store: &StoreArgs) -> Result<(), Failure> {
     let place = store.open()?;
-    let (id, name) = picked(&place, &named.budget)?;
-    match &place {
-        StoreLocation::Local(store, _) => {
-            let old = audit_text(&BudgetView::of(&row(store, id, &name)?));
-            store.change("budget.delete", &name, [old, None], Change::RemoveBudget { id, row_version: None })?;
-        }
-        StoreLocation::Remote(remote) => call(remote, "DELETE", &format!("/budgets/{id}"), None)?,
-    }
-    place.report_written(&format!("removed budget {name} with id {id}"))
+    let found = listing(&place)?;
+    remove_each(
+        &several.budgets,
+        |wanted| picked_of(&found, wanted),
+        |id, name| {
+            match &place {
+                StoreLocation::Local(store, _) => {
+                    let old = audit_text(&BudgetView::of(&row(store, id, name)?));
+                    store.change("budget.delete", name, [old, None], Change::RemoveBudget { id, row_version: None })?;
+                }
+                StoreLocation::Remote(remote) => call(remote, "DELETE", &format!("/budgets/{id}"), None)?,
+            }
+            print::line(&format!("removed budget {name} with id {id}"))
+        },
+    )?;
+    place.note_written();
+    Ok(())
 }
 
 impl List {

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+use super::file_text;
 use crate::cli::failure::Failure;
 use crate::cli::print;
 use crate::config::boot::Environment;
@@ -16,33 +17,70 @@ use crate::config::rows::{CredentialRow, ProviderRow, Rows};
 const DOTENV: &str = ".env";
 const OWN: u32 = 0o600;
 
-/// Fails if one of these variables has another value already. An empty value is any.
-pub(super) fn refuse_another(variables: &[(&str, &str)], environment: &Environment) -> Result<(), Failure> {
-    for (name, value) in variables {
-        if let Some(known) = environment.get(name).filter(|known| known != value) {
-            let shown = if *name == "DB_URL" { "another value" } else { known };
-            return Err(Failure::failed(format!(
-                "{name} is set already, to {shown}; unset it (it may be set in .env), or choose the store that it names"
-            )));
-        }
-    }
-    Ok(())
+/// Fails if the variable `name` has a value that is not accepted. An empty value is none.
+pub(super) fn refuse_another(
+    name: &str,
+    environment: &Environment,
+    is_accepted: impl Fn(&str) -> bool,
+) -> Result<(), Failure> {
+    let Some(known) = environment.get(name).filter(|known| !is_accepted(known)) else { return Ok(()) };
+    let store = match name {
+        "DB_URL" => "that database",
+        _ => known,
+    };
+    Err(Failure::failed(format!(
+        "{name} is set (perhaps in .env), and so `llm-proxy serve` would take {store}; unset it, or add the provider \
+         there with --store {}",
+        if name == "DB_URL" { "and the database's address" } else { known }
+    )))
 }
 
-/// Writes the rows as a configuration file. A key that was given outright goes into `.env`, under
-/// the name that the file has for it, beside CONFIG_FILE.
-pub(super) fn write(path: &Path, row: ProviderRow, credential: CredentialRow) -> Result<(), Failure> {
-    let is_given = !row.api_key.is_empty() && !row.api_key.trim().starts_with("env:");
-    let variable = is_given.then(|| variable(&row.provider_key));
-    let key = row.api_key.clone();
-    let rows = Rows { version: 0, providers: vec![row], credentials: vec![credential], ..Rows::default() };
-    let text = file::write(&rows, &|_| variable.clone());
+/// Returns whether the provider's key was given outright, and is written to `.env`.
+pub(super) fn is_secret(row: &ProviderRow) -> bool {
+    !row.api_key.is_empty() && !row.api_key.trim().starts_with("env:")
+}
+
+/// Writes the rows into a configuration file, which is made if it is missing. A key that was given
+/// outright goes into `.env`, under the name that the file has for it, beside CONFIG_FILE and the
+/// other `settings`.
+pub(super) fn write(
+    path: &Path,
+    row: ProviderRow,
+    credential: Option<CredentialRow>,
+    settings: Vec<(String, String)>,
+    environment: &Environment,
+) -> Result<(), Failure> {
+    let variable = is_secret(&row).then(|| variable(&row.provider_key));
+    let key = row.api_key.to_string();
+    let rows =
+        Rows { version: 0, providers: vec![row], credentials: credential.into_iter().collect(), ..Rows::default() };
     let mut variables = vec![("CONFIG_FILE".to_owned(), path.display().to_string())];
-    variables.extend(variable.map(|name| (name, key.to_string())));
-    let variables: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    create(path, &text)?;
-    add_to_dotenv(&variables)?;
-    print::note("note", &format!("written: {} and {DOTENV}, which `llm-proxy serve` reads here", path.display()));
+    if let Some(name) = &variable {
+        if environment.get(name).is_some_and(|known| known != key) {
+            return Err(Failure::failed(format!(
+                "nothing was written: {name}, the variable for this key, has another value already; give --api-key \
+                 env:{name} to use that one, or choose another --name"
+            )));
+        }
+        variables.push((name.clone(), key.clone()));
+    }
+    variables.extend(settings);
+    let env = |name: &str| match &variable {
+        Some(own) if own == name => Some(key.clone()),
+        _ => environment.get(name).map(str::to_owned),
+    };
+    let is_new = !path.exists();
+    if is_new {
+        create(path, &file::write(&rows, &|_| variable.clone()))?;
+        add_to_dotenv(&variables)?;
+    } else {
+        // The gateway may follow the file: what it names must be there first.
+        let text = file_text::with(path, &rows, variable.as_deref(), &env)?;
+        add_to_dotenv(&variables)?;
+        replace(path, &text)?;
+    }
+    let what = if is_new { "written" } else { "added to" };
+    print::note("note", &format!("{what}: {} and {DOTENV}, which `llm-proxy serve` reads here", path.display()));
     Ok(())
 }
 
@@ -56,8 +94,9 @@ fn variable(name: &str) -> String {
     variable + "_API_KEY"
 }
 
-/// Adds lines to `.env`. Those that are there stay.
-pub(super) fn add_to_dotenv(variables: &[(&str, &str)]) -> Result<(), Failure> {
+/// Adds lines to `.env`, and returns whether any were missing. Those that are there stay; of two
+/// with one name the last one counts.
+pub(super) fn add_to_dotenv(variables: &[(String, String)]) -> Result<bool, Failure> {
     let path = Path::new(DOTENV);
     let before = match std::fs::read_to_string(path) {
         Ok(text) => text,
@@ -68,16 +107,22 @@ pub(super) fn add_to_dotenv(variables: &[(&str, &str)]) -> Result<(), Failure> {
     if !before.is_empty() && !before.ends_with('\n') {
         more.push('\n');
     }
+    let mut is_changed = false;
     for (name, value) in variables {
         let line = format!("{name}={}\n", quoted(value));
         if !before.lines().any(|known| known == line.trim_end()) {
             more.push_str(&line);
+            is_changed = true;
         }
+    }
+    if !is_changed {
+        return Ok(false);
     }
     let failed = |error: io::Error| Failure::failed(format!("{DOTENV} can't be written: {error}"));
     let mut file = OpenOptions::new().create(true).append(true).mode(OWN).open(path).map_err(failed)?;
     set_permissions(path, Permissions::from_mode(OWN)).map_err(failed)?;
-    file.write_all(more.as_bytes()).map_err(failed)
+    file.write_all(more.as_bytes()).map_err(failed)?;
+    Ok(true)
 }
 
 /// Quotes a value that is no plain word, as `.env` needs it.
@@ -93,6 +138,22 @@ fn create(path: &Path, text: &str) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::failed(format!("{} can't be written: {error}", path.display()));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(OWN).open(path).map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)
+}
+
+/// Replaces a file by another text at once, so that a gateway that follows it sees no half of it.
+fn replace(path: &Path, text: &str) -> Result<(), Failure> {
+    let failed = |error: io::Error| Failure::failed(format!("{} can't be written: {error}", path.display()));
+    let path = path.canonicalize().map_err(failed)?;
+    let mode = std::fs::metadata(&path).map_err(failed)?.permissions();
+    let mut new = path.clone().into_os_string();
+    new.push(".new");
+    let new = Path::new(&new);
+    create(new, text)?;
+    let renamed = set_permissions(new, mode).and_then(|()| std::fs::rename(new, &path));
+    renamed.map_err(|error| {
+        let _ = std::fs::remove_file(new);
+        failed(error)
+    })
 }
 
 #[cfg(test)]

@@ -3,20 +3,21 @@
 //! What is not given by flags is asked for. Nothing is written before the provider has answered,
 //! unless --no-check is given.
 
+mod file_text;
 mod files;
+mod port;
+mod target;
 
-use std::path::PathBuf;
+use port::Port;
+use target::Target;
 
 use super::failure::Failure;
 use super::provider::{check, given_key, listed, would_serve};
-use super::{key, print, serve, store, terminal};
-use crate::config::boot::{Boot, Environment};
+use super::{key, port_owner, print, serve, store, terminal};
+use crate::config::boot::Environment;
 use crate::config::models::Mapping;
-use crate::config::rows::{CredentialRow, ProviderRow};
-use crate::config::vault;
+use crate::config::rows::{CredentialRow, ProviderRow, Rows};
 use crate::config::vendors::{self, Vendor};
-use crate::control_plane::store as stores;
-use crate::control_plane::store::blocking::Blocking;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -27,7 +28,7 @@ pub struct Args {
     /// The provider's base address, if it is not the vendor's own
     #[arg(long, value_name = "URL")]
     base: Option<String>,
-    /// openai, azure, anthropic or responses, if it is not the vendor's own
+    /// openai, azure, anthropic (or claude) or responses, if it is not the vendor's own
     #[arg(long = "type", value_name = "TYPE")]
     provider_type: Option<String>,
     /// The provider's key; `env:NAME` to read it from the server's environment, `-` to read it from
@@ -35,15 +36,15 @@ pub struct Args {
     #[arg(long, value_name = "KEY")]
     api_key: Option<String>,
     /// Where the configuration goes: `embedded` (a store in DATA_DIR), a file such as gateway.yaml,
-    /// or postgresql://USER@HOST/DATABASE
+    /// or postgresql://USER@HOST/DATABASE; what is there stays, and is added to
     #[arg(long, value_name = "STORE")]
     store: Option<String>,
     /// Name of the provider [default: the vendor's]
     #[arg(long, value_name = "NAME", value_parser = store::name)]
     name: Option<String>,
-    /// Name of the first client's key
-    #[arg(long, value_name = "NAME", value_parser = store::name, default_value = "me")]
-    key_name: String,
+    /// Name of a new key for clients [default: me; without this flag, none where there are keys]
+    #[arg(long, value_name = "NAME", value_parser = store::name)]
+    key_name: Option<String>,
     /// Write it without asking the provider for its models
     #[arg(long)]
     no_check: bool,
@@ -53,48 +54,30 @@ const EXAMPLES: &str = "\
 Examples:
   llm-proxy init
   llm-proxy init --vendor openai --api-key env:OPENAI_API_KEY --store embedded
+  llm-proxy init --vendor anthropic --store embedded        # a second vendor
   llm-proxy init --vendor ollama --store gateway.yaml";
 
-/// Where the configuration goes.
-#[derive(Debug)]
-enum Target {
-    Embedded,
-    File(PathBuf),
-    Database(String),
-}
-
-impl Target {
-    fn parse(text: &str) -> Result<Target, Failure> {
-        let text = text.trim();
-        let is_file = [".yaml", ".yml"].iter().any(|end| text.ends_with(end));
-        match text {
-            "embedded" => Ok(Target::Embedded),
-            "file" => Ok(Target::File("gateway.yaml".into())),
-            _ if text.starts_with("postgres://") || text.starts_with("postgresql://") => {
-                Ok(Target::Database(text.to_owned()))
-            }
-            _ if is_file => Ok(Target::File(text.into())),
-            _ => Err(Failure::Usage(vec![format!(
-                "`{text}` is no store; give embedded, a file that ends in .yaml, or postgresql://USER@HOST/DATABASE"
-            )])),
-        }
-    }
-}
+/// The name of the first key of a store.
+const FIRST_KEY: &str = "me";
 
 /// Runs `llm-proxy init`.
 pub fn run(args: Args) -> Result<(), Failure> {
     let (environment, _) = Environment::of_process();
-    let key_name = args.key_name.clone();
-    let (no_check, target) = (args.no_check, args.store.clone());
+    let (key_name, no_check, target) = (args.key_name.clone(), args.no_check, args.store.clone());
     let (vendor, row) = args.provider(&environment)?;
-    let target = match target {
-        Some(target) => target,
-        None => {
-            terminal::prompt("Store: embedded, a .yaml file or a postgresql:// address", Some("embedded"), "--store")?
-        }
-    };
-    let target = Target::parse(&target)?;
-    target.refuse_what_is_there(&row, &key_name, &environment)?;
+    let target = Target::choose(target.as_deref(), &environment)?;
+    let there = target.rows(&environment)?;
+    if there.providers.iter().any(|provider| provider.provider_key == row.provider_key) {
+        let (name, place) = (&row.provider_key, target.place(&environment)?);
+        let change = match &target {
+            Target::File(_) => "change it there".to_owned(),
+            Target::Embedded | Target::Database(_) => format!("change it with `llm-proxy provider set {name}`"),
+        };
+        return Err(Failure::failed(format!(
+            "a provider named `{name}` exists in {place}; choose another --name, or {change}"
+        )));
+    }
+    let key_name = new_key_name(key_name, &there)?;
     check(&row, &environment, "set up")?;
     let mut model = vendor.model.to_owned();
     if !no_check {
@@ -108,17 +91,44 @@ pub fn run(args: Args) -> Result<(), Failure> {
             model.clone_from(first);
         }
     }
-    let client_key = key::generate()?;
-    let credential = CredentialRow {
-        credential_key: key::hash(&client_key),
-        name: key_name,
-        allowed_models: "[]".into(),
-        metadata: "{}".into(),
-        is_enabled: true,
-        ..CredentialRow::default()
+    let port = Port::choose(&target, &environment)?;
+    let (client_key, credential) = match key_name {
+        None => {
+            print::note("note", "the keys of clients stay as they are; --key-name NAME makes another");
+            (None, None)
+        }
+        Some(name) => {
+            let client_key = key::generate()?;
+            let credential = CredentialRow {
+                credential_key: key::hash(&client_key),
+                name,
+                allowed_models: "[]".into(),
+                metadata: "{}".into(),
+                is_enabled: true,
+                ..CredentialRow::default()
+            };
+            (Some(client_key), Some(credential))
+        }
     };
-    target.write(row, credential, &environment)?;
-    introduce(&client_key, if model.is_empty() { "MODEL" } else { &model }, &environment)
+    let is_restart_needed = matches!(target, Target::File(_)) && files::is_secret(&row);
+    let variable = row.api_key.trim().strip_prefix("env:").map(str::to_owned);
+    target.write(row, credential, port.setting().into_iter().collect(), &environment)?;
+    let model = if model.is_empty() { "MODEL" } else { &model };
+    introduce(client_key.as_deref(), model, &port, is_restart_needed, variable.as_deref(), &environment)
+}
+
+/// Returns the name of the key to make. A store that has keys needs none for another provider.
+fn new_key_name(given: Option<String>, there: &Rows) -> Result<Option<String>, Failure> {
+    let Some(name) = given else {
+        return Ok(there.credentials.is_empty().then(|| FIRST_KEY.to_owned()));
+    };
+    match there.credentials.iter().find(|other| other.name == name) {
+        Some(other) => Err(Failure::failed(format!(
+            "a key named `{name}` exists (id {}); give this one another name with --key-name",
+            other.id
+        ))),
+        None => Ok(Some(name)),
+    }
 }
 
 impl Args {
@@ -187,97 +197,32 @@ fn needs_key(vendor: &Vendor) -> Failure {
     Failure::failed(format!("{} needs a key; set {}, or give --api-key", vendor.name, vendor.variable))
 }
 
-impl Target {
-    /// Fails if something would have to be overwritten.
-    fn refuse_what_is_there(
-        &self,
-        row: &ProviderRow,
-        key_name: &str,
-        environment: &Environment,
-    ) -> Result<(), Failure> {
-        match self {
-            Target::File(path) if path.exists() => Err(Failure::failed(format!(
-                "{} exists and is not overwritten; name another file with --store",
-                path.display()
-            ))),
-            Target::File(_) => files::refuse_another(&[("CONFIG_FILE", "")], environment),
-            Target::Database(url) => files::refuse_another(&[("DB_URL", url)], environment),
-            Target::Embedded => {
-                let boot = embedded(environment)?;
-                if store::is_missing(&boot) {
-                    return Ok(());
-                }
-                let rows = Blocking::embedded(&boot.data_dir)?.load()?;
-                if rows.providers.iter().any(|there| there.provider_key == row.provider_key) {
-                    return Err(Failure::failed(format!(
-                        "a provider named `{}` exists in {}; choose another --name, or change it with \
-                         `llm-proxy provider set`",
-                        row.provider_key,
-                        boot.data_dir.join(stores::sqlite::FILE).display()
-                    )));
-                }
-                if let Some(other) = rows.credentials.iter().find(|there| there.name == key_name) {
-                    return Err(Failure::failed(format!(
-                        "a key named `{key_name}` exists (id {}); give this one another name with --key-name",
-                        other.id
-                    )));
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn write(&self, row: ProviderRow, credential: CredentialRow, environment: &Environment) -> Result<(), Failure> {
-        let store = match self {
-            Target::File(path) => return files::write(path, row, credential),
-            Target::Embedded => Blocking::embedded(&embedded(environment)?.data_dir)?,
-            Target::Database(url) => {
-                let mut environment = Environment::default();
-                environment.process.insert("DB_URL".to_owned(), url.as_str().into());
-                let (boot, _) = Boot::from(&[], &environment)?;
-                let store = Blocking::new(stores::open(&boot, &environment)?)?;
-                store.load()?;
-                store
-            }
-        };
-        let api_key = vault::seal(&row.api_key, &|name| environment.get(name).map(str::to_owned));
-        store.add_provider(&ProviderRow { api_key: api_key.map_err(Failure::failed)?.into(), ..row })?;
-        store.create_credential(&credential)?;
-        // It is written last, so that it names no database that refuses to be written. The rows are
-        // there by now, and so a failure is not one of the command.
-        if let Target::Database(url) = self
-            && let Err(Failure::Failed(why)) = files::add_to_dotenv(&[("DB_URL", url)])
-        {
-            print::note("warning", &format!("{why}; set DB_URL yourself"));
-        }
-        print::note("note", &format!("written to the store: {}", store.place()));
-        Ok(())
-    }
-}
-
-/// Returns the settings of a gateway on the embedded store.
-fn embedded(environment: &Environment) -> Result<Boot, Failure> {
-    let mut few = Environment::default();
-    if let Some(dir) = environment.get("DATA_DIR") {
-        few.process.insert("DATA_DIR".to_owned(), dir.into());
-    }
-    Ok(Boot::from(&[], &few)?.0)
-}
-
 /// Prints the key on a line that scripts read, then what to do next.
-fn introduce(key: &str, model: &str, environment: &Environment) -> Result<(), Failure> {
-    let port = environment.get("PORT").unwrap_or("18000");
+fn introduce(
+    key: Option<&str>,
+    model: &str,
+    port: &Port,
+    is_restart_needed: bool,
+    variable: Option<&str>,
+    environment: &Environment,
+) -> Result<(), Failure> {
+    let (url, start) = (port_owner::url(port.number), port.command(environment));
+    let then = "and ask it something:";
+    let begin = match (port.is_served, is_restart_needed, variable) {
+        (true, false, None) => format!("The gateway at {url} serves it from now on. Ask it something:"),
+        (true, false, Some(name)) => {
+            format!("The gateway at {url} serves it from now on, if {name} is set where it runs. Ask it something:")
+        }
+        (true, true, _) => format!("Start the gateway at {url} again, for it to read .env:\n\n{start}\n\n{then}"),
+        (false, ..) => format!("Start the gateway:\n\n{start}\n\n{then}"),
+    };
+    let lead = key.map(|key| format!("key: {key}\n\nThe key is shown this once. ")).unwrap_or_default();
+    let key = key.unwrap_or("YOUR_KEY");
     print::line(&format!(
         "\
-key: {key}
+{lead}{begin}
 
-The key is shown this once. Start the gateway:
-
-llm-proxy serve
-
-and ask it something:
-
-curl -s http://127.0.0.1:{port}/v1/chat/completions -H 'Authorization: Bearer {key}' \\
+curl -s {url}/v1/chat/completions -H 'Authorization: Bearer {key}' \\
   -H 'content-type: application/json' \\
   -d '{{\"model\":\"{model}\",\"messages\":[{{\"role\":\"user\",\"content\":\"Hello\"}}]}}'
 

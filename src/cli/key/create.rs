@@ -1,5 +1,7 @@
 //! `llm-proxy key create`.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use super::check::check;
@@ -9,14 +11,13 @@ use super::secret::{generate, hash};
 use super::time::{DAY, now};
 use crate::cli::failure::Failure;
 use crate::cli::print;
-use crate::cli::store::{self, StoreArgs, StoreLocation, call, number};
+use crate::cli::store::{self, NewName, StoreArgs, StoreLocation, call, number};
 use crate::config::rows::CredentialRow;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Name of the key in logs and metrics
-    #[arg(long, value_name = "NAME", value_parser = store::name)]
-    name: String,
+    #[command(flatten)]
+    name: NewName,
     /// Group that the key belongs to [default: none]
     #[arg(long, value_name = "GROUP", value_parser = store::name)]
     group: Option<String>,
@@ -48,6 +49,9 @@ impl Args {
         let key = generate()?;
         let metadata = self.priority.unwrap_or(Priority::Normal).written_into("{}")?;
         let row = self.row(&key, metadata.to_string());
+        if let Some(path) = store.config_file()? {
+            return Err(unwritable(&path, self.name.get(), &key));
+        }
         let place = store.open()?;
         check(&row, &place, "created")?;
         // A name may appear twice in the store, but whoever revokes by name wants to hit one key.
@@ -89,7 +93,7 @@ impl Args {
     fn row(&self, key: &str, metadata: String) -> CredentialRow {
         CredentialRow {
             credential_key: hash(key),
-            name: self.name.clone(),
+            name: self.name.get().to_owned(),
             group_name: self.group.clone(),
             allowed_models: json!(self.allow).to_string(),
             rate_limit: self.rate_limit.map(i64::from),
@@ -102,4 +106,14 @@ impl Args {
             ..CredentialRow::default()
         }
     }
+}
+
+/// Says which line makes the key in a configuration file, which no command changes.
+fn unwritable(path: &Path, name: &str, key: &str) -> Failure {
+    Failure::failed(format!(
+        "the keys of clients are those of the file {}; change them there, the server takes it up within a second; this \
+         line under `credentials` makes the key: - {{name: {}, key: {key}}}",
+        path.display(),
+        json!(name)
+    ))
 }

@@ -5,19 +5,18 @@ mod create;
 mod list;
 mod listing;
 mod priority;
+mod revoke;
 mod rotate;
 mod secret;
 pub(super) mod set;
 mod time;
 
 use clap::Subcommand;
-use listing::{Listing, Named};
+use listing::Named;
 pub use secret::{generate, hash};
 
 use super::failure::Failure;
-use super::store::{StoreArgs, StoreLocation, call};
-use crate::control_plane::admin::view::audit_text;
-use crate::control_plane::store::Change;
+use super::store::StoreArgs;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -30,19 +29,23 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Create a key and print it once; only its hash is stored
+    #[command(alias = "add")]
     Create(create::Args),
     /// Change the limits of a key, or its name: what is not named stays as it is
+    #[command(alias = "update")]
     Set(set::Args),
     /// Accept a disabled key again
     Enable(Named),
     /// Refuse a key without removing it
     Disable(Named),
     /// List the keys by name, without the secrets themselves
+    #[command(alias = "ls")]
     List(list::Args),
     /// Replace a key by a new one and print it; the old one stays valid for a while
     Rotate(rotate::Args),
-    /// Revoke a key permanently; a running server refuses it at once
-    Revoke(Named),
+    /// Revoke keys permanently; a running server refuses them at once
+    #[command(aliases = ["remove", "delete", "rm"])]
+    Revoke(revoke::Args),
 }
 
 /// Runs `llm-proxy key`.
@@ -55,22 +58,6 @@ pub fn run(args: Args) -> Result<(), Failure> {
         Command::Disable(named) => set::enable(&named, false, store),
         Command::List(list) => list.run(store),
         Command::Rotate(rotate) => rotate.run(store),
-        Command::Revoke(named) => revoke(&named, store),
+        Command::Revoke(revoke) => revoke.run(store),
     }
-}
-
-fn revoke(named: &Named, store: &StoreArgs) -> Result<(), Failure> {
-    let place = store.open()?;
-    let listing = Listing::read(&place)?;
-    let (id, name) = listing.pick(&named.key)?;
-    match &place {
-        StoreLocation::Local(store, _) => {
-            let old = listing.credentials.iter().find(|row| row.id == id).and_then(audit_text);
-            let change = Change::RemoveCredential { id, row_version: None };
-            store.change("credential.delete", &name, [old, None], change)?;
-        }
-        StoreLocation::Remote(remote) => call(remote, "DELETE", &format!("/credentials/{id}"), None)?,
-    }
-    place.report_written(&format!("revoked key {name} with id {id}"))?;
-    Ok(())
 }

@@ -6,15 +6,14 @@ use super::check::check;
 use super::member::{Member, Reason, for_key, hedge, member, members_json, overrides_json, reasons};
 use crate::cli::failure::Failure;
 use crate::cli::print;
-use crate::cli::store::{self, StoreArgs, StoreLocation, call, number};
+use crate::cli::store::{NewName, StoreArgs, StoreLocation, call, number};
 use crate::config::rows::ModelRow;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Unique name, which clients ask for
-    #[arg(long, value_name = "NAME", value_parser = store::name)]
-    name: String,
+    #[command(flatten)]
+    name: NewName,
     /// A model that requests for the name go to; may be repeated
     #[arg(long, value_name = "MODEL[,OPTION=VALUE]", value_parser = member, required = true)]
     member: Vec<Member>,
@@ -68,7 +67,7 @@ impl Args {
             options.insert("hedge".to_owned(), hedge(percent));
         }
         ModelRow {
-            name: self.name.clone(),
+            name: self.name.get().to_owned(),
             members: members_json(&self.member),
             overrides: overrides_json(&self.for_key),
             options: Value::from(options).to_string(),

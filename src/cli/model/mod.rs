@@ -25,17 +25,21 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Add a virtual model; a running server uses it at once
+    #[command(alias = "create")]
     Add(add::Args),
     /// Change a virtual model: what is not named stays as it is
+    #[command(alias = "update")]
     Set(set::Args),
     /// Serve a disabled virtual model again
     Enable(Named),
     /// Stop serving a virtual model without removing it
     Disable(Named),
     /// List the virtual models
+    #[command(alias = "ls")]
     List(list::Args),
-    /// Remove a virtual model
-    Remove(Named),
+    /// Remove virtual models
+    #[command(aliases = ["delete", "rm"])]
+    Remove(remove::Args),
 }
 
 pub(super) fn run(args: Args) -> Result<(), Failure> {
@@ -46,6 +50,6 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         Command::Enable(named) => set::enable(&named, true, store),
         Command::Disable(named) => set::enable(&named, false, store),
         Command::List(list) => list.run(store),
-        Command::Remove(named) => remove::run(&named, store),
+        Command::Remove(remove) => remove.run(store),
     }
 }

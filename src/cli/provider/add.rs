@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::check::{check, listed, note_meanings, would_serve};
 use super::input::{given_key, mapping_json, pair};
-use super::listing::models_text;
+use super::listing::{Listing, models_text};
 use crate::cli::failure::Failure;
 use crate::cli::print;
 use crate::cli::store::{self, StoreArgs, StoreLocation, call, number};
@@ -17,10 +17,13 @@ use crate::route::rank::overlap;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
+    /// Unique name of the provider; `--name NAME` does the same
+    #[arg(id = "given_name", value_name = "NAME", value_parser = store::name, required_unless_present = "name", conflicts_with = "name")]
+    positional: Option<String>,
     /// Unique name of the provider
     #[arg(long, visible_alias = "key", value_name = "NAME", value_parser = store::name)]
-    name: String,
-    /// openai, azure, anthropic or responses; other types are treated as openai
+    name: Option<String>,
+    /// openai, azure, anthropic (or claude) or responses; other types are treated as openai
     #[arg(long = "type", value_name = "TYPE", default_value = "openai")]
     provider_type: String,
     /// Base URL, such as https://api.openai.com/v1
@@ -40,8 +43,8 @@ pub(super) struct Args {
     /// Provider parameters as a JSON object, such as {"formats":["chat","responses"],"host":"vllm"}
     #[arg(long, value_name = "JSON", default_value = "{}", hide_default_value = true)]
     params: String,
-    /// Ask the provider for its models first, say which would be served, and add it only if it
-    /// answers
+    /// First read the provider's list of models, and print which of them it would serve; without
+    /// an answer nothing is added
     #[arg(long)]
     check: bool,
 }
@@ -62,18 +65,32 @@ impl Args {
         let asks_provider = self.check;
         let mut row = self.row()?;
         let place = store.open()?;
+        if Listing::read(&place)?.providers.iter().any(|there| there.provider_key == row.provider_key) {
+            return Err(Failure::failed(format!(
+                "a provider named `{0}` exists; change it with `llm-proxy provider set {0}`, or choose another name",
+                row.provider_key
+            )));
+        }
+        let mut unset = Vec::new();
         if let StoreLocation::Local(_, environment) = &place {
-            check(&row, environment, "added")?;
+            unset = check(&row, environment, "added")?;
         } else {
             note_meanings(&row);
         }
         let (models, _) = Mapping::parse(&row.model_mapping);
         if asks_provider {
+            if let Some(name) = unset.first() {
+                return Err(Failure::failed(format!(
+                    "provider {} is not added: --check asks the provider from here, where {name} is not set; set it, or \
+                     leave --check out",
+                    row.provider_key
+                )));
+            }
             let listed = listed(&row, &store.environment())
                 .map_err(|why| Failure::failed(format!("provider {} is not added: {why}", row.provider_key)))?;
             print::note("note", &would_serve(&models, &listed));
         }
-        let (id, keyless) = match &place {
+        let (id, is_keyless) = match &place {
             StoreLocation::Local(store, environment) => {
                 let env = |name: &str| environment.get(name).map(str::to_owned);
                 row.api_key = vault::seal(&row.api_key, &env).map_err(Failure::failed)?.into();
@@ -84,20 +101,29 @@ impl Args {
                 {
                     print::note("warning", &overlap);
                 }
-                (id, rows.credentials.is_empty())
+                (id, rows.credentials.is_empty() && rows.providers.len() == 1)
             }
             StoreLocation::Remote(remote) => {
                 let made: Value = call(remote, "POST", "/providers", Some(body(&row)))?;
                 for warning in made["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str) {
                     print::note("warning", warning);
                 }
-                let credentials: Value = call(remote, "GET", "/credentials?size=1", None)?;
-                (number(&made, "/provider/id"), number(&credentials, "/total_count") == 0)
+                let count =
+                    |path: &str| call(remote, "GET", path, None).map(|list: Value| number(&list, "/total_count"));
+                let (keys, providers) = (count("/credentials?size=1")?, count("/providers?size=1")?);
+                (number(&made, "/provider/id"), keys == 0 && providers == 1)
             }
         };
-        print::line(&format!("added provider {} with id {id}; it serves {}", row.provider_key, models_text(&models)))?;
+        let serves = match unset.as_slice() {
+            [] => format!("it serves {}", models_text(&models)),
+            names => {
+                format!("with {} set where the gateway runs, it serves {}", names.join(" and "), models_text(&models))
+            }
+        };
+        print::line(&format!("added provider {} with id {id}; {serves}", row.provider_key))?;
         place.note_written();
-        if keyless {
+        // Of the first provider alone: whoever adds a second one has read it.
+        if is_keyless {
             print::note("note", "no client has a key yet; create one with `llm-proxy key create --name NAME`");
         }
         Ok(())
@@ -105,7 +131,7 @@ impl Args {
 
     fn row(self) -> Result<ProviderRow, Failure> {
         Ok(ProviderRow {
-            provider_key: self.name,
+            provider_key: self.positional.or(self.name).unwrap_or_default(),
             provider_type: self.provider_type,
             api_base: self.base,
             api_key: self.api_key.map_or_else(|| Ok(String::new()), given_key)?.into(),

@@ -14,8 +14,8 @@ use crate::config::snapshot::Provider;
 /// Compiles the row as a server does, and fails if it would have a problem: the person who typed it
 /// can correct it. `done` is the participle of the error's sentence. A variable that is not set
 /// here may be set where the server runs, so it is a warning, as is a value that was taken for what
-/// it must mean.
-pub fn check(row: &ProviderRow, environment: &Environment, done: &str) -> Result<(), Failure> {
+/// it must mean. Returns such variables.
+pub fn check(row: &ProviderRow, environment: &Environment, done: &str) -> Result<Vec<String>, Failure> {
     let rows = Rows { version: 0, providers: vec![ProviderRow { is_enabled: true, ..row.clone() }], ..Rows::default() };
     let (problems, unset) = judge(&rows, &|name| environment.get(name).map(str::to_owned));
     if !problems.is_empty() {
@@ -26,11 +26,11 @@ pub fn check(row: &ProviderRow, environment: &Environment, done: &str) -> Result
             messages.join("; also, ")
         )));
     }
-    for name in unset {
+    for name in &unset {
         print::note("warning", &format!("the environment variable {name} is not set here; the server needs it"));
     }
     note_meanings(row);
-    Ok(())
+    Ok(unset)
 }
 
 /// Warns of values that are taken for something else than was typed.
@@ -76,10 +76,10 @@ pub fn would_serve(models: &Mapping, listed: &[String]) -> String {
         .map(|entry| entry.mapped_name())
         .collect();
     let models_word = if count == 1 { "model" } else { "models" };
-    let served = format!("the provider lists {count} {models_word}; {} would be served", models_text(models));
+    let served = format!("the provider lists {count} {models_word}; clients could use {}", models_text(models));
     match missing.as_slice() {
         [] => served,
         _ if count == 0 => served,
-        names => format!("{served}, of which it does not list {}", print::list(names.iter().copied())),
+        names => format!("{served}; not in its list: {}", print::list(names.iter().copied())),
     }
 }

@@ -1,13 +1,16 @@
 //! `llm-proxy provider list`.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use super::listing::{Listing, models_text};
+use crate::cli::elsewhere::Elsewhere;
 use crate::cli::failure::Failure;
 use crate::cli::print;
 use crate::cli::store::{StoreArgs, StoreLocation, print_problems};
-use crate::config::compile::{compile, notices};
+use crate::config::boot::Environment;
+use crate::config::compile::notices;
 use crate::config::models::Mapping;
+use crate::config::rows::Rows;
 use crate::control_plane::admin::view::ProviderView;
 
 #[derive(Debug, clap::Args)]
@@ -15,6 +18,15 @@ pub(super) struct Args {
     /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
+}
+
+/// Whether an enabled provider is served, as far as it is known here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Status {
+    Served,
+    NotServed,
+    /// It is where the gateway runs, if this variable is set there.
+    Needs(String),
 }
 
 impl Args {
@@ -36,38 +48,48 @@ impl Args {
             print::note("note", &message);
             return Ok(());
         }
-        // Which rows are served is known here only if the variables are set that their keys are
-        // taken from.
-        let served = match &place {
-            StoreLocation::Local(store, environment) => {
-                let rows = store.load()?;
-                let env = |name: &str| environment.get(name).map(str::to_owned);
-                let (snapshot, problems) = compile(&rows, None, &env);
-                let providers = problems.iter().filter(|problem| problem.object.starts_with("provider "));
-                for problem in providers.chain(&notices(&rows, &|_| None)) {
-                    print::note("warning", &format!("{}: {}", problem.object, problem.message));
-                }
-                Some(snapshot.providers.iter().map(|provider| provider.id).collect::<HashSet<_>>())
-            }
+        let known = match &place {
+            StoreLocation::Local(store, environment) => judged(&store.load()?, environment),
             StoreLocation::Remote(remote) => {
                 print_problems(remote, "provider ")?;
-                None
+                let status = |served: bool| if served { Status::Served } else { Status::NotServed };
+                let rows = listing.providers.iter();
+                rows.filter_map(|row| Some((row.id, status(row.is_served?)))).collect()
             }
         };
-        let lines: Vec<_> = listing.providers.iter().map(|row| cells(row, served.as_ref())).collect();
+        let lines: Vec<_> = listing.providers.iter().map(|row| cells(row, known.get(&row.id))).collect();
         print::table(["ID", "NAME", "TYPE", "BASE", "WEIGHT", "MODELS", "STATUS"], &lines)
     }
 }
 
-fn cells(row: &ProviderView, served: Option<&HashSet<i64>>) -> [String; 7] {
-    let is_served = row.is_enabled && served.is_none_or(|served| served.contains(&row.id));
-    let status = match (row.is_enabled, is_served) {
-        (false, _) => "disabled",
-        (true, false) => "not served",
-        (true, true) if row.weight == 0 => "standby",
-        (true, true) if served.is_none() => "enabled",
-        (true, true) => "served",
+/// Returns the status of each provider, and prints the problems. A variable that is not set in this
+/// shell may be set where the gateway runs, and so decides nothing here.
+fn judged(rows: &Rows, environment: &Environment) -> HashMap<i64, Status> {
+    let found = Elsewhere::compile(rows, environment);
+    let problems = found.problems.iter().filter(|problem| problem.object.starts_with("provider "));
+    for problem in problems.chain(&notices(rows, &|_| None)) {
+        print::note("warning", &format!("{}: {}", problem.object, problem.message));
+    }
+    found.note_needs();
+    let status = |id: i64| match (found.snapshot.provider(id), found.needs.get(&id)) {
+        (None, _) => Status::NotServed,
+        (Some(_), Some(name)) => Status::Needs(name.clone()),
+        (Some(_), None) => Status::Served,
     };
+    rows.providers.iter().map(|row| (row.id, status(row.id))).collect()
+}
+
+fn cells(row: &ProviderView, known: Option<&Status>) -> [String; 7] {
+    let status = match known {
+        _ if !row.is_enabled => "disabled".to_owned(),
+        Some(Status::NotServed) => "not served".to_owned(),
+        Some(Status::Needs(name)) => format!("needs {name}"),
+        _ if row.weight == 0 => "standby".to_owned(),
+        Some(Status::Served) => "served".to_owned(),
+        // A gateway of another version does not say.
+        None => "enabled".to_owned(),
+    };
+    let is_used = row.is_enabled && known != Some(&Status::NotServed);
     let models = || models_text(&Mapping::parse(row.model_mapping.get()).0);
     [
         row.id.to_string(),
@@ -75,7 +97,7 @@ fn cells(row: &ProviderView, served: Option<&HashSet<i64>>) -> [String; 7] {
         row.provider_type.clone(),
         row.api_base.clone(),
         row.weight.to_string(),
-        if is_served { models() } else { "-".to_owned() },
-        status.to_owned(),
+        if is_used { models() } else { "-".to_owned() },
+        status,
     ]
 }

@@ -29,8 +29,10 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Add a provider; a running server uses it at once
+    #[command(alias = "create")]
     Add(add::Args),
     /// Change a provider: what is not named stays as it is
+    #[command(alias = "update")]
     Set(set::Args),
     /// Serve a disabled provider again
     Enable(Named),
@@ -39,9 +41,11 @@ enum Command {
     /// Ask a provider for its models, and with --model for a short answer
     Test(test::Args),
     /// List the providers
+    #[command(alias = "ls")]
     List(list::Args),
-    /// Remove a provider
-    Remove(Named),
+    /// Remove providers
+    #[command(aliases = ["delete", "rm"])]
+    Remove(remove::Args),
     /// Encrypt the stored API keys of providers with the current SECRET_KEY
     Reencrypt,
 }
@@ -56,7 +60,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         Command::Disable(named) => set::enable(&named, false, store),
         Command::Test(test) => test.run(store),
         Command::List(list) => list.run(store),
-        Command::Remove(named) => remove::run(&named, store),
+        Command::Remove(remove) => remove.run(store),
         Command::Reencrypt => reencrypt::run(store),
     }
 }

@@ -36,7 +36,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = true)]
 struct Changes {
-    /// openai, azure, anthropic or responses; other types are treated as openai
+    /// openai, azure, anthropic (or claude) or responses; other types are treated as openai
     #[arg(long = "type", value_name = "TYPE")]
     provider_type: Option<String>,
     /// Base URL

@@ -84,6 +84,8 @@ pub struct Boot {
     pub admin_key: Option<Secret>,
     /// The admin key was made in `data_dir`, and is valid for clients on this machine alone.
     pub is_admin_key_local: bool,
+    /// This is `llm-proxy demo`, of which nothing is kept. `/health` reports it.
+    pub is_demo: bool,
     /// The key that may read what the admin interface shows, and change nothing.
     pub admin_read_key: Option<Secret>,
     /// Providers' keys are encrypted with it; see `config::vault`, which reads it from the
@@ -216,6 +218,7 @@ impl Default for Boot {
             models_file: None,
             admin_key: None,
             is_admin_key_local: false,
+            is_demo: false,
             admin_read_key: None,
             secret_key: None,
             secret_key_previous: None,

@@ -31,7 +31,8 @@ pub(super) fn notices(row: &ProviderRow, env: &Env<'_>) -> Vec<String> {
         && env(name).is_some_and(|value| !value.trim().is_empty())
     {
         notices.push(format!(
-            "api_key is taken from the environment variable `{name}`, and names of providers' keys are {}",
+            "api_key is taken from the environment variable `{name}`; through the admin interface it could not be, which \
+             takes {} alone",
             secret_env::FORMS
         ));
     }

@@ -212,8 +212,16 @@ fn usage() -> Value {
 }
 
 fn health() -> Value {
-    let fields = [("status", "string"), ("reason", "string"), ("store", "string"), ("config_version", "integer")];
-    json_content(object(&[&fields[..], &[("providers_count", "integer"), ("credentials_count", "integer")]].concat()))
+    json_content(object(&[
+        ("status", "string"),
+        ("reason", "string"),
+        ("store", "string"),
+        ("store_id", "string"),
+        ("demo", "boolean"),
+        ("config_version", "integer"),
+        ("providers_count", "integer"),
+        ("credentials_count", "integer"),
+    ]))
 }
 
 fn any_object() -> Value {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::config::compile::{compile, judge};
 use crate::config::rows::{ProviderRow, Rows};
-use crate::config::snapshot::BaseUrl;
+use crate::config::snapshot::{BaseUrl, Snapshot};
 use crate::config::vault;
 use crate::control_plane::admin::body::{Change as Field, body};
 use crate::control_plane::admin::context::{AuditEntry, Context, MAX_TRIES};
@@ -92,14 +92,23 @@ pub(super) async fn list(context: Arc<Context>, req: AdminRequest) -> Outcome {
     let is_match =
         |row: &&ProviderRow| search.as_ref().is_none_or(|text| row.provider_key.to_lowercase().contains(text));
     let (rows, page) = Page::of(&req, read.rows.providers.iter().filter(is_match))?;
-    let providers = rows.into_iter().map(ProviderView::of).collect();
+    let snapshot = context.shared.publisher.load();
+    let providers = rows.into_iter().map(|row| in_force(row, &snapshot)).collect();
     Ok(freshness.mark(json(200, &ProviderList { version: read.rows.version, providers, page })?))
 }
 
 pub(super) async fn get(context: Arc<Context>, req: AdminRequest) -> Outcome {
     let freshness = context.refresh_if_possible().await;
     let row = context.provider(req.id)?;
-    Ok(freshness.mark(tagged(json(200, &ProviderView::of(&row))?, row.stamp.version)))
+    let view = in_force(&row, &context.shared.publisher.load());
+    Ok(freshness.mark(tagged(json(200, &view)?, row.stamp.version)))
+}
+
+/// Returns a row with whether this gateway serves it.
+fn in_force(row: &ProviderRow, snapshot: &Snapshot) -> ProviderView {
+    let mut view = ProviderView::of(row);
+    view.is_served = Some(snapshot.provider(row.id).is_some());
+    view
 }
 
 pub(super) async fn create(context: Arc<Context>, req: AdminRequest) -> Outcome {

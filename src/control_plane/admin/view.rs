@@ -31,6 +31,10 @@ pub struct ProviderView {
     #[schemars(with = "Map<String, Value>")]
     pub provider_params: Box<RawValue>,
     pub is_enabled: bool,
+    /// Whether the gateway serves it: it is enabled, and nothing in it keeps it from that. Only
+    /// where a gateway answers for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub is_served: Option<bool>,
     pub lua_script: Option<String>,
     /// Version of the row, for If-Match
     pub row_version: i64,
@@ -51,6 +55,7 @@ impl ProviderView {
             weight: row.weight,
             provider_params: masked(&row.provider_params),
             is_enabled: row.is_enabled,
+            is_served: None,
             lua_script: row.lua_script.clone(),
             row_version: row.stamp.version,
             created_at: Moment(row.stamp.created_at),

@@ -69,6 +69,16 @@ impl FileStore {
         FileStore { path, environment, last_read: Mutex::default(), data_dir, sums: OnceLock::new() }
     }
 
+    /// Returns the error of a change of rows, which are those of the file at `path`.
+    pub fn unwritable(path: &Path) -> Error {
+        let message = format!(
+            "providers, credentials, groups, models and budgets are those of the file {}; change them \
+             there, the server takes it up within a second",
+            path.display()
+        );
+        Error::new(Fault::ReadOnly, message)
+    }
+
     /// The embedded store with the sums of budgets, which is made when it is first needed.
     fn sums(&self) -> Result<&Sqlite, Error> {
         match self.sums.get_or_init(|| Sqlite::open(&self.data_dir)) {
@@ -311,11 +321,7 @@ impl Store for FileStore {
                 Err(error) => Box::pin(std::future::ready(Err(error))),
             };
         }
-        let message = format!(
-            "providers, credentials, groups and budgets are those of the file {}; change them there, the server takes it up within a second",
-            self.path.display()
-        );
-        Box::pin(std::future::ready(Err(Error::new(Fault::ReadOnly, message))))
+        Box::pin(std::future::ready(Err(FileStore::unwritable(&self.path))))
     }
 
     fn notices(&self) -> Vec<Problem> {

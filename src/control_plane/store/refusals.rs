@@ -7,7 +7,7 @@ use super::error::{Error, Fault};
 pub(super) fn taken(change: &Change) -> Error {
     let message = match change {
         Change::AddProvider(row) | Change::UpdateProvider(row) => {
-            format!("a provider named `{}` exists; remove it first, or choose another name", row.provider_key)
+            format!("a provider named `{}` exists; change that one, or choose another name", row.provider_key)
         }
         Change::AddBudget(row) | Change::UpdateBudget(row) => {
             format!("a budget named `{}` exists; change that one, or choose another name", row.name)

@@ -30,10 +30,13 @@ fn providers_and_keys() {
     let base = upstream.url("/v1");
     let add = ["provider", "add", "--key", "p", "--base", &base, "--api-key", "k", "--map", "zeta=z", "--map", "a=b"];
     assert_eq!(good(&gateway, &add), "added provider p with id 1; it serves zeta, a\n");
-    assert!(bad(&gateway, &add, ADMIN_KEY).contains("says: a provider named `p` exists"));
+    assert!(
+        bad(&gateway, &add, ADMIN_KEY)
+            .contains("a provider named `p` exists; change it with `llm-proxy provider set p`")
+    );
     let json = good(&gateway, &["provider", "list", "--json"]);
     assert!(json.contains(r#"{"zeta":"z","a":"b"}"#), "{json}");
-    assert!(good(&gateway, &["provider", "list"]).contains("enabled"));
+    assert!(good(&gateway, &["provider", "list"]).contains("served"));
 
     let key = good(&gateway, &["key", "create", "--name", "team", "--rate-limit", "9", "--allow", "zeta"]);
     let ask = |key: &str| {
