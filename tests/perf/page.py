@@ -40,6 +40,7 @@ PAGES = [
     "/logs?provider_name=provider-3&status_code=500", "/logs?model=gpt-4o&status_code=200", "/logs?credential_name=key-77777&status_code=200",
     "/logs?session=session-5&model=gpt-4o", "/logs?tag=tag-3&error_only=true", "/logs?model=gpt-4o&error=upstream+7",
     "/logs?model=gpt-4o&provider_name=provider-3&start_time={day}", "/logs?credential_name=key-1&model=gpt-4o&provider_name=provider-2&status_code=200",
+    "/logs?model=gpt-5&provider_name=provider-9", "/logs?model=gpt-5&provider_name=provider-9&status_code=200", "/logs?model=gpt-5&status_code=200",
     "/logs/500000", "/spend", "/spend?by=group", "/spend?by=tag", "/spend?by=model", "/spend?by=provider", "/spend?by=day", "/playground", "/connect", "/prices",
     "/settings", "/audit",
 ]  # fmt: skip
@@ -47,11 +48,13 @@ PAGES = [
 # With `i` from 1 on, as both stores write it; `||` binds before `%` in SQLite, and behind it in
 # PostgreSQL. Half of the requests are those of ten keys.
 KEY_OF = "'key-' || CASE WHEN i % 2 = 0 THEN i / 2 % 10 ELSE i * 7919 % {keys} END"
-MODEL_OF = "CASE i % 8 WHEN 0 THEN 'gpt-4o' WHEN 1 THEN 'claude-opus-4-5' WHEN 2 THEN 'gpt-5' ELSE 'model-' || (i % 40) END"
+MODEL_OF = "CASE i % 8 WHEN 0 THEN 'gpt-4o' WHEN 1 THEN 'claude-opus-4-5' WHEN 2 THEN 'gpt-5' WHEN 6 THEN 'gpt-5' ELSE 'model-' || (i % 40) END"
+# Many requests of this provider and many of gpt-5, and none of both.
+PROVIDER_OF = "'provider-' || CASE i % 4 WHEN 1 THEN 9 ELSE i % 10 END"
 COLUMNS = """request_id, endpoint, credential_name, model_requested, model_mapped, provider_name, provider_type, client_protocol,
     provider_protocol, status_code, input_tokens, output_tokens, total_tokens, total_duration_ms, ttft_ms, error_category,
     error_message, request_headers, cost, session, tags, trace"""
-ROW = f"""'req-' || i, '/v1/chat/completions', {KEY_OF}, {MODEL_OF}, {MODEL_OF}, 'provider-' || (i % 10), 'openai', 'openai', 'openai',
+ROW = f"""'req-' || i, '/v1/chat/completions', {KEY_OF}, {MODEL_OF}, {MODEL_OF}, {PROVIDER_OF}, 'openai', 'openai', 'openai',
     CASE WHEN i % 50 = 0 THEN 500 ELSE 200 END, 100 + i % 900, 50 + i % 450, 150 + i % 900 + i % 450, 20 + i * 31 % 9000, 10 + i * 17 % 3000,
     CASE WHEN i % 50 = 0 THEN 'provider_5xx' END, CASE WHEN i % 50 = 0 THEN 'the upstream ' || (i % 100) || ' failed' END,
     '{{"user-agent":"OpenAI/Python 1.0","content-type":"application/json","x-request-id":"req-' || i || '"}}', 1000000 + i % 90000000,

@@ -58,12 +58,12 @@ impl Statement {
         };
     }
 
-    fn filter(&mut self, dialect: Dialect, filter: &Filter) {
+    pub(super) fn filter(&mut self, dialect: Dialect, filter: &Filter) {
         self.filter_of(dialect, filter, false);
     }
 
     /// The table with the rows of a filter.
-    fn rows(&mut self, dialect: Dialect, table: &Table, filter: &Filter, path: &AccessPath) {
+    pub(super) fn rows(&mut self, dialect: Dialect, table: &Table, filter: &Filter, path: &AccessPath) {
         let (first, others) = match path {
             AccessPath::Default => {
                 self.push(table.name);
@@ -131,7 +131,7 @@ impl Statement {
     }
 
     /// Rows behind this one in a list that is sorted by time.
-    fn behind(&mut self, dialect: Dialect, descending: bool, cursor: Cursor) {
+    pub(super) fn behind(&mut self, dialect: Dialect, descending: bool, cursor: Cursor) {
         let than = if descending { "<" } else { ">" };
         let moment = (Kind::Time, Value::Number(cursor.timestamp));
         // The first condition is one of an index by time alone.
@@ -175,7 +175,7 @@ pub(crate) fn read(dialect: Dialect, column: &Column, whole: bool) -> String {
     }
 }
 
-fn select(dialect: Dialect, table: &Table, whole: bool) -> Statement {
+pub(super) fn select(dialect: Dialect, table: &Table, whole: bool) -> Statement {
     let columns: Vec<_> = table.columns.iter().map(|column| read(dialect, column, whole)).collect();
     let id = if dialect == Dialect::Postgres { "id::bigint" } else { "id" };
     Statement::new(format!("SELECT {id}, {} FROM {}", columns.join(", "), table.name))

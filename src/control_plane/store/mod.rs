@@ -13,6 +13,7 @@ pub mod file_text;
 mod hours_sql;
 mod identity;
 mod interface;
+mod log_search;
 mod log_sql;
 pub mod logs;
 mod migrations;

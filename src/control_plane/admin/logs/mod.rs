@@ -18,6 +18,7 @@ use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal, empty
 use crate::control_plane::store::logs::{
     COUNTED, Cursor, ErrorRow, Filter, Listing, Query, RequestRow, Row, Start, Value, Which,
 };
+use crate::rfc3339;
 
 use numbers::Percentiles;
 
@@ -133,9 +134,10 @@ pub(super) struct Deleted {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Paged<T> {
     items: Vec<T>,
-    /// Number of entries in all pages, at most 10,000
+    /// Number of entries in all pages, at most 10,000; with `searched_to`, of those that were found
     total: i64,
-    /// Whether `total` is exact; false if there are more than 10,000 entries
+    /// Whether `total` is exact; false if there are more than 10,000 entries, or if some were not
+    /// searched
     total_is_exact: bool,
     page: i64,
     page_size: i64,
@@ -143,6 +145,10 @@ pub(super) struct Paged<T> {
     /// What to give as `cursor` for the entries behind these; null behind the last one, and for
     /// entries that are not sorted by timestamp
     next_cursor: Option<String>,
+    /// The time as far as which entries were searched, in RFC 3339, if the search has ended early:
+    /// many entries fit each filter, and hardly any fits all. Then there may be fewer items than
+    /// fit, or none, and the search goes on with `next_cursor`
+    searched_to: Option<String>,
 }
 
 /// Sums over finished requests
@@ -247,27 +253,21 @@ async fn page<R: Row, T: Serialize>(
     let is_by_time = sort.name == "timestamp";
     let start = start(req, page_size, is_by_time)?;
     let query = Query { table: R::TABLE, filter, sort, descending, start, take: page_size };
-    let Listing { total, mut lines } = answer(context, tables(context)?.list(query)).await?;
-    let total_is_exact = total <= COUNTED;
-    let total = total.min(COUNTED);
+    let listing = answer(context, tables(context)?.list(query.clone())).await?;
+    let next_cursor = listing.next(&query).map(written);
+    let Listing { total, is_partial, searched_to, mut lines } = listing;
+    let total_is_exact = total <= COUNTED && !is_partial;
     let page = match start {
-        Start::Skip(skip) if skip >= COUNTED && !total_is_exact => return Err(too_deep()),
+        Start::Skip(skip) if skip >= COUNTED && total > COUNTED => return Err(too_deep()),
         Start::Skip(skip) => skip / page_size + 1,
         Start::After(_) => 1,
     };
-    let has_more = lines.len() as i64 > page_size;
+    let total = total.min(COUNTED);
     lines.truncate(page_size as usize);
-    let next_cursor = match lines.last() {
-        // Both tables begin with the time.
-        Some((id, values)) if has_more && is_by_time => match values.first() {
-            Some(Value::Number(timestamp)) => Some(written(Cursor { timestamp: *timestamp, id: *id })),
-            _ => None,
-        },
-        _ => None,
-    };
     let items = lines.into_iter().map(|(id, values)| show(&R::of(id, values))).collect();
     let total_pages = total.unsigned_abs().div_ceil(page_size.unsigned_abs()) as i64;
-    json(200, &Paged { items, total, total_is_exact, page, page_size, total_pages, next_cursor })
+    let searched_to = searched_to.map(|us| rfc3339::format(us.div_euclid(1_000_000)));
+    json(200, &Paged { items, total, total_is_exact, page, page_size, total_pages, next_cursor, searched_to })
 }
 
 /// Where the part of a list begins that is asked for.

@@ -67,6 +67,13 @@ pub struct Query {
     pub take: i64,
 }
 
+impl Filter {
+    /// Returns how many conditions there are beside the times.
+    pub(crate) fn conditions(&self) -> usize {
+        self.equal.len() + self.containing.len() + usize::from(self.tag.is_some()) + usize::from(self.failed)
+    }
+}
+
 impl Query {
     /// Whether it begins behind the last of `total` rows, or further behind than rows are skipped.
     pub(crate) fn is_behind(&self, total: i64) -> bool {
@@ -79,8 +86,37 @@ impl Query {
 pub struct Listing {
     /// Rows that fit the filter; [`COUNTED`] + 1 for more than that.
     pub total: i64,
+    /// Whether `total` leaves rows out: those that were not searched.
+    pub is_partial: bool,
+    /// The time as far as which was searched, in microseconds since 1970. `None` if that is all.
+    pub searched_to: Option<i64>,
     /// With nothing in their long columns. One more than [`Query::take`] if others follow.
     pub lines: Vec<Line>,
+}
+
+impl Listing {
+    /// Makes a part of a list that was searched completely.
+    pub(crate) fn complete(total: i64, lines: Vec<Line>) -> Listing {
+        Listing { total, is_partial: false, searched_to: None, lines }
+    }
+
+    /// Returns where the list goes on that this is a part of: behind its last line, or behind what
+    /// was searched. `None` at the end, and of a list that is not sorted by time.
+    pub fn next(&self, query: &Query) -> Option<Cursor> {
+        if query.sort.kind != Kind::Time {
+            return None;
+        }
+        let take = usize::try_from(query.take).unwrap_or(usize::MAX);
+        if self.lines.len() > take {
+            let (id, values) = self.lines.get(take.checked_sub(1)?)?;
+            // The tables begin with the time.
+            let Some(Value::Number(timestamp)) = values.first() else { return None };
+            return Some(Cursor { timestamp: *timestamp, id: *id });
+        }
+        // All rows of this time were searched.
+        let id = if query.descending { 0 } else { i64::MAX };
+        self.searched_to.map(|timestamp| Cursor { timestamp, id })
+    }
 }
 
 /// Rows to be removed.

@@ -53,10 +53,10 @@ async fn list(client: &Client, query: &Query) -> Result<Listing, QueryError> {
     let count = sql::count(Dialect::Postgres, query, &AccessPath::Default);
     let total = client.query_typed_one(&count.sql, &values(&count)).await?.try_get(0)?;
     if query.is_behind(total) {
-        return Ok(Listing { total, lines: Vec::new() });
+        return Ok(Listing::complete(total, Vec::new()));
     }
     let list = sql::list(Dialect::Postgres, query, total, &AccessPath::Default);
-    Ok(Listing { total, lines: lines(client, query.table, &list).await? })
+    Ok(Listing::complete(total, lines(client, query.table, &list).await?))
 }
 
 async fn summary(client: &Client, query: SummaryQuery) -> Result<Summary, QueryError> {

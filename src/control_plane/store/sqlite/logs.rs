@@ -5,10 +5,11 @@ use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params_f
 
 use crate::control_plane::store::error::{Answer, Error};
 use crate::control_plane::store::hours_sql;
+use crate::control_plane::store::log_search::{self, SEARCHED, Search};
 use crate::control_plane::store::log_sql as sql;
-use crate::control_plane::store::log_sql::{AccessPath, Dialect};
+use crate::control_plane::store::log_sql::{AccessPath, Dialect, Statement};
 use crate::control_plane::store::logs::{
-    COUNTED, Column, Filter, Hour, Kind, LedgerRow, Line, Listing, Query, Recost, RequestRow, Row as _, Spend,
+    COUNTED, Column, Cursor, Filter, Hour, Kind, LedgerRow, Line, Listing, Query, Recost, RequestRow, Row as _, Spend,
     SpendKey, SpendQuery, SpendSums, Stats, Sum, Summary, SummaryQuery, Table, Tables, Value, Which,
 };
 use crate::control_plane::store::sqlite::changes::FileWatch;
@@ -52,35 +53,47 @@ const INDEXED: [&str; 5] = ["provider_name", "model_requested", "credential_name
 /// many rows fit are not collected.
 const COMPARED: i64 = 150_000;
 
+/// How the rows of a list are found.
+enum Access {
+    /// By indexes that lead to few rows.
+    Path(AccessPath),
+    /// By a search through the times.
+    Search,
+}
+
 /// Returns how the rows of a query are found. SQLite takes one index of several, and reads each row
 /// that it leads to: of two conditions that many rows fit, and hardly any both, that would be many
 /// for little. So the ids of each part that fewer than `compared` rows fit are collected, which is
-/// what bounds the memory and the rows that are read. Where more rows fit each part, most likely
-/// many fit all, and SQLite soon has enough.
-fn access_path(connection: &Connection, query: &Query, compared: i64) -> rusqlite::Result<AccessPath> {
-    let parts = parts(&query.filter);
-    if parts.len() < 2 || query.table.name != RequestRow::TABLE.name {
-        return Ok(AccessPath::Default);
+/// what bounds the memory and the rows that are read. Where more rows fit each part, a list by time
+/// is searched in slices. In another order SQLite has to find all rows that fit.
+fn access(connection: &Connection, query: &Query, compared: i64) -> rusqlite::Result<Access> {
+    let filter = &query.filter;
+    let parts = parts(filter);
+    let is_one = filter.conditions() == parts.len() && parts.len() < 2;
+    let has_id = filter.equal.iter().any(|(column, _)| column.name == "request_id");
+    if is_one || has_id || query.table.name != RequestRow::TABLE.name {
+        return Ok(Access::Path(AccessPath::Default));
     }
-    let mut counted = Vec::new();
+    let has_others = parts.len() > 1;
+    let mut few = Vec::new();
     for part in parts {
         let count = sql::count_part(Dialect::Sqlite, query.table, &part, compared);
         let count: i64 = connection.query_row(&count.sql, values(&count), |row| row.get(0))?;
-        if count <= COUNTED {
-            return Ok(AccessPath::ByIds(part));
-        }
-        if count < compared {
-            counted.push((count, part));
+        match count {
+            ..=COUNTED if has_others => return Ok(Access::Path(AccessPath::ByIds(part))),
+            _ if count < compared => few.push((count, part)),
+            _ => {}
         }
     }
     // An index is walked through faster than its ids are collected.
-    counted.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
-    let mut parts = counted.into_iter().map(|(_, part)| part);
-    let (first, others) = (parts.next(), parts.collect::<Vec<_>>());
-    Ok(match first {
-        None => AccessPath::Default,
-        Some(part) if others.is_empty() => AccessPath::ByIds(part),
-        Some(first) => AccessPath::Intersection(first, others),
+    few.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
+    let mut few = few.into_iter().map(|(_, part)| part);
+    Ok(match (few.next(), few.collect::<Vec<_>>()) {
+        (None, _) if query.sort.kind == Kind::Time => Access::Search,
+        (None, _) => Access::Path(AccessPath::Default),
+        (Some(_), _) if !has_others => Access::Path(AccessPath::Default),
+        (Some(part), others) if others.is_empty() => Access::Path(AccessPath::ByIds(part)),
+        (Some(first), others) => Access::Path(AccessPath::Intersection(first, others)),
     })
 }
 
@@ -96,19 +109,42 @@ fn parts(filter: &Filter) -> Vec<Filter> {
 }
 
 fn list(connection: &Connection, query: &Query) -> rusqlite::Result<Listing> {
-    list_by(connection, query, &access_path(connection, query, COMPARED)?)
+    match access(connection, query, COMPARED)? {
+        Access::Path(path) => list_by(connection, query, &path),
+        Access::Search => search(connection, query, SEARCHED),
+    }
 }
 
 fn list_by(connection: &Connection, query: &Query, path: &AccessPath) -> rusqlite::Result<Listing> {
     let count = sql::count(Dialect::Sqlite, query, path);
     let total = connection.query_row(&count.sql, values(&count), |row| row.get(0))?;
     if query.is_behind(total) {
-        return Ok(Listing { total, lines: Vec::new() });
+        return Ok(Listing::complete(total, Vec::new()));
     }
     let list = sql::list(Dialect::Sqlite, query, total, path);
-    let mut prepared = connection.prepare(&list.sql)?;
-    let lines = prepared.query_map(values(&list), |row| line(row, query.table))?.collect::<rusqlite::Result<_>>()?;
-    Ok(Listing { total, lines })
+    Ok(Listing::complete(total, lines(connection, query, &list)?))
+}
+
+fn lines(connection: &Connection, query: &Query, statement: &Statement) -> rusqlite::Result<Vec<Line>> {
+    let mut prepared = connection.prepare(&statement.sql)?;
+    prepared.query_map(values(statement), |row| line(row, query.table))?.collect()
+}
+
+/// Searches through `most` rows, about.
+fn search(connection: &Connection, query: &Query, most: i64) -> rusqlite::Result<Listing> {
+    let mut search = Search::new(Dialect::Sqlite, query, most);
+    while let Some(statement) = search.next() {
+        let mut prepared = connection.prepare(&statement.sql)?;
+        let row = |row: &Row<'_>| Ok(Cursor { id: row.get(0)?, timestamp: row.get(1)? });
+        let rows: Vec<Cursor> = prepared.query_map(values(&statement), row)?.collect::<rusqlite::Result<_>>()?;
+        search.take(rows.into_iter());
+    }
+    let found = search.finish();
+    let lines = match found.ids.is_empty() {
+        true => Vec::new(),
+        false => lines(connection, query, &log_search::rows_of(Dialect::Sqlite, query, &found.ids))?,
+    };
+    Ok(found.listing(query, lines))
 }
 
 fn stats(connection: &Connection, filter: &Filter) -> rusqlite::Result<Stats> {
@@ -315,9 +351,13 @@ mod tests {
             (equal(&[("credential_name", "a")]), COMPARED, "i % 2 = 0", "default"),
             (equal(&[("credential_name", "a"), ("provider_name", "q")]), COMPARED, "false", "intersection of 2"),
             (equal(&[("credential_name", "a"), ("provider_name", "q")]), 16_000, "false", "by ids"),
-            (equal(&[("credential_name", "a"), ("provider_name", "q")]), 15_000, "false", "default"),
+            (equal(&[("credential_name", "a"), ("provider_name", "q")]), 15_000, "false", "search"),
             (equal(&[("credential_name", "a"), ("model_requested", "m")]), COMPARED, "i % 6 = 0", "intersection of 2"),
-            (equal(&[("credential_name", "a"), ("model_requested", "m")]), 16_000, "i % 6 = 0", "default"),
+            (equal(&[("credential_name", "a"), ("model_requested", "m")]), 16_000, "i % 6 = 0", "search"),
+            (equal(&[("credential_name", "a"), ("is_streaming", "1")]), 16_000, "false", "search"),
+            (equal(&[("credential_name", "a"), ("is_streaming", "0")]), COMPARED, "i % 2 = 0", "default"),
+            (equal(&[("is_streaming", "1")]), COMPARED, "i % 2 = 1", "search"),
+            (equal(&[("is_streaming", "1"), ("request_id", "r7")]), COMPARED, "i = 7", "default"),
             (
                 equal(&[("credential_name", "a"), ("model_requested", "m"), ("status_code", "500")]),
                 COMPARED,
@@ -370,18 +410,85 @@ mod tests {
                     start: Start::Skip(start),
                     take: 20,
                 };
-                let path = access_path(&connection, &query, compared).unwrap();
-                let name = match &path {
-                    AccessPath::Default => "default".to_owned(),
-                    AccessPath::ByIds(_) => "by ids".to_owned(),
-                    AccessPath::Intersection(_, others) => format!("intersection of {}", others.len() + 1),
+                let access = access(&connection, &query, compared).unwrap();
+                let name = match &access {
+                    Access::Path(AccessPath::Default) => "default".to_owned(),
+                    Access::Path(AccessPath::ByIds(_)) => "by ids".to_owned(),
+                    Access::Path(AccessPath::Intersection(_, others)) => {
+                        format!("intersection of {}", others.len() + 1)
+                    }
+                    Access::Search => "search".to_owned(),
                 };
+                let is_search = expected_path == "search" && sort == "timestamp";
+                let expected_path = if expected_path == "search" && !is_search { "default" } else { expected_path };
                 assert_eq!(name, expected_path, "{expected} up to {compared}");
-                let found = list_by(&connection, &query, &path).unwrap();
+                let found = match access {
+                    Access::Path(path) => list_by(&connection, &query, &path),
+                    Access::Search => search(&connection, &query, SEARCHED),
+                }
+                .unwrap();
+                assert!(!found.is_partial && found.searched_to.is_none());
                 assert_eq!(found.total, (ids.len() as i64).min(COUNTED + 1), "{expected}");
                 let found: Vec<i64> = found.lines.iter().map(|(id, _)| *id).collect();
                 let page: Vec<i64> = ids.iter().skip(start as usize).take(21).copied().collect();
                 assert_eq!(found, page, "{expected} by {sort}");
+            }
+        }
+    }
+
+    /// A search that ends early leads on from where it ended: all parts together have each row
+    /// once, in order, whatever the slices and the bound are.
+    #[test]
+    fn parts_of_a_search_are_the_whole() {
+        let (_dir, connection) = filled();
+        // Many rows of one moment, more than a slice has.
+        connection
+            .execute_batch("UPDATE request_logs SET timestamp = 30000000 WHERE id BETWEEN 25000 AND 33000")
+            .unwrap();
+        let rows = [
+            (equal(&[("credential_name", "a"), ("provider_name", "q")]), "false"),
+            (equal(&[("credential_name", "a"), ("session", "s")]), "i % 1000 = 0"),
+            (
+                Filter {
+                    from: Some(9_000_000),
+                    to: Some(51_000_000),
+                    ..equal(&[("status_code", "500"), ("model_requested", "m")])
+                },
+                "i % 15 = 0 AND i BETWEEN 9000 AND 51000",
+            ),
+        ];
+        for (filter, expected) in rows {
+            for (descending, order) in [(true, "DESC"), (false, "ASC")] {
+                let sql = format!(
+                    "SELECT i FROM (SELECT id AS i, timestamp AS t FROM request_logs) WHERE {expected} ORDER BY t {order}, i {order}"
+                );
+                let mut prepared = connection.prepare(&sql).unwrap();
+                let ids: Vec<i64> = prepared.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+                let (mut seen, mut start, mut stops) = (Vec::new(), Start::Skip(0), 0);
+                loop {
+                    let query = Query {
+                        table: RequestRow::TABLE,
+                        filter: filter.clone(),
+                        sort: RequestRow::column("timestamp").unwrap(),
+                        descending,
+                        start,
+                        take: 20,
+                    };
+                    let found = search(&connection, &query, 9_000).unwrap();
+                    seen.extend(found.lines.iter().take(20).map(|(id, _)| *id));
+                    start = match (found.next(&query), found.searched_to) {
+                        (Some(cursor), searched_to) => {
+                            stops += i32::from(searched_to.is_some());
+                            Start::After(cursor)
+                        }
+                        (None, searched_to) => {
+                            assert_eq!(searched_to, None);
+                            break;
+                        }
+                    };
+                }
+                assert_eq!(seen, ids, "{expected} {order}");
+                assert!(stops >= 2, "{expected} {order}: the bound has ended {stops} searches");
             }
         }
     }

@@ -57,6 +57,13 @@ pub(super) async fn all(visit: &Visit<'_>) -> Markup {
 
 fn table(found: &Value, query: &str, is_filtered: bool, is_behind_a_cursor: bool) -> Markup {
     let items = list(found, "items");
+    let searched_to = found["searched_to"].as_str();
+    if let Some(time) = searched_to.filter(|_| items.is_empty()) {
+        return html! {
+            (empty(html! { "No request since " (moment(time)) " fits these filters. Older ones were not searched yet." }))
+            (pager(found, query, is_behind_a_cursor))
+        };
+    }
     if items.is_empty() && is_behind_a_cursor {
         return empty(html! { "Nothing is older. " a href={ "/ui/logs?" (query) } { "Newest" } });
     }
@@ -75,8 +82,22 @@ fn table(found: &Value, query: &str, is_filtered: bool, is_behind_a_cursor: bool
             } }
             tbody { @for item in items { (row(item)) } }
         } }
-        p.hint { @if found["total_is_exact"] == false { "More than " } (grouped(number(found, "total"))) " requests" }
+        p.hint { (count(found, is_behind_a_cursor)) }
         (pager(found, query, is_behind_a_cursor))
+    }
+}
+
+/// How many requests there are, or how far was searched.
+fn count(found: &Value, is_behind_a_cursor: bool) -> Markup {
+    let total = grouped(number(found, "total"));
+    match found["searched_to"].as_str() {
+        Some(time) => html! {
+            "Found " (total) " since " (moment(time)) ". Older ones were not searched yet."
+        },
+        None if found["total_is_exact"] == true => html! { (total) " requests" },
+        // Those before a cursor may not be counted.
+        None if is_behind_a_cursor && number(found, "total") < 10_000 => html! { (total) " requests here and behind" },
+        None => html! { "More than " (total) " requests" },
     }
 }
 
@@ -84,7 +105,7 @@ fn table(found: &Value, query: &str, is_filtered: bool, is_behind_a_cursor: bool
 /// is reached from one part to the next.
 fn pager(found: &Value, query: &str, is_behind_a_cursor: bool) -> Markup {
     let (page, total_pages) = (number(found, "page"), number(found, "total_pages"));
-    let is_last_number = found["total_is_exact"] == false && page == total_pages;
+    let is_last_number = found["total_is_exact"] == false && page >= total_pages;
     if !is_behind_a_cursor && !is_last_number {
         return pages("/ui/logs", query, page, total_pages);
     }
@@ -92,8 +113,10 @@ fn pager(found: &Value, query: &str, is_behind_a_cursor: bool) -> Markup {
     html! {
         nav.pages aria-label="Pages of the list" {
             @if is_behind_a_cursor { a href=(link("")) { "Newest" } }
-            @else { a rel="prev" href=(link(&format!("page={}", page - 1))) { "Previous" } span { "Page " (grouped(page)) } }
-            @if let Some(cursor) = found["next_cursor"].as_str() { a rel="next" href=(link(&format!("cursor={cursor}"))) { "Older" } }
+            @else if page > 1 { a rel="prev" href=(link(&format!("page={}", page - 1))) { "Previous" } span { "Page " (grouped(page)) } }
+            @if let Some(cursor) = found["next_cursor"].as_str() {
+                a rel="next" href=(link(&format!("cursor={cursor}"))) { @if found["searched_to"].is_string() { "Search older requests" } @else { "Older" } }
+            }
         }
     }
 }
@@ -112,5 +135,36 @@ fn row(item: &Value) -> Markup {
             td.number { (milliseconds(&item["total_duration_ms"])) }
             td.number { (item["cost"].as_f64().map_or("–".to_owned(), dollars)) }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A search that has ended early says how far it has come, and leads on from there, whether it
+    /// has found something or not.
+    #[test]
+    fn a_search_that_ended_early_goes_on() {
+        let found = |items: Value, total: i64, searched_to: Value| {
+            let (exact, pages) = (searched_to.is_null(), i64::from(total > 0));
+            json!({
+                "items": items, "total": total, "total_is_exact": exact, "page": 1, "page_size": 50,
+                "total_pages": pages, "next_cursor": "9-0", "searched_to": searched_to,
+            })
+        };
+        let time = json!("2030-01-31T12:00:00Z");
+        for (items, total) in [(json!([]), 0), (json!([{ "id": 1 }]), 1)] {
+            let early = table(&found(items, total, time.clone()), "model=m", true, false).into_string();
+            assert!(early.contains("2030-01-31 12:00:00"), "{early}");
+            assert!(early.contains("Older ones were not searched yet"), "{early}");
+            let link = r#"<a rel="next" href="/ui/logs?model=m&amp;cursor=9-0">Search older requests</a>"#;
+            assert!(early.contains(link), "{early}");
+            assert!(!early.contains("Previous"), "{early}");
+        }
+        let nothing = table(&found(json!([]), 0, Value::Null), "model=m", true, false).into_string();
+        assert!(nothing.contains("No request fits these filters."), "{nothing}");
     }
 }
