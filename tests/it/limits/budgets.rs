@@ -40,13 +40,18 @@ pub(super) fn priced(name: &str, fake: &Fake) -> ProviderRow {
 
 /// A provider that reports that it used so many tokens.
 pub(super) fn using(input: u64, output: u64) -> Fake {
+    let body = answer_using(input, output);
+    Fake::answering(move |_| answer::json(200, &body))
+}
+
+/// The body of an answer that reports so many tokens.
+pub(super) fn answer_using(input: u64, output: u64) -> String {
     let body = json!({
         "id": "c", "object": "chat.completion", "created": 1, "model": "m",
         "choices": [{ "index": 0, "message": { "role": "assistant", "content": "hi" }, "finish_reason": "stop" }],
         "usage": { "prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output },
     });
-    let body = body.to_string();
-    Fake::answering(move |_| answer::json(200, &body))
+    body.to_string()
 }
 
 fn ask_with(gateway: &Gateway, body: Value) -> Response {
