@@ -14,6 +14,7 @@ use crate::metrics::names::Counter;
 use crate::metrics::shard::Shard;
 use crate::net::pool::{Origin, Pool};
 use crate::net::timer::Timers;
+use crate::proxy::budget::resolved::KnownBudgets;
 use crate::proxy::hedge_memory::Hedges;
 use crate::proxy::log_limit::LogLimits;
 use crate::proxy::reasoning_cache::ReasoningCache;
@@ -122,6 +123,8 @@ pub struct Core {
     /// Addresses that sent a wrong admin key.
     pub admin_throttle: RefCell<AdminThrottle>,
     pub reasoning_cache: ReasoningCache,
+    /// Budgets of callers, and prices.
+    pub budgets: KnownBudgets,
     /// Bodies that are being decoded.
     pub decoding: Cell<usize>,
     /// Requests that wait for room.
@@ -172,6 +175,7 @@ impl Core {
         let ring = shared.rings[index].clone();
         let request_metrics = RefCell::new(RequestMetrics::new(&shared, index));
         let reasoning_cache = ReasoningCache::new(shared.clone(), index);
+        let budgets = KnownBudgets::new(shared.prices.clone());
         let lists_generation = shared.catalog.generation();
         let selector = Selector::new(index, shared.boot.catch_all_routing, shared.catalog.load());
         let view = Rc::new(WorkerSnapshot::new(shared.publisher.load(), selector, lists_generation));
@@ -189,6 +193,7 @@ impl Core {
             retry_budgets: RefCell::default(),
             admin_throttle: RefCell::default(),
             reasoning_cache,
+            budgets,
             decoding: Cell::new(0),
             wait_queue: Rc::default(),
             tape: RefCell::default(),

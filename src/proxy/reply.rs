@@ -29,7 +29,7 @@ pub struct ResponseMeta {
     /// What is left of the caller's own limits. A provider's limits are not shown beside them.
     pub budget: Option<Budget>,
     /// What is left of the caller's budgets. `None` without any.
-    pub spending: Option<Rc<BudgetLeft>>,
+    pub spending: Option<BudgetLeft>,
     /// Who was asked last. `None` before the first attempt, and with SHOW_PROVIDER_HEADERS off.
     pub upstream: Option<Upstream>,
 }
@@ -50,10 +50,35 @@ pub struct BudgetLeft {
     pub fields: Arc<Fields>,
     pub unit: Unit,
     pub left: i64,
-    /// The limit of the response that was sent to the provider, because no more is affordable.
-    pub cap: Option<u64>,
-    /// The model that serves the request, because the one that was asked for is not affordable.
-    pub downgraded_to: Option<Arc<str>>,
+    /// `None` if nothing was changed, as for most requests.
+    changed: Option<Box<Changed>>,
+}
+
+/// What was changed of a request because it was not affordable as it came.
+#[derive(Debug, Clone, Default)]
+struct Changed {
+    /// The limit of the response that was sent to the provider.
+    cap: Option<u64>,
+    /// The model that serves the request instead of the one that was asked for.
+    downgraded_to: Option<Arc<str>>,
+}
+
+impl BudgetLeft {
+    /// Makes it of what is left of a request that was not changed.
+    pub fn new(fields: Arc<Fields>, unit: Unit, left: i64) -> BudgetLeft {
+        BudgetLeft { fields, unit, left, changed: None }
+    }
+
+    /// Sets the limit of the response that was sent to the provider, because no more is affordable.
+    pub fn set_cap(&mut self, cap: u64) {
+        self.changed.get_or_insert_default().cap = Some(cap);
+    }
+
+    /// Sets the model that serves the request, because the one that was asked for is not
+    /// affordable.
+    pub fn set_downgraded_to(&mut self, model: &str) {
+        self.changed.get_or_insert_default().downgraded_to = Some(model.into());
+    }
 }
 
 /// What a page in a browser may do with a response (Fetch Standard, CORS).
@@ -140,10 +165,11 @@ fn write_budget(out: &mut Vec<u8>, left: &BudgetLeft) {
     out.extend_from_slice(&left.fields.text);
     budget::write(out, left.unit, left.left);
     out.extend_from_slice(b"\r\n");
-    if let Some(model) = &left.downgraded_to {
+    let Some(changed) = &left.changed else { return };
+    if let Some(model) = &changed.downgraded_to {
         let _ = write::named_header(out, "x-llm-proxy-downgraded-to", model.as_bytes());
     }
-    if let Some(cap) = left.cap {
+    if let Some(cap) = changed.cap {
         write::known_header(out, "x-llm-proxy-max-tokens", itoa::Buffer::new().format(cap).as_bytes());
     }
 }

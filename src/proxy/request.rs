@@ -180,7 +180,8 @@ fn admit(
     Ok((candidates, output))
 }
 
-/// Waits for a place among the requests that run, and reserves what the request may cost.
+/// Waits for a place among the requests that run, and reserves what the request may cost. Returns
+/// those who may serve it: other ones if a budget downgrades it.
 async fn enter(
     req: &mut RequestContext<'_>,
     view: &WorkerSnapshot,
@@ -190,29 +191,17 @@ async fn enter(
 ) -> Result<Rc<Candidates>, Interrupt> {
     req.slot = overload::enter_process(req).await?;
     let has_budgets = !view.snapshot.budgets.is_empty() && req.route.operation != Operation::Count;
-    let candidates = match has_budgets {
-        true => reserve_budgets(req, view, caller, candidates, output).await?,
-        false => candidates,
-    };
-    if has_budgets || req.slot.is_some() {
+    if has_budgets && !budget::reserve_at_once(req, view, caller, &candidates, output) {
+        // Boxed, since it is rare that anything is waited for.
+        let candidates = Box::pin(budget::reserve(req, view, caller, candidates, output)).await?;
+        req.recorder.end_stage(Stage::Limit);
+        return Ok(candidates);
+    }
+    // Without a wait this is no stage: reading the clock for it would cost as much as itself.
+    if req.slot.is_some() {
         req.recorder.end_stage(Stage::Limit);
     }
     Ok(candidates)
-}
-
-/// Reserves what the request may cost. Returns those who may serve it: other ones if a budget
-/// downgrades it. The future is boxed since it is rare that anything is waited for.
-async fn reserve_budgets(
-    req: &mut RequestContext<'_>,
-    view: &WorkerSnapshot,
-    caller: Caller<'_>,
-    candidates: Rc<Candidates>,
-    output: peek::Output,
-) -> Result<Rc<Candidates>, Interrupt> {
-    if budget::reserve_at_once(req, view, caller, &candidates, output) {
-        return Ok(candidates);
-    }
-    Box::pin(budget::reserve(req, view, caller, candidates, output)).await
 }
 
 /// Takes what the request needs from the limits of its credential.

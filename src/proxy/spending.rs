@@ -7,19 +7,29 @@ use crate::config::prices::{ModelPrices, Tier};
 use crate::config::snapshot::Provider;
 use crate::limit::Need;
 use crate::limit::budget::{Reservation, Unit};
-use crate::telemetry::record::{AttemptUsage, Record, Tokens};
+use crate::proxy::budget::resolved::JointReservation;
+use crate::telemetry::record::{AttemptUsage, Record, Short, Tokens};
 use crate::tokens;
 
 /// What a request holds of its budgets.
 #[derive(Debug)]
 pub struct Spending {
     /// Of its credential, groups and tags.
-    pub own: Vec<Held>,
+    pub own: Own,
     /// Of the provider that is asked.
     pub provider: Vec<Held>,
     /// The tokens of the prompt, estimated, and the most that the response may have.
     pub need: Need,
     pub plan: Plan,
+}
+
+/// How a request holds what it has reserved of the budgets of its credential, groups and tags.
+#[derive(Debug)]
+pub enum Own {
+    /// Of all together, out of what the gateway held.
+    Joint(JointReservation),
+    /// Of each by itself.
+    Each(Vec<Held>),
 }
 
 /// What a request holds of one budget.
@@ -59,62 +69,64 @@ impl Spending {
     /// Charges the budgets of the provider of the attempt that broke off: another one goes on with
     /// its stream.
     pub fn settle_provider(&mut self, used: &AttemptUsage) {
-        let used = Used::sum([self.used(used, 0)]);
+        let used = self.used((used.provider, &used.sent_model), used.tier, &used.tokens, 0);
         std::mem::take(&mut self.provider).into_iter().for_each(|held| held.settle(&used));
     }
 
-    /// The request has ended. `tokens` is what the answer used, and `others` what other attempts
-    /// did: the caller pays for all of them.
-    pub fn settle(self, record: &Record, others: &[AttemptUsage], tokens: impl FnOnce(Need) -> Tokens) {
-        let Record { provider, sent_model, tier, .. } = *record;
-        let answer =
-            AttemptUsage { provider, sent_model, tier, tokens: tokens(self.need), cost: None, priced_above: 0 };
-        let of_answer = self.used(&answer, 1);
-        let of_all = Used::sum(others.iter().map(|other| self.used(other, 0)).chain([of_answer]));
-        let of_answer = Used::sum([of_answer]);
-        self.own.into_iter().for_each(|held| held.settle(&of_all));
-        self.provider.into_iter().for_each(|held| held.settle(&of_answer));
+    /// Charges all budgets at the end of the request, after which it holds nothing. `tokens` is what
+    /// the answer used, and `others` what other attempts did: the caller pays for all of them.
+    pub fn settle(&mut self, record: &Record, others: &[AttemptUsage], tokens: impl FnOnce(Need) -> Tokens) {
+        let of_answer = self.used((record.provider, &record.sent_model), record.tier, &tokens(self.need), 1);
+        let of_all = others.iter().fold(of_answer, |sum, other| {
+            sum.plus(self.used((other.provider, &other.sent_model), other.tier, &other.tokens, 0))
+        });
+        match &mut self.own {
+            Own::Joint(reservation) => reservation.settle(&of_all),
+            Own::Each(each) => each.drain(..).for_each(|held| held.settle(&of_all)),
+        }
+        self.provider.drain(..).for_each(|held| held.settle(&of_answer));
     }
 
     /// Returns what an attempt has used, with the fees of `requests`: as the log and the sums of
     /// costs have it, a request has its fee once, for its answer.
-    fn used(&self, of: &AttemptUsage, requests: u64) -> Used {
+    fn used(&self, sent: (i64, &Short<96>), tier: &str, used: &Tokens, requests: u64) -> Used {
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        let total = of.tokens.total();
-        let needs_cost = self.own.iter().chain(&self.provider).any(|held| held.unit == Unit::Dollars);
-        let cost = || {
-            let price = self.plan.prices.of(of.provider, &of.sent_model)?;
-            let rates = price.rates(Tier::of(of.tier.as_bytes()), of.tokens.input);
-            Some(number(price.cost_at(&rates, &of.tokens, requests)))
-        };
+        let total = used.total();
+        let needs_cost = self.plan.needs_price || self.provider.iter().any(|held| held.unit == Unit::Dollars);
+        let cost = || self.plan.prices.cost(sent, Tier::of(tier.as_bytes()), used, requests).map(number);
         Used { tokens: number(total), dollars: if total == 0 || !needs_cost { Some(0) } else { cost() } }
     }
 }
 
 /// What was used, in both units.
 #[derive(Debug, Clone, Copy)]
-struct Used {
+pub struct Used {
     tokens: i64,
     /// `None` if a price is not known any more.
     dollars: Option<i64>,
 }
 
 impl Used {
-    fn sum(all: impl IntoIterator<Item = Used>) -> Used {
-        all.into_iter().fold(Used { tokens: 0, dollars: Some(0) }, |sum, one| Used {
-            tokens: sum.tokens.saturating_add(one.tokens),
-            dollars: sum.dollars.zip(one.dollars).map(|(sum, one)| sum.saturating_add(one)),
-        })
+    fn plus(self, other: Used) -> Used {
+        Used {
+            tokens: self.tokens.saturating_add(other.tokens),
+            dollars: self.dollars.zip(other.dollars).map(|(sum, one)| sum.saturating_add(one)),
+        }
+    }
+
+    /// Returns what counts for a budget in this unit of which `reserved` was reserved: of a price
+    /// that is not known any more, what was reserved.
+    pub fn units(&self, unit: Unit, reserved: i64) -> i64 {
+        match unit {
+            Unit::Tokens => self.tokens,
+            Unit::Dollars => self.dollars.unwrap_or(reserved),
+        }
     }
 }
 
 impl Held {
     fn settle(self, used: &Used) {
-        let units = match self.unit {
-            Unit::Tokens => used.tokens,
-            // A price that is not known any more: what was reserved.
-            Unit::Dollars => used.dollars.unwrap_or(self.reservation.units),
-        };
+        let units = used.units(self.unit, self.reservation.units);
         self.reservation.settle(units);
     }
 }
@@ -140,7 +152,7 @@ impl Plan {
             return i64::try_from(self.prompt.saturating_add(output)).unwrap_or(i64::MAX);
         }
         let cost = |most: Most| self.prompt as f64 * most.input + output as f64 * most.output + most.fees;
-        self.prices.most(&self.may, provider).map(cost).fold(0.0, f64::max).ceil() as i64
+        rounded_up(self.prices.most(&self.may, provider).map(cost).fold(0.0, f64::max))
     }
 
     /// The longest response, in tokens, for which `available` is enough.
@@ -152,5 +164,24 @@ impl Plan {
         };
         let each = of_output * self.answers as f64;
         if each <= 0.0 { u64::MAX } else { (rest as f64 / each).floor() as u64 }
+    }
+}
+
+/// Rounds up an amount, which is not negative. `f64::ceil` is a call of a function on processors of
+/// which no more than the baseline is known.
+fn rounded_up(amount: f64) -> i64 {
+    let whole = amount as i64;
+    whole.saturating_add(i64::from((whole as f64) < amount))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_rounded_up() {
+        for amount in [0.0, 0.25, 1.0, 1.000_000_1, 7.5, 1e15 + 0.5, 9e18, 1e300, f64::INFINITY] {
+            assert_eq!(rounded_up(amount), amount.ceil() as i64, "{amount}");
+        }
     }
 }

@@ -60,7 +60,7 @@ pub struct ProcessState {
     /// Wrong admin keys of all addresses.
     pub admin_failures: admin_failures::AdminFailures,
     /// Prices of models, from the store.
-    pub prices: ArcSwap<PriceTable>,
+    pub prices: Arc<ArcSwap<PriceTable>>,
     /// Wakes the control plane when a request waits for more of a budget.
     pub budget_waker: budgets::BudgetWaker,
     /// Scrapes of `/metrics`, which need no key: they must not keep administrators out.
@@ -145,7 +145,7 @@ impl ProcessState {
             body_memory,
             admin_queue: admin::AdminQueue::default(),
             admin_failures: admin_failures::AdminFailures::default(),
-            prices: ArcSwap::default(),
+            prices: Arc::default(),
             budget_waker: budgets::BudgetWaker::default(),
             scrape_queue: admin::AdminQueue::default(),
             usage_queue: admin::AdminQueue::default(),

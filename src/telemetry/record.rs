@@ -118,6 +118,14 @@ impl Tokens {
         self.input.saturating_add(self.output)
     }
 
+    /// Returns whether none of them is of a kind that may have a price of its own: there are no
+    /// others than plain ones of the input and the output.
+    pub fn are_plain(&self) -> bool {
+        let cached = self.cache_read | self.cache_write_5m | self.cache_write_1h;
+        let media = self.audio_input | self.image_input | self.audio_output | self.image_output;
+        (cached | media | self.reasoning) == 0
+    }
+
     /// Returns the tokens that were written to a cache, for either time.
     pub fn cache_write(&self) -> u64 {
         self.cache_write_5m.saturating_add(self.cache_write_1h)

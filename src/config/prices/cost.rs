@@ -20,6 +20,13 @@ pub struct Rates {
 const PER_TOKEN: f64 = 1e3;
 const BILLIONTHS: f64 = 1e9;
 
+/// Rounds an amount, which is not negative, as `f64::round` does. That is a call of a function on
+/// processors of which no more than the baseline is known.
+fn rounded(amount: f64) -> u64 {
+    let whole = amount as u64;
+    whole.saturating_add(u64::from(amount - whole as f64 >= 0.5))
+}
+
 impl Price {
     /// Returns the prices for a prompt of so many tokens. Tokens without a price of their own cost
     /// what their kind does: cached tokens cost as input, reasoning tokens as output.
@@ -75,6 +82,11 @@ impl Price {
     /// Returns the cost of `requests` requests that used these tokens together, in billionths of a
     /// dollar.
     pub fn cost_at(&self, rates: &Rates, used: &Tokens, requests: u64) -> u64 {
+        let fees = self.fees(used, requests);
+        if used.are_plain() {
+            let tokens = used.input as f64 * rates.input * PER_TOKEN + used.output as f64 * rates.output * PER_TOKEN;
+            return rounded(tokens + fees);
+        }
         let writes = used.cache_write_5m.saturating_add(used.cache_write_1h);
         let apart = |price: Option<f64>, count: u64| price.map_or((0, 0.0), |dollars| (count, dollars));
         let (audio_in, audio_in_price) = apart(self.audio_input, used.audio_input);
@@ -99,9 +111,16 @@ impl Price {
             (image_out, image_out_price),
         ];
         let tokens = parts.iter().map(|(count, dollars)| *count as f64 * dollars * PER_TOKEN).sum::<f64>();
+        rounded(tokens + fees)
+    }
+
+    /// Returns the fees of `requests` requests, in billionths of a dollar.
+    fn fees(&self, used: &Tokens, requests: u64) -> f64 {
+        if self.per_request.is_none() && self.per_search.is_none() {
+            return 0.0;
+        }
         let fees = [(requests, self.per_request), (used.server_tools, self.per_search)];
-        let fees = fees.iter().map(|(count, dollars)| *count as f64 * dollars.unwrap_or(0.0) * BILLIONTHS).sum::<f64>();
-        (tokens + fees).round() as u64
+        fees.iter().map(|(count, dollars)| *count as f64 * dollars.unwrap_or(0.0) * BILLIONTHS).sum::<f64>()
     }
 
     /// Returns whether tokens that are written to a cache may cost more than others.

@@ -2,16 +2,27 @@
 
 use std::sync::Arc;
 
-use super::cost::{May, Most};
-use super::price::Price;
+use super::cost::{May, Most, Rates};
+use super::price::{Price, Tier};
 use super::table::PriceTable;
-use crate::telemetry::record::Short;
+use crate::telemetry::record::{Short, Tokens};
 
 /// The prices of a model at the providers that serve it, as one table and their mappings have them.
 #[derive(Debug)]
 pub struct ModelPrices {
     table: Arc<PriceTable>,
     list: Box<[ProviderPrice]>,
+    has_unknown: bool,
+    has_known: bool,
+    extras: Extras,
+}
+
+/// What of a request has a price of its own at some provider.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Extras {
+    pub cache_writes: bool,
+    pub media: bool,
+    pub searches: bool,
 }
 
 /// The price of a model at one provider.
@@ -25,13 +36,17 @@ pub struct ProviderPrice {
     /// The most that a request may cost that has nothing with a price of its own. `None` if that
     /// depends on the length of the prompt or on the tier of service.
     plain: Option<Most>,
+    /// What is in force for every request. `None` if that depends on the same.
+    rates: Option<Rates>,
 }
 
 impl ProviderPrice {
     /// Makes it of a price, which may be unknown. `sent` is the provider's name of the model.
     pub fn new(provider: i64, sent: &str, price: Option<Arc<Price>>) -> ProviderPrice {
-        let plain = price.as_deref().filter(|price| price.special.is_empty()).map(|price| price.most(&May::default()));
-        ProviderPrice { provider, sent: Short::new(sent), price, plain }
+        let simple = price.as_deref().filter(|price| price.special.is_empty());
+        let plain = simple.map(|price| price.most(&May::default()));
+        let rates = simple.map(|price| price.rates(Tier::Standard, 0));
+        ProviderPrice { provider, sent: Short::new(sent), price, plain, rates }
     }
 
     fn most(&self, may: &May) -> Option<Most> {
@@ -43,7 +58,16 @@ impl ProviderPrice {
 impl ModelPrices {
     /// Collects prices that were found in `table` and in the mappings of the providers.
     pub fn new(table: Arc<PriceTable>, list: impl Iterator<Item = ProviderPrice>) -> ModelPrices {
-        ModelPrices { table, list: list.collect() }
+        let list: Box<[ProviderPrice]> = list.collect();
+        let any = |condition: fn(&Price) -> bool| list.iter().filter_map(|of| of.price.as_deref()).any(condition);
+        let extras = Extras {
+            cache_writes: any(Price::has_cache_writes),
+            media: any(Price::has_media),
+            searches: any(|price| price.per_search.is_some()),
+        };
+        let has_unknown = list.iter().any(|of| of.price.is_none());
+        let has_known = list.iter().any(|of| of.price.is_some());
+        ModelPrices { table, list, has_unknown, has_known, extras }
     }
 
     /// Returns whether the prices are those of this table.
@@ -53,25 +77,40 @@ impl ModelPrices {
 
     /// Returns whether the price at every provider is known.
     pub fn are_complete(&self) -> bool {
-        self.list.iter().all(|of| of.price.is_some())
+        !self.has_unknown
     }
 
     /// Returns whether no price is known.
     pub fn are_unknown(&self) -> bool {
-        self.list.iter().all(|of| of.price.is_none())
+        !self.has_known
     }
 
-    /// Returns whether some price fulfils a condition.
-    pub fn any(&self, condition: impl Fn(&Price) -> bool) -> bool {
-        self.list.iter().filter_map(|of| of.price.as_deref()).any(condition)
+    /// Returns what has a price of its own at some provider.
+    pub fn extras(&self) -> Extras {
+        self.extras
     }
 
     /// Returns the price of the model that was sent to a provider, or else of any that may be sent
     /// there.
     pub fn of(&self, provider: i64, sent: &Short<96>) -> Option<&Price> {
+        self.find(provider, sent)?.price.as_deref()
+    }
+
+    fn find(&self, provider: i64, sent: &Short<96>) -> Option<&ProviderPrice> {
+        if let [only] = &*self.list {
+            return (only.provider == provider).then_some(only);
+        }
         let of_provider = || self.list.iter().filter(|of| of.provider == provider);
-        let exact = of_provider().find(|of| of.sent == *sent);
-        exact.or_else(|| of_provider().next()).and_then(|found| found.price.as_deref())
+        of_provider().find(|of| of.sent == *sent).or_else(|| of_provider().next())
+    }
+
+    /// Returns what one request has cost that used these tokens, in billionths of a dollar.
+    /// `requests` is how often its fee counts. `None` if the price is not known.
+    pub fn cost(&self, (provider, sent): (i64, &Short<96>), tier: Tier, used: &Tokens, requests: u64) -> Option<u64> {
+        let found = self.find(provider, sent)?;
+        let price = found.price.as_deref()?;
+        let rates = found.rates.unwrap_or_else(|| price.rates(tier, used.input));
+        Some(price.cost_at(&rates, used, requests))
     }
 
     /// Returns the most that a request may cost at each provider of which the price is known, or at

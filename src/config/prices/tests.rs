@@ -277,3 +277,12 @@ fn the_list_that_comes_with_the_program() {
     assert_eq!((input("gpt-4o-mini-2024-07-18"), input("gpt-4o-2024-08-06")), (Some(0.15), Some(2.5)));
     assert_eq!((input("claude-sonnet-4-5-20250929"), input("unheard-of")), (Some(3.0), None));
 }
+
+/// Costs are rounded to the next whole number, halves up.
+#[test]
+fn costs_are_rounded() {
+    let price = |dollars| Price { input: Some(dollars), ..Price::default() };
+    let cost = |dollars, input| price(dollars).cost(Tier::Standard, &Tokens { input, ..Tokens::default() });
+    assert_eq!((cost(0.0004, 1), cost(0.0005, 1), cost(0.0014, 1), cost(0.0025, 1)), (0, 1, 1, 3));
+    assert_eq!(cost(1e300, u64::MAX), u64::MAX);
+}

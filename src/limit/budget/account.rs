@@ -1,7 +1,7 @@
 //! What this node holds of a budget in one window: an atomic word that requests reserve from.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use super::sums::{Claim, Grant};
 use crate::limit::period::Window;
@@ -44,6 +44,8 @@ pub struct Account {
     /// [`Sums::spent`] and [`Sums::extra`], as of the last answer.
     spent_by_all: AtomicI64,
     extra: AtomicI64,
+    /// Whether another account has taken its place.
+    is_replaced: AtomicBool,
 }
 
 /// Why nothing was reserved.
@@ -71,15 +73,13 @@ impl Reservation {
 
     /// The request has ended, and has used so much.
     pub fn settle(mut self, used: i64) {
-        let units = std::mem::take(&mut self.units);
-        self.account.spent.fetch_add(used, Ordering::Relaxed);
-        self.account.balance.fetch_add(units.saturating_sub(used), Ordering::Relaxed);
+        self.account.settle(std::mem::take(&mut self.units), used);
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.account.balance.fetch_add(self.units, Ordering::Relaxed);
+        self.account.give_back(self.units);
     }
 }
 
@@ -101,7 +101,19 @@ impl Account {
             left: AtomicI64::new(0),
             spent_by_all: AtomicI64::new(0),
             extra: AtomicI64::new(0),
+            is_replaced: AtomicBool::new(false),
         }
+    }
+
+    /// Notes that another account takes its place.
+    pub(super) fn replace(&self) {
+        self.is_replaced.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether another account has taken its place: that of the next window, or of sums
+    /// that were reset.
+    pub fn is_replaced(&self) -> bool {
+        self.is_replaced.load(Ordering::Relaxed)
     }
 
     /// Returns whether this second, since 1970, is in its window.
@@ -113,6 +125,12 @@ impl Account {
     /// `None` if that is too little; then nothing is changed.
     pub fn reserve_held(self: &Arc<Account>, units: i64, now: u64) -> Option<Reservation> {
         let units = units.max(0);
+        self.take_held(units, now).then(|| Reservation { account: self.clone(), units })
+    }
+
+    /// Takes `units`, which are not negative, as [`Account::reserve_held`] does. The caller owes a
+    /// call of [`Account::settle`] or of [`Account::give_back`].
+    pub fn take_held(&self, units: i64, now: u64) -> bool {
         self.used_at.store(now, Ordering::Relaxed);
         let mut seen = self.balance.load(Ordering::Relaxed);
         while seen >= units {
@@ -121,12 +139,30 @@ impl Account {
                     if units > self.largest.load(Ordering::Relaxed) {
                         self.largest.store(units, Ordering::Relaxed);
                     }
-                    return Some(Reservation { account: self.clone(), units });
+                    return true;
                 }
                 Err(other) => seen = other,
             }
         }
-        None
+        false
+    }
+
+    /// Takes `units`, which are not negative, whether there is enough or not. The caller owes as
+    /// after [`Account::take_held`].
+    pub fn take_anyway(&self, units: i64, now: u64) {
+        self.used_at.store(now, Ordering::Relaxed);
+        self.balance.fetch_sub(units, Ordering::Relaxed);
+    }
+
+    /// Charges a request that had taken `units` for what it has used.
+    pub fn settle(&self, units: i64, used: i64) {
+        self.spent.fetch_add(used, Ordering::Relaxed);
+        self.balance.fetch_add(units.saturating_sub(used), Ordering::Relaxed);
+    }
+
+    /// Gives back what a request had taken.
+    pub fn give_back(&self, units: i64) {
+        self.balance.fetch_add(units, Ordering::Relaxed);
     }
 
     /// Reserves `units` at `now` milliseconds of the node's clock. `question` is the last one that
@@ -149,9 +185,9 @@ impl Account {
 
     /// Reserves whether there is enough or not: a budget that only warns.
     pub fn reserve_anyway(self: &Arc<Account>, units: i64, now: u64) -> Reservation {
-        self.used_at.store(now, Ordering::Relaxed);
-        self.balance.fetch_sub(units.max(0), Ordering::Relaxed);
-        Reservation { account: self.clone(), units: units.max(0) }
+        let units = units.max(0);
+        self.take_anyway(units, now);
+        Reservation { account: self.clone(), units }
     }
 
     /// Returns what may be spent, as far as this node knows.

@@ -14,6 +14,8 @@
 //! Amounts are whole numbers: billionths of a dollar, or tokens.
 
 mod account;
+#[cfg(test)]
+mod simulation;
 mod sums;
 #[cfg(test)]
 mod tests;
@@ -193,6 +195,8 @@ impl State {
 
     /// Begins another account. Requests that hold something of the last one settle it there.
     pub fn begin(&self, account: Arc<Account>) {
-        self.current.store(Some(account));
+        if let Some(before) = self.current.swap(Some(account)) {
+            before.replace();
+        }
     }
 }

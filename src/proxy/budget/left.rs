@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::super::reply::BudgetLeft;
 use super::super::request_context::RequestContext;
 use crate::config::budget::show;
-use crate::limit::budget::{Account, Budget};
+use crate::limit::budget::{Account, Budget, Fields};
 use crate::limit::period::Period;
 use crate::rfc3339;
 use llm_http::write;
@@ -13,6 +13,13 @@ use llm_http::write;
 /// Returns what is left of a budget now.
 pub(super) fn left_of(req: &RequestContext<'_>, budget: &Budget) -> BudgetLeft {
     describe(budget, budget.state.account(unix_s(req)).as_deref())
+}
+
+/// Returns the fields that describe a budget, of which nothing may be known.
+pub(super) fn fields_of(budget: &Budget, account: Option<&Account>) -> Arc<Fields> {
+    let ends_at = account.map(|account| account.window.ends_at);
+    let extra = account.map_or(0, Account::extra);
+    budget.fields(ends_at, extra, || fields(budget, account))
 }
 
 /// Returns the seconds since 1970, as of the last reading of the worker's clock.
@@ -42,15 +49,7 @@ fn amount_of(budget: &Budget, account: Option<&Account>) -> i64 {
 }
 
 fn describe(budget: &Budget, account: Option<&Account>) -> BudgetLeft {
-    let ends_at = account.map(|account| account.window.ends_at);
-    let extra = account.map_or(0, Account::extra);
-    BudgetLeft {
-        fields: budget.fields(ends_at, extra, || fields(budget, account)),
-        unit: budget.terms.unit,
-        left: account.map_or(0, Account::available),
-        cap: None,
-        downgraded_to: None,
-    }
+    BudgetLeft::new(fields_of(budget, account), budget.terms.unit, account.map_or(0, Account::available))
 }
 
 /// Writes the fields that describe a budget and, at their end, the name of the one for what is

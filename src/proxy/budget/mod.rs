@@ -8,7 +8,8 @@
 //! | file | what |
 //! |---|---|
 //! | [`plan`] | what a request may need |
-//! | [`hold`] | takes it from the accounts, and waits for the store |
+//! | [`resolved`] | the accounts of a caller, and reservations from all of them at once |
+//! | [`hold`] | reserves from single accounts, and waits for the store |
 //! | [`left`] | what is left, for the headers of the response |
 //! | [`errors`] | the words of refusals |
 
@@ -16,6 +17,7 @@ mod errors;
 mod hold;
 mod left;
 mod plan;
+pub mod resolved;
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -24,21 +26,22 @@ use std::sync::Arc;
 use super::auth::{self, Caller};
 use super::core::WorkerSnapshot;
 use super::interrupt::{Failure, Interrupt};
-use super::reply::BudgetLeft;
 use super::request_context::{Issuer, RequestContext};
-use super::spending::{Held, Plan, Spending};
+use super::spending::{Own, Plan, Spending};
 use super::tags;
+use crate::config::snapshot::TagBudgets;
 use crate::limit::Need;
 use crate::limit::budget::{Budget, Unit};
 use crate::metrics::names::Counter;
 use crate::route::pick::{Candidate, Candidates};
 use crate::telemetry::record::Short as ShortText;
 use errors::{exceeded, unpriced};
-use hold::{reserve_all, reserve_held};
+use hold::reserve_all;
 use left::{left_of, tightest, unix_s};
 use llm_wire::error::{Error, Kind};
 use llm_wire::passthrough::peek;
 use plan::plan_of;
+use resolved::ResolvedBudgets;
 
 /// No smaller limit of a response is sent to a provider: the request is refused.
 const LEAST_OUTPUT: u64 = 64;
@@ -57,16 +60,21 @@ pub fn reserve_at_once(
     if budgets.is_empty() {
         return !have_budgets(view, candidates);
     }
+    let resolved = match budgets {
+        Cow::Borrowed(list) => req.core.budgets.of_caller(view.snapshot.generation, list, unix_s(req)),
+        Cow::Owned(list) => ResolvedBudgets::of_request(&list, unix_s(req)),
+    };
+    let Some(resolved) = resolved else { return false };
     let mut plan = plan_of(req, view, (candidates, req.model.name()), output);
-    plan.needs_price = need_price(&budgets);
+    plan.needs_price = resolved.have_dollars();
     if plan.needs_price && plan.prices.are_unknown() {
         return false;
     }
     let most = plan.most;
-    let Some(own) = reserve_held(req, &budgets, |unit| plan.amount(unit, most, None)) else { return false };
-    let accounts = own.iter().map(|held| Some(held.reservation.account()));
-    req.meta.spending = tightest(budgets.iter().zip(accounts)).map(Rc::new);
-    keep(req, own, plan, most);
+    let now_ms = req.core.timers.recent() / 1_000_000;
+    let Some(own) = resolved.reserve(now_ms, |unit| plan.amount(unit, most, None)) else { return false };
+    req.meta.spending = resolved.left();
+    keep(req, Own::Joint(own), plan, most);
     true
 }
 
@@ -81,7 +89,7 @@ fn have_budgets(view: &WorkerSnapshot, candidates: &Candidates) -> bool {
 }
 
 /// Keeps what was reserved with the request. `most` is the limit of its response.
-fn keep(req: &mut RequestContext<'_>, own: Vec<Held>, plan: Plan, most: u64) {
+fn keep(req: &mut RequestContext<'_>, own: Own, plan: Plan, most: u64) {
     let need = Need { prompt: plan.likely_prompt, output: most.saturating_mul(plan.answers) };
     req.recorder.set_spending(Spending { own, provider: Vec::new(), need, plan });
 }
@@ -108,12 +116,13 @@ pub async fn reserve(
         req.recorder.record_mut().virtual_model = candidates.virtual_model.as_ref().map_or(0, |model| model.id);
         req.pooled = candidates.pooled();
         req.core.metrics.inc(Counter::BudgetDowngraded);
-        let left = req.meta.spending.take().map_or_else(|| left_of(req, &budget), |left| (*left).clone());
-        req.meta.spending = Some(Rc::new(BudgetLeft { downgraded_to: Some(Arc::from(&**model)), ..left }));
+        let mut left = req.meta.spending.take().unwrap_or_else(|| left_of(req, &budget));
+        left.set_downgraded_to(model);
+        req.meta.spending = Some(left);
         return Ok(candidates);
     }
     req.core.metrics.inc(Counter::BudgetExceeded);
-    req.meta.spending = Some(Rc::new(left_of(req, &budget)));
+    req.meta.spending = Some(left_of(req, &budget));
     Err(error.into())
 }
 
@@ -174,9 +183,12 @@ async fn reserve_own(
     }
     let unix = unix_s(req);
     let accounts: Vec<_> = budgets.iter().map(|budget| budget.state.account(unix)).collect();
-    let left = tightest(budgets.iter().zip(accounts.iter().map(Option::as_deref)));
-    req.meta.spending = left.map(|left| Rc::new(BudgetLeft { cap: req.output_cap, ..left }));
-    keep(req, own, plan, most);
+    let mut left = tightest(budgets.iter().zip(accounts.iter().map(Option::as_deref)));
+    if let (Some(left), Some(cap)) = (&mut left, req.output_cap) {
+        left.set_cap(cap);
+    }
+    req.meta.spending = left;
+    keep(req, Own::Each(own), plan, most);
     Ok(Ok(()))
 }
 
@@ -195,14 +207,14 @@ pub async fn reserve_at(
     let price = spending.plan.prices.of(provider.id, &ShortText::new(sent));
     let needs_price = spending.plan.needs_price || provider.budgets.iter().any(|of| of.terms.unit == Unit::Dollars);
     if needs_price && price.is_none() {
-        req.recorder.set_spending(*spending);
+        req.recorder.set_spending(spending);
         let note =
             format!("model `{sent}` has no price at provider `{}`, which a budget in dollars needs", provider.key);
         let failure = Failure::from(Error::gateway(Kind::Permission, note));
         return Err(Failure { try_next: true, ..failure }.into());
     }
     if provider.budgets.is_empty() {
-        req.recorder.set_spending(*spending);
+        req.recorder.set_spending(spending);
         return Ok(());
     }
     let most = req.output_cap.unwrap_or(spending.plan.most);
@@ -223,7 +235,7 @@ pub async fn reserve_at(
         }
         Err(interrupt) => Err(interrupt),
     };
-    req.recorder.set_spending(*spending);
+    req.recorder.set_spending(spending);
     result
 }
 
@@ -234,7 +246,8 @@ fn budgets_of<'v>(
     caller: Caller<'v>,
 ) -> Result<Cow<'v, [Arc<Budget>]>, Error> {
     let of_caller = caller.map(|caller| caller.budgets()).unwrap_or_default();
-    let of_tags = of_tags(req, view)?;
+    let Some(known) = &view.snapshot.tag_budgets else { return Ok(Cow::Borrowed(of_caller)) };
+    let of_tags = of_tags(req, known)?;
     Ok(match of_tags.is_empty() {
         true => Cow::Borrowed(of_caller),
         false => of_caller.iter().cloned().chain(of_tags).collect(),
@@ -242,8 +255,7 @@ fn budgets_of<'v>(
 }
 
 /// The budgets of the tags that the request carries.
-fn of_tags(req: &RequestContext<'_>, view: &WorkerSnapshot) -> Result<Vec<Arc<Budget>>, Error> {
-    let Some(known) = &view.snapshot.tag_budgets else { return Ok(Vec::new()) };
+fn of_tags(req: &RequestContext<'_>, known: &TagBudgets) -> Result<Vec<Arc<Budget>>, Error> {
     let mut found = Vec::new();
     for tag in req.recorder.tags().unwrap_or_default().split(tags::SEPARATOR) {
         match known.get(tag) {

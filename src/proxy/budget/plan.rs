@@ -9,7 +9,7 @@ use super::super::endpoint::Operation;
 use super::super::request_context::RequestContext;
 use super::super::spending::Plan;
 use crate::config::prices::cost::May;
-use crate::config::prices::{ModelPrices, Price, ProviderPrice, Tier};
+use crate::config::prices::{ModelPrices, ProviderPrice, Tier};
 use crate::route::pick::{Candidate, Candidates};
 use crate::tokens;
 use llm_wire::passthrough::peek;
@@ -54,23 +54,25 @@ pub(super) fn plan_of(
         let most = candidates.list.iter().map(|candidate| candidate.target.caps.max_output).max();
         most.filter(|most| *most != UNLIMITED).unwrap_or(ASSUMED_MOST)
     };
-    let table = req.core.shared.prices.load();
-    let prices = candidates.prices(&table, || {
-        let price = |candidate: &Candidate| {
-            let (provider, sent) = (view.provider(candidate.provider), &*candidate.upstream_model);
-            let price = table.of(&provider.models, &provider.key, &provider.provider_type, model, sent);
-            ProviderPrice::new(provider.id, sent, price)
-        };
-        ModelPrices::new(Arc::clone(&table), candidates.list.iter().map(price))
+    let prices = req.core.budgets.with_prices(|table| {
+        candidates.prices(table, || {
+            let price = |candidate: &Candidate| {
+                let (provider, sent) = (view.provider(candidate.provider), &*candidate.upstream_model);
+                let price = table.of(&provider.models, &provider.key, &provider.provider_type, model, sent);
+                ProviderPrice::new(provider.id, sent, price)
+            };
+            ModelPrices::new(Arc::clone(table), candidates.list.iter().map(price))
+        })
     });
     // The body is searched only for what has a price of its own.
     let names = |finder: &Finder<'_>| finder.find(body).is_some();
+    let extras = prices.extras();
     let may = May {
         tier: Tier::of(req.recorder.tier().as_bytes()),
         prompt,
-        writes_cache: prices.any(Price::has_cache_writes) && names(&NAMES.cache),
-        has_media: prices.any(Price::has_media) && (names(&NAMES.audio) || names(&NAMES.image)),
-        searches: prices.any(|price| price.per_search.is_some()) && names(&NAMES.search),
+        writes_cache: extras.cache_writes && names(&NAMES.cache),
+        has_media: extras.media && (names(&NAMES.audio) || names(&NAMES.image)),
+        searches: extras.searches && names(&NAMES.search),
     };
     Plan {
         prompt,

@@ -50,7 +50,7 @@ pub struct RequestRecorder {
     /// What it holds of the limits of the provider that is tried.
     provider_hold: Option<Box<ProviderHold>>,
     /// What it holds of its budgets.
-    spending: Option<Box<Spending>>,
+    spending: Option<Spending>,
     /// Whether a model generates the response, which costs tokens.
     generates: bool,
     /// The tier of service that the request names, if it does.
@@ -130,11 +130,11 @@ impl RequestRecorder {
 
     /// Keeps what the request holds of its budgets until it ends.
     pub fn set_spending(&mut self, spending: Spending) {
-        self.spending = Some(Box::new(spending));
+        self.spending = Some(spending);
     }
 
     /// Hands it out, to be changed and set again.
-    pub fn take_spending(&mut self) -> Option<Box<Spending>> {
+    pub fn take_spending(&mut self) -> Option<Spending> {
         self.spending.take()
     }
 
@@ -533,7 +533,7 @@ impl RequestRecorder {
         let others = self.other_usage.finish();
         // The limits are charged by what the provider reported, so before the estimates.
         let prompt = self.settle_limits(bytes, &others);
-        if let Some(spending) = self.spending.take() {
+        if let Some(spending) = &mut self.spending {
             spending.settle(&self.record, &others, |need| usage::spent(&self.record, need, bytes));
         }
         if self.generates && !self.is_abandoned {

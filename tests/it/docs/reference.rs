@@ -136,7 +136,7 @@ fn stage_meaning(stage: Stage) -> &'static str {
         Stage::Auth => "checking the client's key",
         Stage::BodyRead => "reading and decompressing the request body; nothing where it came with the head",
         Stage::Route => "finding the model in the body, checking permission, choosing a provider",
-        Stage::Limit => "asking the limits of the key",
+        Stage::Limit => "asking the limits of the key, waiting for a place and for budgets",
         Stage::Translate => "making the provider's request from the client's, translated or not",
         Stage::Connect => "waiting for a connection to the provider; nothing with a pooled one",
         Stage::FirstByte => "from the first byte sent to the provider to the head of its response",
