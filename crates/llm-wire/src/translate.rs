@@ -153,14 +153,11 @@ impl Translator {
             return false;
         }
         self.content = true;
-        let event = Event::Text { ix: *ix, raw: *raw };
-        if let Some(captured) = &mut self.captured {
-            captured.take(&event);
-        }
+        // Of a text nothing is remembered beyond the answer (`Captured`).
         let failure = match is_plain {
             true => encoder.plain_text(*ix, *raw, &mut self.reply, out),
             false => {
-                encoder.event(event, &mut self.reply, out);
+                encoder.event(Event::Text { ix: *ix, raw: *raw }, &mut self.reply, out);
                 encoder.take_failure()
             }
         };

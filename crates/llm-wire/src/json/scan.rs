@@ -162,11 +162,28 @@ pub(crate) fn is_ascii_without_escapes(bytes: &[u8]) -> bool {
 /// byte is a character, and none must be escaped.
 #[inline]
 pub(crate) fn is_plain_ascii(rest: &[u8], len: usize) -> bool {
-    // Bytes from 0x80 on are negative, as control characters are small.
-    let is_other = |byte: u8| byte.cast_signed() < 0x20 || byte == b'"' || byte == b'\\';
+    is_unescaped::<true>(rest, len)
+}
+
+/// Returns whether the first `len` bytes of `rest`, behind which a quote stands, are a string's
+/// body.
+#[inline]
+pub(crate) fn is_string_body(rest: &[u8], len: usize) -> bool {
+    is_unescaped::<false>(rest, len) || string_end(rest, 0) == Some(len)
+}
+
+/// Returns whether the first `len` bytes of `rest` have nothing that must be escaped, and are ASCII
+/// if that is demanded.
+#[inline]
+fn is_unescaped<const ASCII: bool>(rest: &[u8], len: usize) -> bool {
+    let is_other = |byte: u8| {
+        // Bytes from 0x80 on are negative, as control characters are small.
+        let is_control = if ASCII { byte.cast_signed() < 0x20 } else { byte < 0x20 };
+        is_control || byte == b'"' || byte == b'\\'
+    };
     let word_marks = |word: &[u8; 8]| {
         let word = u64::from_le_bytes(*word);
-        special_marks(word) | word & 0x8080_8080_8080_8080
+        special_marks(word) | if ASCII { word & 0x8080_8080_8080_8080 } else { 0 }
     };
     if len < 16
         && let ([first, second, ..], _) = rest.as_chunks::<8>()
@@ -182,11 +199,11 @@ pub(crate) fn is_plain_ascii(rest: &[u8], len: usize) -> bool {
     // Marks are gathered in a block of their own, without a question for each: vector instructions.
     let mut marks = [0u8; 16];
     let blocks = text.as_chunks::<16>().0.iter();
-    for block in blocks.chain([last]) {
+    blocks.chain([last]).for_each(|block| {
         for (mark, &byte) in marks.iter_mut().zip(block) {
             *mark |= if is_other(byte) { 0xff } else { 0 };
         }
-    }
+    });
     u128::from_ne_bytes(marks) == 0
 }
 
@@ -339,7 +356,7 @@ pub(crate) fn plain_run(buf: &[u8], pos: usize) -> usize {
 }
 
 /// Does the same from the start of `buf`, for texts that are a word or two.
-#[inline]
+#[inline(always)]
 pub(crate) fn short_run(buf: &[u8]) -> usize {
     let ([first, second, ..], _) = buf.as_chunks::<8>() else { return plain_run(buf, 0) };
     match special_marks(u64::from_le_bytes(*first)) {

@@ -24,7 +24,7 @@ enum Hole {
 
 impl Hole {
     /// Returns where the hole ends that begins with `rest`. `None` if nothing there can fill it.
-    #[inline]
+    #[inline(always)]
     fn end_in(self, rest: &[u8]) -> Option<usize> {
         match self {
             Hole::Text => text_end(rest),
@@ -47,6 +47,16 @@ struct Run {
     varies: bool,
 }
 
+impl Run {
+    /// Returns the hole behind it, where a text that varies may be empty.
+    fn then_or_empty(&self) -> Hole {
+        match self.then {
+            Hole::SomeText if self.varies => Hole::Text,
+            then => then,
+        }
+    }
+}
+
 /// Returns whether strings of this key differ from one event to the next in nearly every stream.
 pub(crate) fn is_text(key: &[u8]) -> bool {
     matches!(
@@ -60,6 +70,11 @@ pub(crate) fn is_text(key: &[u8]) -> bool {
             | b"thinking"
             | b"obfuscation"
     )
+}
+
+/// Returns whether strings of this key are padding: no tap asks whether they are empty.
+pub(crate) fn is_padding(key: &[u8]) -> bool {
+    key == b"obfuscation"
 }
 
 /// Returns whether numbers of this key differ from one event to the next.
@@ -82,6 +97,26 @@ pub(crate) struct Template {
     runs: Vec<Run>,
 }
 
+/// A structure with one hole, which is a text.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OnlyText<'t> {
+    before: &'t [u8],
+    /// Begins with the quote that ends the text.
+    behind: &'t [u8],
+    may_be_empty: bool,
+}
+
+impl OnlyText<'_> {
+    /// Returns whether all of `text` has this structure. Its end being known, the hole needs no
+    /// search for its own.
+    #[inline]
+    pub(crate) fn is_match(self, text: &[u8]) -> bool {
+        let Some(rest) = text.strip_prefix(self.before) else { return false };
+        let Some(end) = rest.len().checked_sub(self.behind.len()) else { return false };
+        rest[end..] == *self.behind && (end > 0 || self.may_be_empty) && scan::is_string_body(rest, end)
+    }
+}
+
 /// Holes of a template at most.
 pub(crate) const MAX_HOLES: usize = 32;
 
@@ -100,16 +135,20 @@ pub(crate) struct Spot {
 
 impl Template {
     /// Cuts `example` at the values that are holes. An empty string is a hole only if
-    /// `may_be_empty`. `None` if there would be more than [`MAX_HOLES`].
+    /// `may_be_empty`, or if it is padding. `None` if there would be more than [`MAX_HOLES`].
     pub(crate) fn cut(example: &[u8], may_be_empty: bool, is_hole: impl Fn(&Value<'_>) -> bool) -> Option<Template> {
         let (mut runs, mut start) = (Vec::new(), 0);
-        let text = if may_be_empty { Hole::Text } else { Hole::SomeText };
         for value in Values::of(example) {
+            let may_be_empty = may_be_empty || is_padding(value.key);
             if is_hole(&value) && (may_be_empty || value.start < value.end) {
                 if runs.len() == MAX_HOLES {
                     return None;
                 }
-                let then = if value.is_string { text } else { Hole::Number };
+                let then = match value.is_string {
+                    true if may_be_empty => Hole::Text,
+                    true => Hole::SomeText,
+                    false => Hole::Number,
+                };
                 let varies = if value.is_string { is_text(value.key) } else { is_counter(value.key) };
                 runs.push(Run { literal: example[start..value.start].into(), start, then, varies });
                 start = value.end;
@@ -120,7 +159,7 @@ impl Template {
     }
 
     /// Returns the template of `text`, which matches, with holes for its texts and the number of
-    /// the event alone. `None` if it has none.
+    /// the event alone. A text may be empty there. `None` if it has none.
     pub(crate) fn fixed(&self, text: &[u8]) -> Option<Template> {
         let mut places = NOWHERE;
         if !self.match_whole(text, &mut places) {
@@ -130,11 +169,19 @@ impl Template {
         for (n, run) in self.runs.iter().enumerate() {
             let end = places[n] + run.literal.len();
             if run.varies || run.then == Hole::End {
-                runs.push(Run { literal: text[start..end].into(), start, then: run.then, varies: run.varies });
+                let then = run.then_or_empty();
+                runs.push(Run { literal: text[start..end].into(), start, then, varies: run.varies });
                 start = places.get(n + 1).copied().unwrap_or(end);
             }
         }
         (runs.len() > 1).then_some(Template { runs })
+    }
+
+    /// Returns the same template, in which the texts that differ in nearly every stream may be
+    /// empty.
+    pub(crate) fn with_empty_texts(&self) -> Template {
+        let runs = self.runs.iter().map(|run| Run { then: run.then_or_empty(), ..run.clone() });
+        Template { runs: runs.collect() }
     }
 
     /// Returns the length of the text at the start of `buf` that has this structure. Returns `None`
@@ -154,19 +201,24 @@ impl Template {
         Some((&before.literal, &after.literal))
     }
 
-    /// Returns whether all of `text` has this structure. Its end being known, one hole needs no
-    /// search for its own.
+    /// Returns whether all of `text` has this structure.
     #[inline]
     pub(crate) fn is_match(&self, text: &[u8]) -> bool {
-        let [Run { literal: before, then: hole @ (Hole::Text | Hole::SomeText), .. }, after] = &self.runs[..] else {
-            return self.match_start(text) == Some(text.len());
+        match self.only_text() {
+            Some(only) => only.is_match(text),
+            None => self.match_start(text) == Some(text.len()),
+        }
+    }
+
+    /// Returns the only hole, if it is a text.
+    #[inline]
+    pub(crate) fn only_text(&self) -> Option<OnlyText<'_>> {
+        let [Run { literal: before, then: hole @ (Hole::Text | Hole::SomeText), .. }, Run { literal: behind, .. }] =
+            &self.runs[..]
+        else {
+            return None;
         };
-        let Some(rest) = text.strip_prefix(&**before) else { return false };
-        let Some(end) = rest.len().checked_sub(after.literal.len()) else { return false };
-        // What stands behind begins with the quote that ends the string.
-        let run = scan::short_run(rest);
-        let is_string = run == end || run < end && scan::string_end(rest, run) == Some(end);
-        is_string && (end > 0 || *hole == Hole::Text) && rest[end..] == *after.literal
+        Some(OnlyText { before, behind, may_be_empty: *hole == Hole::Text })
     }
 
     /// Notes where the runs begin in `buf` if all of it has this structure.
@@ -214,13 +266,13 @@ impl Spot {
 }
 
 /// Returns where a string ends of which this is the rest: the position of its closing quote.
-#[inline]
+#[inline(always)]
 fn text_end(rest: &[u8]) -> Option<usize> {
     let end = scan::short_run(rest);
     if rest.get(end) == Some(&b'"') { Some(end) } else { scan::string_end(rest, end) }
 }
 
-#[inline]
+#[inline(always)]
 fn number_end(rest: &[u8]) -> Option<usize> {
     let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
     (digits > 0 && (digits == 1 || rest[0] != b'0')).then_some(digits)

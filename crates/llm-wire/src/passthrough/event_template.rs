@@ -58,6 +58,16 @@ impl EventTemplate {
         self.template.is_match(event)
     }
 
+    /// Returns what says of each event of many what [`EventTemplate::is_event`] does.
+    #[inline]
+    pub fn matcher(&self) -> impl Fn(&[u8]) -> bool {
+        let only = self.template.only_text();
+        move |event| match only {
+            Some(only) => only.is_match(event),
+            None => self.template.match_start(event) == Some(event.len()),
+        }
+    }
+
     /// The bytes before and behind the only value that may differ. `None` if there are more, or if
     /// no structure is known.
     pub fn surroundings(&self) -> Option<(&[u8], &[u8])> {

@@ -6,11 +6,11 @@
 //! tap for it. [`EventTemplate`] does the same within one stream, where more stays equal.
 //!
 //! An empty string is another structure than one with text: it is what tells the events before the
-//! content from the content.
+//! content from the content. Padding (`obfuscation`) says nothing, and may be empty or not.
 
 use std::ops::Range;
 
-use crate::json::template::{NOWHERE, Spot, Template, Value, Values, changed_values, is_text};
+use crate::json::template::{NOWHERE, Spot, Template, Value, Values, changed_values, is_padding, is_text};
 use crate::json::{RawValue, scan};
 use crate::passthrough::event_template::EventTemplate;
 use crate::passthrough::observation::Effect;
@@ -91,20 +91,35 @@ fn is_word(key: &[u8]) -> bool {
 }
 
 fn decides(one: &Value<'_>, other: &Value<'_>) -> bool {
-    is_word(one.key) || (one.start == one.end) != (other.start == other.end)
+    let is_other_form = (one.start == one.end) != (other.start == other.end);
+    is_word(one.key) || is_other_form && !is_padding(one.key)
 }
 
 impl EventTemplates {
     /// Returns the event at the start of `buf`, if its structure is known. `None` also for an event
     /// whose end has not come.
     pub fn match_event<'e>(&mut self, buf: &'e [u8], cursor: &mut Cursor) -> Option<KnownEvent<'e>> {
+        self.find(buf, cursor, Template::match_start)
+    }
+
+    /// Returns what is known of `event`, if all of it is one event of a known structure.
+    pub fn match_whole<'e>(&mut self, event: &'e [u8], cursor: &mut Cursor) -> Option<KnownEvent<'e>> {
+        self.find(event, cursor, |template, event| template.is_match(event).then_some(event.len()))
+    }
+
+    fn find<'e>(
+        &mut self,
+        buf: &'e [u8],
+        cursor: &mut Cursor,
+        len_of: impl Fn(&Template, &[u8]) -> Option<usize>,
+    ) -> Option<KnownEvent<'e>> {
         let (last, count) = (cursor.0, self.known.len());
         let next = self.known.get(last).map_or(0, |known| known.next);
         let others = (0..count).filter(|n| *n != last && *n != next);
         // While one structure repeats, the relay has a template of its own, so the next one is
         // another.
         let first = [next, last].into_iter().take(if last == next { 1 } else { 2 });
-        let (n, len) = first.chain(others).find_map(|n| Some((n, self.known.get(n)?.template.match_start(buf)?)))?;
+        let (n, len) = first.chain(others).find_map(|n| Some((n, len_of(&self.known.get(n)?.template, buf)?)))?;
         let usage = match self.known[n].usage {
             None => None,
             Some(spot) => Some(self.known[n].usage(&buf[..len], spot)?),
@@ -122,16 +137,16 @@ impl EventTemplates {
     }
 
     /// Returns a template of the last event that matched, `event`, in which its text and its number
-    /// alone may differ.
+    /// alone may differ. It is for content behind other content, where an empty text is content too.
     pub fn fixed(&self, event: &[u8], cursor: Cursor) -> Option<EventTemplate> {
         let known = self.known.get(cursor.0)?;
         known.template.fixed(event).map(EventTemplate::of)
     }
 
     /// Returns a template of the last event that matched, in which all may differ that differs from
-    /// one stream to the next.
+    /// one stream to the next. It is for content behind other content, too.
     pub fn open(&self, cursor: Cursor) -> Option<EventTemplate> {
-        Some(EventTemplate::of(self.known.get(cursor.0)?.template.clone()))
+        Some(EventTemplate::of(self.known.get(cursor.0)?.template.with_empty_texts()))
     }
 
     /// Learns from an event, blank line included, that did `effect` to a tap, and that has its
@@ -225,6 +240,7 @@ mod tests {
                 r#"data: {"id":"ID","choices":[{"delta":{"content":"TEXT"}}],"error":{"code":NUMBER}}"#,
                 r#"data: {"id":"ID","choices":[{"delta":{"content":"TEXT"}}],"object":"TEXT"}"#,
                 r#"data: {"own":"TEXT","n":NUMBER}"#,
+                r#"data: {"choices":[{"delta":{"content":"","obfuscation":"TEXT"}}],"obfuscation":"TEXT"}"#,
                 "event: error\ndata: {\"choices\":[{\"delta\":{\"content\":\"TEXT\"}}]}",
                 "data: [DONE]",
                 "data: {TEXT}",
@@ -251,6 +267,7 @@ mod tests {
                 r#"data: {"type":"response.content_part.added","part":{"type":"output_text","text":"TEXT"}}"#,
                 r#"data: {"type":"response.output_text.delta","sequence_number":NUMBER,"delta":"TEXT"}"#,
                 r#"data: {"type":"TEXT","sequence_number":NUMBER,"delta":"ID"}"#,
+                r#"data: {"type":"response.output_text.delta","sequence_number":NUMBER,"delta":"ID","obfuscation":"TEXT"}"#,
                 r#"data: {"type":"response.completed","response":{"status":"completed","usage":{"input_tokens":NUMBER}}}"#,
                 r#"data: {"type":"keepalive","sequence_number":NUMBER}"#,
                 r#"data: {"type":"error","message":"TEXT"}"#,
@@ -321,6 +338,61 @@ mod tests {
         }
     }
 
+    /// The last event of a response is known as the others are, with its usage and its reason.
+    #[test]
+    fn the_end_of_a_response_is_known() {
+        let completed = |id: u32, status: &str| {
+            format!(
+                "event: response.completed\ndata: {{\"type\":\"response.completed\",\"sequence_number\":{id},\
+                 \"response\":{{\"id\":\"r{id}\",\"status\":\"{status}\",\"output\":[{{\"type\":\"function_call\",\
+                 \"call_id\":\"c{id}\"}}],\"usage\":{{\"input_tokens\":{id},\"output_tokens\":7}}}}}}\n\n"
+            )
+        };
+        let mut templates = EventTemplates::default();
+        for id in 10..14 {
+            let event = completed(id, "completed");
+            let (mut tap, mut reference) = (AnyTap::new(Format::Responses), AnyTap::new(Format::Responses));
+            show(&mut reference, &mut EventTemplates::default(), &event);
+            match templates.match_whole(event.as_bytes(), &mut Cursor::default()) {
+                Some(known) => tap.repeat(known.effect, known.usage),
+                None => assert_eq!((show(&mut tap, &mut templates, &event), id < 12), (FrameKind::End, true)),
+            }
+            assert_eq!(tap.seen(), reference.seen());
+            assert_eq!(tap.seen().usage.map(|usage| usage.input_total), Some(u64::from(id)));
+            assert_eq!(tap.seen().reason, Some(crate::canonical::event::Reason::ToolCalls));
+        }
+        for other in
+            [completed(1, "other"), completed(1, "completed").replace("call_id", "id"), completed(1, "completed") + "x"]
+        {
+            assert!(templates.match_whole(other.as_bytes(), &mut Cursor::default()).is_none(), "{other}");
+        }
+    }
+
+    /// Behind content, an event of its structure without text is content, too.
+    #[test]
+    fn content_may_be_empty_behind_content() {
+        let delta = |number: u32, text: &str, padding: &str| {
+            format!(
+                "data: {{\"type\":\"response.output_text.delta\",\"sequence_number\":{number},\"item_id\":\"m\",\
+                 \"delta\":\"{text}\",\"obfuscation\":\"{padding}\"}}\n\n"
+            )
+        };
+        let (mut templates, mut cursor) = (EventTemplates::default(), Cursor::default());
+        for event in [delta(6, "a", ""), delta(7, "b", "xx")] {
+            show(&mut AnyTap::new(Format::Responses), &mut templates, &event);
+        }
+        assert_eq!(templates.known.len(), 1, "padding is no structure");
+        let event = delta(8, "c", "x");
+        assert!(templates.match_event(event.as_bytes(), &mut cursor).is_some());
+        for content in [templates.fixed(event.as_bytes(), cursor).unwrap(), templates.open(cursor).unwrap()] {
+            for event in [delta(8, "b", ""), delta(9, "", "x"), delta(1234, "", "")] {
+                assert!(content.is_event(event.as_bytes()), "{event}");
+                assert_eq!(content.match_event(event.as_bytes()), Some(event.len()));
+            }
+            assert!(!content.is_event(delta(8, "b", "").replace("item_id", "part_id").as_bytes()));
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1000) })]
 
@@ -328,13 +400,14 @@ mod tests {
         /// reads every event, and the relay learns the same of each event meanwhile.
         #[test]
         fn known_events_are_what_a_tap_makes_of_them(
-            streams in prop::collection::vec(prop::collection::vec((0usize..10, 0usize..12, 0u32..120), 1..16), 1..8),
+            streams in prop::collection::vec(prop::collection::vec((0usize..11, 0usize..12, 0u32..120), 1..16), 1..8),
         ) {
             for (format, events) in EVENTS {
                 let mut templates = EventTemplates::default();
                 for (id, stream) in streams.iter().enumerate() {
                     let (mut tap, mut reference) = (AnyTap::new(*format), AnyTap::new(*format));
                     let (mut cursor, mut flows) = (Cursor::default(), false);
+                    let mut content = EventTemplate::default();
                     for (event, text, number) in stream {
                         let event = events[event % events.len()]
                             .replace("TEXT", TEXTS[*text])
@@ -344,10 +417,18 @@ mod tests {
                         let (mut framer, mut rest) = (Framer::default(), event.as_bytes());
                         let frame = framer.next(&mut rest).unwrap().unwrap().frame.unwrap();
                         let expected = reference.frame(&frame);
+                        let is_content = flows && content.is_event(event.as_bytes());
                         let got = match templates.match_event(event.as_bytes(), &mut cursor) {
+                            _ if is_content => FrameKind::Content,
                             Some(known) => {
                                 prop_assert_eq!(known.len, event.len());
                                 tap.repeat(known.effect, known.usage);
+                                if known.effect.kind == FrameKind::Content && known.usage.is_none() {
+                                    content = match number % 2 {
+                                        0 => templates.open(cursor).unwrap(),
+                                        _ => templates.fixed(event.as_bytes(), cursor).unwrap_or_default(),
+                                    };
+                                }
                                 known.effect.kind
                             }
                             None => show(&mut tap, &mut templates, &event),

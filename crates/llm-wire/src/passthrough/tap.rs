@@ -73,16 +73,17 @@ impl AnyTap {
         match self {
             AnyTap::Chat(tap) => tap.usage_at.clone(),
             AnyTap::Messages(tap) => tap.usage_at.clone(),
-            AnyTap::Responses(_) => None,
+            AnyTap::Responses(tap) => tap.usage_at.clone(),
         }
     }
 
     /// Does what a frame of that effect does, which has this usage.
     pub fn repeat(&mut self, effect: Effect, usage: Option<RawValue<'_>>) {
         match (&mut *self, usage) {
-            (_, None) | (AnyTap::Responses(_), _) => {}
+            (_, None) => {}
             (AnyTap::Chat(tap), Some(usage)) => tap.count(usage),
             (AnyTap::Messages(tap), Some(usage)) => tap.count(usage),
+            (AnyTap::Responses(tap), Some(usage)) => tap.count(usage),
         }
         let (stage, seen) = match self {
             AnyTap::Chat(tap) => (&mut tap.stage, &mut tap.seen),
@@ -96,6 +97,9 @@ impl AnyTap {
                 seen.finish();
             }
             FrameKind::End => {
+                // One event of the Responses format is both: the reason and the end mark.
+                seen.reason = effect.reason.or(seen.reason);
+                seen.finished |= effect.reason.is_some();
                 seen.end();
             }
             _ => {}

@@ -10,6 +10,7 @@ use crate::canonical::usage::Usage;
 use crate::error::foreign;
 use crate::formats::chat::error;
 use crate::json::scan::skip_space;
+use crate::json::template::is_padding;
 use crate::json::walk;
 use crate::json::{RawValue, Tape};
 use crate::passthrough::finish;
@@ -187,9 +188,11 @@ impl Choices {
     }
 }
 
-/// Anything in a delta but the role is content, so that what hosts add tomorrow is not held back.
+/// Anything in a delta but the role and padding is content, so that what hosts add tomorrow is not
+/// held back.
 fn has_content(delta: RawValue<'_>) -> bool {
-    delta.members().any(|(key, value, _)| key.as_bytes() != b"role" && is_filled(value))
+    let is_silent = |key: &[u8]| key == b"role" || is_padding(key);
+    delta.members().any(|(key, value, _)| !is_silent(key.as_bytes()) && is_filled(value))
 }
 
 /// Whether `key` stands anywhere in `data` with a value other than null. Keys cannot be found
@@ -267,6 +270,7 @@ mod tests {
             (r#"{"tool_calls":[{"index":0,"id":"t","function":{"name":"f","arguments":""}}]}"#, Content),
             (r#"{"content":[{"type":"thinking"}]}"#, Content),
             (r#"{"refusal":"no"}"#, Content),
+            (r#"{"content":"","obfuscation":"x"}"#, Preamble),
             (r#"{"function_call":{"name":"f"}}"#, Content),
         ] {
             check(&[(&format!(r#"{{"choices":[{{"delta":{delta}}}]}}"#), moment)]);

@@ -6,6 +6,7 @@ use crate::canonical::usage::Usage;
 use crate::error::foreign;
 use crate::formats::messages::error;
 use crate::json::RawValue;
+use crate::json::template::is_padding;
 use crate::json::{scan, walk};
 use crate::passthrough::finish;
 use crate::passthrough::observation::{Effect, FrameKind, Observed, Stage, is_filled, model_under, offset_in};
@@ -183,6 +184,7 @@ fn block_has_content(block: RawValue<'_>) -> bool {
     const BEGIN_EMPTY: [&str; 5] = ["text", "thinking", "text_delta", "thinking_delta", "input_json_delta"];
     block.members().any(|(key, value, _)| match key.as_bytes() {
         b"type" => !BEGIN_EMPTY.iter().any(|name| value.eq_str(name)),
+        key if is_padding(key) => false,
         _ => is_filled(value),
     })
 }

@@ -9,7 +9,7 @@ use crate::formats::responses::error;
 use crate::json::{RawStr, RawValue, Tape};
 use crate::json::{scan, walk};
 use crate::passthrough::finish;
-use crate::passthrough::observation::{Effect, FrameKind, Observed, Stage, is_filled, model_under};
+use crate::passthrough::observation::{Effect, FrameKind, Observed, Stage, is_filled, model_under, offset_in};
 use crate::sse::Frame;
 
 /// See [`crate::passthrough::tap`].
@@ -20,6 +20,8 @@ pub struct Tap {
     unread: bool,
     /// See [`AnyTap::effect`](crate::passthrough::tap::AnyTap::effect).
     pub(crate) effect: Option<Effect>,
+    /// See [`AnyTap::usage_at`](crate::passthrough::tap::AnyTap::usage_at).
+    pub(crate) usage_at: Option<Range<usize>>,
     /// Room for what one event holds.
     tape: Tape,
 }
@@ -39,6 +41,7 @@ impl Tap {
     pub fn frame(&mut self, frame: &Frame<'_>) -> FrameKind {
         self.unread = false;
         self.effect = None;
+        self.usage_at = None;
         let moment = match frame.event {
             // A name of this format is believed; it costs nothing to read. `message` is what hosts
             // send that have none.
@@ -58,14 +61,21 @@ impl Tap {
     fn named(&mut self, name: &[u8], data: &[u8]) -> FrameKind {
         match name.strip_prefix(b"response.").unwrap_or(name) {
             b"created" | b"in_progress" | b"queued" => {
-                if self.lifecycle(data).is_some_and(|response| !response.has_usage) {
+                if self.lifecycle(data).is_some_and(|response| response.is_plain) {
                     self.effect = Some(Effect::of(FrameKind::Preamble));
                 }
                 FrameKind::Preamble
             }
             b"completed" | b"incomplete" => {
+                let response = self.lifecycle(data);
+                let is_plain = response.as_ref().is_some_and(|response| response.is_plain);
                 self.seen.finished = true;
-                self.seen.reason = self.lifecycle(data).and_then(|response| response.reason);
+                self.seen.reason = response.and_then(|response| response.reason);
+                // Of a word that is not known nothing is kept, which is no effect that can be
+                // repeated.
+                if is_plain && self.seen.reason.is_some() {
+                    self.effect = Some(Effect { kind: FrameKind::End, reason: self.seen.reason });
+                }
                 self.seen.end()
             }
             b"failed" => {
@@ -89,14 +99,25 @@ impl Tap {
     /// Reads an event that holds the response object, in one pass, and takes its usage. `None` if
     /// it has no such object. What is broken is read as far as it goes.
     fn lifecycle(&mut self, data: &[u8]) -> Option<Response> {
-        let event = self.tape.read(data).unwrap_or(RawValue::new(data));
+        let read = self.tape.read(data);
+        let is_read = read.is_ok();
+        let event = read.unwrap_or(RawValue::new(data));
         let Some(response) = event.find("response") else {
             self.seen.misread();
             return None;
         };
-        let usage = response.find("usage").filter(|usage| usage.is_object()).map(usage);
-        self.seen.usage = usage.or(self.seen.usage);
-        Some(Response { has_usage: usage.is_some(), reason: finish::of_response(|name| response.find(name)) })
+        let reason = finish::of_response(|name| response.find(name));
+        let Some(counts) = response.find("usage").filter(|usage| usage.is_object()) else {
+            return Some(Response { is_plain: is_read, reason });
+        };
+        self.usage_at = offset_in(counts.bytes(), data);
+        self.seen.usage = Some(usage(counts));
+        Some(Response { is_plain: is_read && self.usage_at.is_some(), reason })
+    }
+
+    /// Takes the usage of an event.
+    pub(crate) fn count(&mut self, counts: RawValue<'_>) {
+        self.seen.usage = Some(usage(counts));
     }
 
     /// An event that may hold the first content under `key`: a string if it is not empty, an object
@@ -132,7 +153,8 @@ impl Tap {
 
 /// What an event says of the response object in it.
 struct Response {
-    has_usage: bool,
+    /// All of the event was read, and its usage, if it has one, stands in it.
+    is_plain: bool,
     reason: Option<Reason>,
 }
 

@@ -324,17 +324,22 @@ impl Encoder {
     }
 
     /// Writes the chunk with the role before the first other one.
-    #[inline]
+    #[inline(always)]
     fn begin(&mut self, reply: &Reply, out: &mut Vec<u8>) {
         if self.phase == Phase::Init {
-            self.phase = Phase::Live;
-            self.head = self.make_head(reply);
-            self.text_head = [&self.head, TEXT_BEGIN].concat();
-            self.write(reply, out, |out| {
-                out.extend_from_slice(br#"{"role":"assistant","content":"","refusal":null}"#);
-                out.extend_from_slice(LIVE.as_bytes());
-            });
+            self.write_role(reply, out);
         }
+    }
+
+    #[inline(never)]
+    fn write_role(&mut self, reply: &Reply, out: &mut Vec<u8>) {
+        self.phase = Phase::Live;
+        self.head = self.make_head(reply);
+        self.text_head = [&self.head, TEXT_BEGIN].concat();
+        self.write(reply, out, |out| {
+            out.extend_from_slice(br#"{"role":"assistant","content":"","refusal":null}"#);
+            out.extend_from_slice(LIVE.as_bytes());
+        });
     }
 
     /// One chunk; `choice` writes its choice from the value of `delta` to the end of the list.
