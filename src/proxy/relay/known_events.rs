@@ -94,17 +94,24 @@ impl KnownEvents {
         edits: bool,
     ) {
         let capture = &mut recorder.capture;
-        if !capture.is_on() {
-            return body.whole_chunks(|chunk| self.forward(chunk, out));
+        if !capture.is_on() && self.rename.is_none() {
+            let is_content = self.content.matcher();
+            return body.whole_chunks(|chunk| {
+                let is_known = is_content(chunk);
+                if is_known {
+                    out.extend_from_slice(chunk);
+                }
+                is_known
+            });
         }
         body.whole_chunks(|chunk| {
             let from = out.len();
             let is_known = self.forward(chunk, out);
-            if is_known {
+            if is_known && capture.is_on() {
                 capture.upstream_sent(Piece::Event(chunk));
-            }
-            if is_known && edits {
-                capture.client_got(Piece::Event(&out[from..]));
+                if edits {
+                    capture.client_got(Piece::Event(&out[from..]));
+                }
             }
             is_known
         });
@@ -114,19 +121,32 @@ impl KnownEvents {
     /// which does nothing to a tap, is [`KnownEvents::flowing`].
     pub(super) fn next<'e>(&mut self, templates: &mut EventTemplates, data: &'e [u8]) -> Option<KnownEvent<'e>> {
         let known = templates.match_event(data, &mut self.cursor)?;
+        self.take_content(templates, &data[..known.len], &known);
+        Some(known)
+    }
+
+    /// Returns what is known of `event`, if all of it is one event of a known structure.
+    pub(super) fn event<'e>(&mut self, templates: &mut EventTemplates, event: &'e [u8]) -> Option<KnownEvent<'e>> {
+        let known = templates.match_whole(event, &mut self.cursor)?;
+        self.take_content(templates, event, &known);
+        Some(known)
+    }
+
+    /// Takes the template of the content from that of `event`, which has matched last, if that is
+    /// content which repeats.
+    fn take_content(&mut self, templates: &EventTemplates, event: &[u8], known: &KnownEvent<'_>) {
         let flows = known.effect.kind == FrameKind::Content && known.usage.is_none() && known.repeats;
         if flows && self.fixes < MAX_FIXES {
             self.fixes += 1;
             // Where a second event of one structure has to be looked at, more differs than the
             // text: an id of each event, say.
             let content = match self.fixed == Some(self.cursor) {
-                false => templates.fixed(&data[..known.len], self.cursor),
+                false => templates.fixed(event, self.cursor),
                 true => templates.open(self.cursor),
             };
             self.fixed = Some(self.cursor);
             self.content = content.unwrap_or_else(|| std::mem::take(&mut self.content));
         }
-        Some(known)
     }
 
     /// Learns from an event that `tap` was shown last, which has `frame` in it.

@@ -21,6 +21,7 @@ mod rescue;
 mod server_timing;
 mod source;
 mod stream;
+mod stream_events;
 mod stream_writer;
 mod translated;
 mod translated_output;

@@ -143,6 +143,11 @@ impl UpstreamBody {
         &self.response
     }
 
+    /// Returns whether bytes have arrived that were not decoded.
+    pub fn has_arrived(&self) -> bool {
+        self.input == Input::Undecoded
+    }
+
     /// Returns the piece that [`UpstreamBody::next`] will return, if it has arrived.
     pub fn peek(&self) -> Option<&[u8]> {
         if self.input == Input::Drained {
@@ -215,6 +220,18 @@ impl UpstreamBody {
             self.decoder.whole_chunks(&self.response.bytes, &mut self.position, take);
             self.began |= self.position > from;
         }
+    }
+
+    /// Hands the next chunk to `take`, if it has arrived as a whole. Returns whether that has taken
+    /// it.
+    pub fn whole_chunk(&mut self, take: impl FnOnce(&[u8]) -> bool) -> bool {
+        let (mut take, mut is_taken) = (Some(take), false);
+        self.whole_chunks(|chunk| {
+            let takes = take.take().is_some_and(|take| take(chunk));
+            is_taken |= takes;
+            takes
+        });
+        is_taken
     }
 
     /// Appends the chunks that have arrived as a whole to `out`, up to the first that ends an
