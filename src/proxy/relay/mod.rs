@@ -25,6 +25,7 @@ mod stream_events;
 mod stream_writer;
 mod translated;
 mod translated_output;
+mod translation_record;
 mod whole;
 
 use super::endpoint::Operation;
@@ -54,7 +55,7 @@ pub async fn translate(
     translated: Box<Translated>,
     provider: &str,
 ) -> Result<Next, Interrupt> {
-    translated::count_losses(req, &translated);
+    translation_record::count_losses(req, &translated);
     let body = match response.is_encoded {
         true => Box::pin(buffered::decode(req, response, provider)).await?,
         false => UpstreamBody::new(response),

@@ -27,15 +27,14 @@ use super::rescue;
 use super::server_timing;
 use super::source::{BodyEvent, Cut, UpstreamBody, malformed};
 use super::translated_output::{Output, capture_output, open_stream};
-use crate::metrics::names::{Counter, Grid};
+use super::translation_record;
+use crate::metrics::names::Counter;
 use crate::net::buffers;
 use crate::proxy::ids::WorkerIds;
 use crate::proxy::recorder::RequestRecorder;
 use crate::shared::body_memory::HeldMemory;
 use crate::telemetry::capture::Piece;
-use crate::telemetry::record::{Source as TokenSource, Tokens};
 use llm_http::{ResponseHead, write};
-use llm_wire::canonical::event::{Note, Reason};
 use llm_wire::canonical::loss::Ledger;
 use llm_wire::error::{Error, Kind};
 use llm_wire::json::scan;
@@ -105,7 +104,7 @@ pub(super) async fn run(
 ) -> Result<Next, Interrupt> {
     let mut relay = Relay::new(req, &body, *translated, provider)?;
     let mut result = relay.forward(req, body).await;
-    relay.record_summary(req);
+    translation_record::record_summary(req, &relay.translator);
     buffers::give(relay.arrived);
     if let Err(Interrupt::Failed(failure)) = &mut result
         && relay.is_broken
@@ -241,6 +240,9 @@ impl<'p> Relay<'p> {
                     }
                     is_known
                 });
+                if self.translate_whole_event(&mut req.recorder, body)? {
+                    continue;
+                }
             }
             let mut arrived = std::mem::take(&mut self.arrived);
             arrived.clear();
@@ -255,6 +257,28 @@ impl<'p> Relay<'p> {
                 Some(result) => result?,
             }
         }
+    }
+
+    /// Takes in the next chunk of a stream that is translated to one, if it has arrived and is one
+    /// event in its usual form. Returns whether it is.
+    fn translate_whole_event(
+        &mut self,
+        recorder: &mut RequestRecorder,
+        body: &mut UpstreamBody,
+    ) -> Result<bool, Error> {
+        let Input::Events(framer) = &mut self.input else { return Ok(false) };
+        let mut result = Ok(());
+        let is_taken = body.whole_chunk(|chunk| {
+            let Some(frame) = framer.whole(chunk) else { return false };
+            recorder.capture.upstream_sent(Piece::Event(chunk));
+            let from = self.output.buf().len();
+            result = self.translator.frame(frame, self.output.buf());
+            if result.is_ok() {
+                capture_output(recorder, &mut self.output, from);
+            }
+            true
+        });
+        result.map(|()| is_taken)
     }
 
     /// Takes in what the upstream sent. An error is one that the client does not know of. What
@@ -482,37 +506,5 @@ impl<'p> Relay<'p> {
         out.extend_from_slice(content);
         req.recorder.capture.client_got(Piece::Part(content));
         out
-    }
-
-    /// Records usage, finish reason and model, as far as the response had them.
-    fn record_summary(&self, req: &mut RequestContext<'_>) {
-        if let Some(usage) = self.translator.usage() {
-            let is_reported = self.translator.notes().all(|(note, _)| note != Note::EstimatedUsage);
-            let source = if is_reported { TokenSource::Provider } else { TokenSource::Estimate };
-            req.recorder.record_mut().tokens = Some(Tokens { source, ..Tokens::reported(&usage) });
-        }
-        req.recorder.record_mut().finish = self.translator.reason().map(Reason::label);
-        if let Some(model) = self.translator.model() {
-            req.recorder.set_responding_model(|| Some(model.into()));
-        }
-        let plan = &self.translator.reply.plan;
-        let sides = (plan.client as usize, plan.provider as usize);
-        for (note, n) in self.translator.notes() {
-            req.core.metrics.add(Counter::TranslationOddities, u64::from(n));
-            let _ = note.loss().map(|loss| req.core.metrics.add_to(Grid::Dropped, loss as usize, sides, u64::from(n)));
-        }
-    }
-}
-
-/// Counts the translation with its losses and repairs.
-pub(super) fn count_losses(req: &RequestContext<'_>, translated: &Translated) {
-    let metrics = &req.core.metrics;
-    metrics.inc(Counter::Translated);
-    let sides = (translated.plan.client as usize, translated.plan.provider as usize);
-    for (loss, _) in translated.ledger.losses() {
-        metrics.add_to(Grid::Dropped, loss as usize, sides, 1);
-    }
-    for (repair, n) in translated.ledger.repairs() {
-        metrics.add_to(Grid::Repaired, repair as usize, sides, u64::from(n));
     }
 }

@@ -134,6 +134,19 @@ impl Framer {
         Ok(None)
     }
 
+    /// Returns the frame of `event`, if the input is between two events and this is one as a whole,
+    /// written in the usual way: a line with its name if it has one, a line with its data, LF at the
+    /// end of each, and a blank line. It is what [`Framer::next`] would return, and taken with that.
+    pub fn whole<'e>(&mut self, event: &'e [u8]) -> Option<Frame<'e>> {
+        if !self.is_between_events() || event.len() > self.limit {
+            return None;
+        }
+        let frame = plain_frame(event)?;
+        self.begin();
+        self.block.bom_may_come = false;
+        Some(frame)
+    }
+
     /// Ends the stream: what follows the last blank line, if anything.
     ///
     /// Such a block was never ended by its host. Its frame may be whole (many hosts forget the last
@@ -309,6 +322,20 @@ impl Parse {
         let event = Some(&raw[self.event.clone()]).filter(|name| !name.is_empty());
         Block { raw, frame: Some(Frame { event, data }) }
     }
+}
+
+/// Returns the frame of an event in its usual form: see [`Framer::whole`].
+fn plain_frame(event: &[u8]) -> Option<Frame<'_>> {
+    let lines = event.strip_suffix(b"\n\n")?;
+    let (name, rest) = match lines.strip_prefix(b"event: ") {
+        None => (None, lines),
+        Some(named) => {
+            let end = memchr2(b'\n', b'\r', named).filter(|end| named[*end] == b'\n')?;
+            (Some(&named[..end]).filter(|name| !name.is_empty()), &named[end + 1..])
+        }
+    };
+    let data = rest.strip_prefix(b"data: ")?;
+    memchr2(b'\n', b'\r', data).is_none().then_some(Frame { event: name, data })
 }
 
 /// Returns the value of a line, if it is the field `name`.

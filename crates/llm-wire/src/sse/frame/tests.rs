@@ -205,3 +205,51 @@ proptest! {
         property::framing_ignores_cuts(&stream, seed);
     }
 }
+
+/// An event that is taken as a whole is the one that is framed, and no other is taken.
+#[test]
+fn whole_events_in_their_usual_form() {
+    let rows = [
+        ("data: {}\n\n", true),
+        ("event: a\ndata: {}\n\n", true),
+        ("event: \ndata:  {}\n\n", true),
+        ("data: \n\n", true),
+        ("data:{}\n\n", false),
+        ("data: {}\n", false),
+        ("data: {}\r\n\r\n", false),
+        ("event: a\rdata: b\ndata: c\n\n", false),
+        ("data: {}\ndata: {}\n\n", false),
+        ("data: {}\n\ndata: {}\n\n", false),
+        ("event: a\n\ndata: {}\n\n", false),
+        ("\u{feff}data: {}\n\n", false),
+        (": comment\n\n", false),
+        ("", false),
+    ];
+    for (event, is_whole) in rows {
+        assert_eq!(Framer::default().whole(event.as_bytes()).is_some(), is_whole, "{event:?}");
+    }
+    // A mark may begin a stream alone.
+    let mut framer = Framer::default();
+    assert!(framer.whole(b"data: a\n\n").is_some());
+    let mut rest = "\u{feff}data: b\n\n".as_bytes();
+    assert_eq!(framer.next(&mut rest).unwrap().unwrap().frame, None);
+    // In the middle of an event nothing is taken.
+    let mut framer = Framer::default();
+    assert!(framer.next(&mut &b"event: x\n"[..]).unwrap().is_none());
+    assert!(framer.whole(b"data: a\n\n").is_none());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whole_events_are_framed_ones(parts in prop::collection::vec(0usize..9, 0..8)) {
+        const PARTS: [&str; 9] = ["event: ", "data: ", "data:", "a", "{}", "\n", "\r", " ", ":"];
+        let event = parts.iter().map(|part| PARTS[*part]).collect::<String>() + "\n\n";
+        if let Some(frame) = Framer::default().whole(event.as_bytes()) {
+            let (mut framer, mut rest) = (Framer::default(), event.as_bytes());
+            let block = framer.next(&mut rest).unwrap().unwrap();
+            prop_assert_eq!(block, Block { raw: event.as_bytes(), frame: Some(frame) });
+        }
+    }
+}
