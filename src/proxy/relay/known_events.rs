@@ -121,20 +121,26 @@ impl KnownEvents {
     /// which does nothing to a tap, is [`KnownEvents::flowing`].
     pub(super) fn next<'e>(&mut self, templates: &mut EventTemplates, data: &'e [u8]) -> Option<KnownEvent<'e>> {
         let known = templates.match_event(data, &mut self.cursor)?;
-        self.take_content(templates, &data[..known.len], &known);
+        self.take_content(templates, &data[..known.len], &known, None);
         Some(known)
     }
 
-    /// Returns what is known of `event`, if all of it is one event of a known structure.
-    pub(super) fn event<'e>(&mut self, templates: &mut EventTemplates, event: &'e [u8]) -> Option<KnownEvent<'e>> {
+    /// Returns what is known of `event`, if all of it is one event of a known structure. `data` is
+    /// that of the event, where the name of the model is put back.
+    pub(super) fn event<'e>(
+        &mut self,
+        templates: &mut EventTemplates,
+        event: &'e [u8],
+        data: Option<&[u8]>,
+    ) -> Option<KnownEvent<'e>> {
         let known = templates.match_whole(event, &mut self.cursor)?;
-        self.take_content(templates, event, &known);
+        self.take_content(templates, event, &known, data);
         Some(known)
     }
 
     /// Takes the template of the content from that of `event`, which has matched last, if that is
     /// content which repeats.
-    fn take_content(&mut self, templates: &EventTemplates, event: &[u8], known: &KnownEvent<'_>) {
+    fn take_content(&mut self, templates: &EventTemplates, event: &[u8], known: &KnownEvent<'_>, data: Option<&[u8]>) {
         let flows = known.effect.kind == FrameKind::Content && known.usage.is_none() && known.repeats;
         if flows && self.fixes < MAX_FIXES {
             self.fixes += 1;
@@ -145,13 +151,16 @@ impl KnownEvents {
                 true => templates.open(self.cursor),
             };
             self.fixed = Some(self.cursor);
-            self.content = content.unwrap_or_else(|| std::mem::take(&mut self.content));
+            if let Some(content) = content {
+                self.content = content;
+                self.renaming = data.map_or(Renaming::Unknown, |data| self.rename_in(event, offset(data, event), data));
+            }
         }
     }
 
     /// Learns from an event that `tap` was shown last, which has `frame` in it.
     pub(super) fn learn(&mut self, templates: &mut EventTemplates, tap: &AnyTap, event: &[u8], frame: &Frame<'_>) {
-        let offset = (frame.data.as_ptr() as usize).wrapping_sub(event.as_ptr() as usize);
+        let offset = offset(frame.data, event);
         if tap.passed_unread() {
             if !self.content.learn(event) {
                 return;
@@ -196,6 +205,11 @@ impl KnownEvents {
         parts[n].splice(start - from..end - from, rename.quoted.iter().copied());
         Renaming::Around(parts)
     }
+}
+
+/// Returns where `data` lies in its event. Behind its end, if it has several lines.
+fn offset(data: &[u8], event: &[u8]) -> usize {
+    (data.as_ptr() as usize).wrapping_sub(event.as_ptr() as usize)
 }
 
 /// Returns whether a key of the event, or a text of it, is the word `model`.

@@ -94,7 +94,7 @@ impl<'p> StreamEvents<'p> {
         }
         while self.framer.is_between_events() {
             self.forward_known_chunks(core, recorder, body, out);
-            if !self.may_know(recorder) {
+            if !self.may_keep(recorder) {
                 break;
             }
             let from = out.len();
@@ -121,19 +121,45 @@ impl<'p> StreamEvents<'p> {
             }
             // What is no content behind other content, as few events are.
             let is_known = self.may_know(recorder)
-                && body.whole_chunk(|chunk| {
-                    let event = self.known.event(&mut core.templates.events(self.format).borrow_mut(), chunk);
-                    if let Some(event) = &event
-                        && self.repeat(recorder, event)
-                    {
-                        out.extend_from_slice(chunk);
-                    }
-                    event.is_some()
-                });
+                && body.whole_chunk(|chunk| self.forward_known_chunk(core, recorder, chunk, out));
             if !is_known {
                 return;
             }
         }
+    }
+
+    /// Forwards a chunk that is one event of a known structure, with the client's name of the
+    /// model. Returns false, having done nothing, for any other.
+    fn forward_known_chunk(
+        &mut self,
+        core: &Core,
+        recorder: &mut RequestRecorder,
+        chunk: &[u8],
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let frame = match self.model {
+            None => None,
+            // The name is looked for in its data.
+            Some(_) => match self.framer.whole(chunk) {
+                None => return false,
+                frame => frame,
+            },
+        };
+        let data = frame.map(|frame| frame.data);
+        let known = self.known.event(&mut core.templates.events(self.format).borrow_mut(), chunk, data);
+        let Some(event) = known else { return false };
+        if !self.repeat(recorder, &event) {
+            return true;
+        }
+        let name = self.model.as_deref().zip(frame);
+        match name.and_then(|(model, frame)| Some((model, frame, tap::model_range(self.format, frame.data)?))) {
+            None => out.extend_from_slice(chunk),
+            Some((model, frame, range)) => {
+                let block = sse::Block { raw: chunk, frame: Some(frame) };
+                write_renamed(out, &block, &frame, range, model);
+            }
+        }
+        true
     }
 
     /// Looks at the bytes that were written to `out` behind `from`, which begin an event. What is
@@ -166,10 +192,15 @@ impl<'p> StreamEvents<'p> {
         }
     }
 
-    /// Returns whether an event whose structure is known is forwarded as it is, whatever it is:
-    /// while no model name is replaced, nobody captures or keeps events, and no id is awaited.
+    /// Returns whether an event whose structure is known is forwarded unread, whatever it is: while
+    /// nobody captures or keeps events, and no id is awaited.
     fn may_know(&self, recorder: &RequestRecorder) -> bool {
-        self.model.is_none() && !self.ids.awaits_id() && !self.rescue.is_on() && !recorder.capture.is_on()
+        !self.ids.awaits_id() && !self.rescue.is_on() && !recorder.capture.is_on()
+    }
+
+    /// Returns whether it is forwarded as it is, too: no name of a model is replaced in it.
+    fn may_keep(&self, recorder: &RequestRecorder) -> bool {
+        self.model.is_none() && self.may_know(recorder)
     }
 
     /// Forwards the events at the start of `data`, which begins one, whose structure is known, and
@@ -181,7 +212,7 @@ impl<'p> StreamEvents<'p> {
         mut data: &'d [u8],
         out: &mut Vec<u8>,
     ) -> &'d [u8] {
-        if !self.may_know(recorder) {
+        if !self.may_keep(recorder) {
             return data;
         }
         loop {

@@ -246,3 +246,32 @@ fn usage_that_was_not_requested_is_left_out() {
     let name = "llm_proxy_tokens_total{";
     eventually("all tokens are counted", || sum(&gateway, name, "token_type=\"completion\"") == 28.0);
 }
+
+/// Where the provider has another name for the model, the client gets its own in each event, known
+/// or not, and all is counted as of events that are read.
+#[test]
+fn known_events_have_the_name_of_the_client() {
+    const STREAMS: usize = 12;
+    for sample in [&sample::CHAT, &sample::MESSAGES, &sample::RESPONSES] {
+        let (provider, gateway) = renaming_with(unheld().env("REQUEST_LOG_ENABLED", false), sample);
+        let (mut client, mut conn) = (gateway.client(), None);
+        let counted = || sum(&gateway, "llm_proxy_tokens_total{", "token_type=\"completion\"");
+        let mut first = 0.0;
+        for n in 0..STREAMS {
+            let expected = sample.events().concat();
+            let theirs = sample.events().into_iter();
+            let theirs = theirs.map(|event| event.replace(r#""model":"m-asked""#, r#""model":"m-upstream""#));
+            let chunks: Vec<Vec<u8>> = theirs.map(answer::chunk).collect();
+            client.ask(&post(sample.path).body(sample.ask_stream));
+            let conn = conn.get_or_insert_with(|| provider.accept());
+            conn.request();
+            conn.send([answer::SSE.as_bytes(), &chunks.concat(), answer::LAST_CHUNK.as_bytes()].concat());
+            assert_eq!(client.response().text(), expected, "{} {n}", sample.path);
+            if n == 0 {
+                eventually("the first stream is counted", || counted() > 0.0);
+                first = counted();
+            }
+        }
+        eventually("all streams are counted alike", || counted() == first * STREAMS as f64);
+    }
+}
