@@ -86,7 +86,10 @@ pub(crate) fn chunks(out: &mut Vec<u8>, body: &Body, most: usize) {
             written += block.raw.len() as u64;
             plain.clear();
             redact(&mut plain, block.raw, Whitespace::Keep);
-            array.str(&String::from_utf8_lossy(&plain));
+            match str::from_utf8(&plain) {
+                Ok(text) => array.str(text),
+                Err(_) => array.str(&String::from_utf8_lossy(&plain)),
+            }
         });
         if written < body.cut.total {
             array.str(&truncated(body.cut.total));
