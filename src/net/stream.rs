@@ -144,6 +144,15 @@ impl Reader {
         }
     }
 
+    /// Empties a buffer whose bytes were read. On a plain connection the next read takes it, so that
+    /// who waits has no second one; with TLS its plaintext is appended to it.
+    pub fn reuse(&mut self, buf: &mut Vec<u8>) {
+        buf.clear();
+        if self.session.is_none() {
+            self.recycle(std::mem::take(buf));
+        }
+    }
+
     /// Returns a buffer for the next read.
     pub fn recycle(&mut self, buf: Vec<u8>) {
         if self.spare.capacity() < buf.capacity() {
@@ -241,6 +250,7 @@ impl Reader {
                 Err(error) => return Poll::Ready(Err(error)),
             };
             let fed = feed(session, &got, buf);
+            let is_full = got.len() == got.capacity();
             got.clear();
             self.spare = got;
             match fed {
@@ -249,6 +259,10 @@ impl Reader {
             }
             if buf.len() > start {
                 return Poll::Ready(Ok(buf.len() - start));
+            }
+            // A long record gives nothing until it is whole.
+            if is_full {
+                self.size = LARGE_READ;
             }
         }
     }

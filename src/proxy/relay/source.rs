@@ -282,8 +282,7 @@ impl UpstreamBody {
         req.client.deadline.set(pace.patience(req, silent_at));
         let reader = &mut self.response.connection.reader;
         if self.began {
-            // The buffer is the one of the next read: a stream that waits keeps no second one.
-            reader.recycle(std::mem::take(&mut self.response.bytes));
+            reader.reuse(&mut self.response.bytes);
             self.position = 0;
         }
         let read = reader.read(&mut self.response.bytes);

@@ -85,8 +85,9 @@ impl StreamWriter {
         self.close_chunk();
         if !self.buf.is_empty() {
             let out = std::mem::take(&mut self.buf);
+            let sent = out.len();
             req.recorder.set_complete(200);
-            self.buf = req.send(out).await?;
+            self.buf = fitting(req.send(out).await?, sent);
         }
         self.head_len = 0;
         self.open_chunk();
@@ -115,4 +116,14 @@ impl StreamWriter {
         }
         std::mem::take(&mut self.buf)
     }
+}
+
+/// Returns the buffer for what comes next: `buf`, or a small one behind `sent` bytes that would
+/// have fitted it. Most of its life a stream waits.
+fn fitting(buf: Vec<u8>, sent: usize) -> Vec<u8> {
+    if sent > buffers::SMALL || buf.capacity() <= buffers::SMALL {
+        return buf;
+    }
+    buffers::give(buf);
+    buffers::take(buffers::SMALL)
 }
