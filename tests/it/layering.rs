@@ -178,6 +178,8 @@ const FORBIDDEN: &[(&[&str], &[&str], &str)] = &[
 /// Files that may hold `unsafe`, each with the reason.
 const UNSAFE: &[(&str, &str)] = &[
     ("crates/llm-mock/src/conn.rs", "lends a descriptor to socket2, which monoio's stream can't do"),
+    ("crates/llm-wire/src/json/blocks.rs", "calls what is compiled for AVX2, where the processor has it"),
+    ("src/proxy/recorder/mod.rs", "takes the record out of what is dropped, to queue it where it lies"),
     ("src/net/fd_channel.rs", "takes descriptors that the kernel passes, which socket2 leaves as bytes"),
     ("src/net/inherited.rs", "takes descriptors that the parent process has opened for this one"),
     ("src/net/handoff.rs", "takes the socket of a monoio stream, which gives it as a number"),

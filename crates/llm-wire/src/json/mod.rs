@@ -9,6 +9,7 @@
 //!
 //! Nothing here recurses: nesting is a bit in a word, and 128 levels are its limit.
 
+mod blocks;
 mod capture;
 mod fault;
 mod nest;

@@ -9,6 +9,7 @@
 //! Only [`validate`] looks at UTF-8; the others work on bytes that were checked, or whose reader
 //! will check. The walks over members and elements stand in `walk.rs`.
 
+use super::blocks::{is_special, plain_blocks};
 use super::fault::fault;
 pub use super::fault::{Fault, ScanError};
 use super::nest::{Nest, Open};
@@ -220,9 +221,14 @@ pub(super) fn is_plain(text: &[u8]) -> bool {
 
 /// Where the string ends whose inside begins at `pos`: the position of its closing quote. `None` if
 /// it is malformed, or if its end has not come yet.
-pub(crate) fn string_end(buf: &[u8], mut pos: usize) -> Option<usize> {
+pub(crate) fn string_end(buf: &[u8], pos: usize) -> Option<usize> {
+    string_end_noting(buf, pos, &mut 0)
+}
+
+/// Does the same, and notes the string in `seen` as [`short_run_noting`] does.
+pub(crate) fn string_end_noting(buf: &[u8], mut pos: usize, seen: &mut u64) -> Option<usize> {
     loop {
-        pos = plain_run(buf, pos);
+        pos = plain_run_noting(buf, pos, seen);
         match buf.get(pos)? {
             b'"' => return Some(pos),
             b'\\' => pos = skip_escape(buf, pos).ok()?,
@@ -345,94 +351,92 @@ fn skip_number(buf: &[u8], start: usize) -> Result<usize, ScanError> {
 /// looked at as a word, with arithmetic that finds the position. Longer runs: [`long_run`].
 #[inline]
 pub(crate) fn plain_run(buf: &[u8], pos: usize) -> usize {
+    plain_run_noting(buf, pos, &mut 0)
+}
+
+/// Does the same, and notes the run in `seen` as [`short_run_noting`] does.
+#[inline]
+fn plain_run_noting(buf: &[u8], pos: usize, seen: &mut u64) -> usize {
     let Some(rest) = buf.get(pos..) else { return buf.len() };
-    match rest.first_chunk::<8>() {
-        Some(word) => match special_marks(u64::from_le_bytes(*word)) {
-            0 => long_run(buf, pos + 8),
-            marks => pos + marks.trailing_zeros() as usize / 8,
-        },
-        None => rest.iter().position(|&b| is_special(b)).map_or(buf.len(), |n| pos + n),
+    let Some(word) = rest.first_chunk::<8>() else { return pos + run_by_words(rest, seen) };
+    let word = u64::from_le_bytes(*word);
+    match special_marks(word) {
+        0 => {
+            *seen |= word & TOP_BITS;
+            long_run(buf, pos + 8, seen)
+        }
+        marks => {
+            *seen |= before(word, marks) & TOP_BITS;
+            pos + marks.trailing_zeros() as usize / 8
+        }
     }
 }
 
-/// Does the same from the start of `buf`, for texts that are a word or two.
-#[inline(always)]
-pub(crate) fn short_run(buf: &[u8]) -> usize {
-    let ([first, second, ..], _) = buf.as_chunks::<8>() else { return plain_run(buf, 0) };
-    match special_marks(u64::from_le_bytes(*first)) {
-        0 => match special_marks(u64::from_le_bytes(*second)) {
-            0 => long_run(buf, 16),
-            marks => 8 + marks.trailing_zeros() as usize / 8,
-        },
-        marks => marks.trailing_zeros() as usize / 8,
+/// The top bit of each byte of a word.
+pub(crate) const TOP_BITS: u64 = 0x8080_8080_8080_8080;
+
+/// Does what [`plain_run`] does from the start of `buf`, for texts that are a word or two, and adds
+/// the run to `seen`: it has some of [`TOP_BITS`] then if a byte of the run is not ASCII.
+#[inline]
+pub(crate) fn short_run_noting(buf: &[u8], seen: &mut u64) -> usize {
+    let ([first, second, ..], _) = buf.as_chunks::<8>() else { return run_by_words(buf, seen) };
+    let (first, second) = (u64::from_le_bytes(*first), u64::from_le_bytes(*second));
+    match (special_marks(first), special_marks(second)) {
+        (0, 0) => {
+            *seen |= (first | second) & TOP_BITS;
+            long_run(buf, 16, seen)
+        }
+        (0, marks) => {
+            *seen |= (first | before(second, marks)) & TOP_BITS;
+            8 + marks.trailing_zeros() as usize / 8
+        }
+        (marks, _) => {
+            *seen |= before(first, marks) & TOP_BITS;
+            marks.trailing_zeros() as usize / 8
+        }
     }
+}
+
+/// Returns the bytes of a word before the lowest of its marks, and of that one all but its mark.
+#[inline]
+fn before(word: u64, marks: u64) -> u64 {
+    word & ((marks & marks.wrapping_neg()) - 1)
 }
 
 /// Not inlined: it would make the short way longer everywhere. Two words more, since keys end
-/// there, and then what has vector instructions: a search for the end, and the least byte before
-/// it.
-///
-/// Both look at a piece at a time, each four times the one before: a caller that goes on behind a
-/// control character, as one that escapes lines of text does, pays for the way to it alone.
+/// there, and then blocks, which vector instructions look at.
 #[inline(never)]
-fn long_run(buf: &[u8], pos: usize) -> usize {
-    const FIRST_PIECE: usize = 256;
+fn long_run(buf: &[u8], pos: usize, seen: &mut u64) -> usize {
     let rest = &buf[pos..];
-    let ([first, second, ..], _) = rest.as_chunks::<8>() else { return pos + last_run(rest) };
-    match special_marks(u64::from_le_bytes(*first)) {
-        0 => {}
-        marks => return pos + marks.trailing_zeros() as usize / 8,
+    let Some(words) = rest.first_chunk::<16>() else { return pos + run_by_words(rest, seen) };
+    match run_by_words(words, seen) {
+        16 => {}
+        run => return pos + run,
     }
-    match special_marks(u64::from_le_bytes(*second)) {
-        0 => {}
-        marks => return pos + 8 + marks.trailing_zeros() as usize / 8,
-    }
-    let (mut from, mut piece) = (16, FIRST_PIECE);
-    loop {
-        let to = rest.len().min(from + piece);
-        let end = memchr::memchr2(b'"', b'\\', &rest[from..to]).map_or(to, |n| from + n);
-        // The 16 bytes before are plain, so that a block of them is never too short.
-        if has_control(&rest[from - 16..end]) {
-            return pos + rest[from..end].iter().position(|&b| b < b' ').map_or(end, |n| from + n);
-        }
-        if end < to || to == rest.len() {
-            return pos + end;
-        }
-        (from, piece) = (to, piece * 4);
-    }
+    let blocks = plain_blocks(&rest[16..]);
+    *seen |= if blocks.is_ascii { 0 } else { TOP_BITS };
+    let from = 16 + blocks.len;
+    pos + from + run_by_words(&rest[from..], seen)
 }
 
-/// Returns whether one of at least 16 bytes is a control character. The last 16 may be looked at
-/// twice.
+/// Finds the end of a run word by word: for texts that are shorter than two words, and behind the
+/// last whole block of a run.
 #[inline]
-fn has_control(bytes: &[u8]) -> bool {
-    let Some(last) = bytes.last_chunk::<16>() else { return bytes.iter().any(|&b| b < b' ') };
-    let mut least = *last;
-    for block in bytes.as_chunks::<16>().0 {
-        for (least, &byte) in least.iter_mut().zip(block) {
-            *least = (*least).min(byte);
-        }
-    }
-    least.iter().fold(u8::MAX, |all, &byte| all.min(byte)) < b' '
-}
-
-/// Does the same as [`plain_run`] for the last bytes of a document, fewer than two words.
-fn last_run(rest: &[u8]) -> usize {
+fn run_by_words(rest: &[u8], seen: &mut u64) -> usize {
     let (words, tail) = rest.as_chunks::<8>();
     for (n, word) in words.iter().enumerate() {
-        let marks = special_marks(u64::from_le_bytes(*word));
-        if marks != 0 {
-            return 8 * n + marks.trailing_zeros() as usize / 8;
+        let word = u64::from_le_bytes(*word);
+        match special_marks(word) {
+            0 => *seen |= word & TOP_BITS,
+            marks => {
+                *seen |= before(word, marks) & TOP_BITS;
+                return 8 * n + marks.trailing_zeros() as usize / 8;
+            }
         }
     }
-    8 * words.len() + tail.iter().position(|&b| is_special(b)).unwrap_or(tail.len())
-}
-
-#[inline]
-fn is_special(b: u8) -> bool {
-    // The flipped bit makes a quote the neighbour of the control characters, so that one comparison
-    // finds both.
-    (b ^ 2 < 0x21) | (b == b'\\')
+    let run = tail.iter().position(|&b| is_special(b)).unwrap_or(tail.len());
+    *seen |= tail[..run].iter().fold(0, |seen, byte| seen | u64::from(byte & 0x80));
+    8 * words.len() + run
 }
 
 /// Returns the top bit of each byte of `word` that [`is_special`]. Exact up to the lowest one: what

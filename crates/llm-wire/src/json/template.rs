@@ -26,9 +26,16 @@ impl Hole {
     /// Returns where the hole ends that begins with `rest`. `None` if nothing there can fill it.
     #[inline(always)]
     fn end_in(self, rest: &[u8]) -> Option<usize> {
+        self.end_noting(rest, &mut 0)
+    }
+
+    /// Does the same, and notes in `seen` whether what fills it is ASCII
+    /// ([`scan::short_run_noting`]).
+    #[inline(always)]
+    fn end_noting(self, rest: &[u8], seen: &mut u64) -> Option<usize> {
         match self {
-            Hole::Text => text_end(rest),
-            Hole::SomeText => text_end(rest).filter(|end| *end > 0),
+            Hole::Text => text_end(rest, seen),
+            Hole::SomeText => text_end(rest, seen).filter(|end| *end > 0),
             Hole::Number => number_end(rest),
             Hole::End => Some(0),
         }
@@ -189,7 +196,7 @@ impl Template {
     #[inline]
     pub(crate) fn match_start(&self, buf: &[u8]) -> Option<usize> {
         // One hole, as nearly all events of an answer have, needs no loop.
-        let [before, after] = &self.runs[..] else { return self.match_noting(buf, |_, _| {}) };
+        let [before, after] = &self.runs[..] else { return self.match_noting(buf, &mut 0, |_, _| {}) };
         let rest = buf.strip_prefix(&*before.literal)?;
         let behind = rest[before.then.end_in(rest)?..].strip_prefix(&*after.literal)?;
         Some(buf.len() - behind.len())
@@ -223,12 +230,19 @@ impl Template {
 
     /// Notes where the runs begin in `buf` if all of it has this structure.
     pub(crate) fn match_whole(&self, buf: &[u8], places: &mut Places) -> bool {
-        let len = self.match_noting(buf, |run, at| places[run] = at);
-        len == Some(buf.len())
+        self.match_document(buf, places).is_some()
+    }
+
+    /// Does the same. Returns whether what fills the holes is ASCII, if all of `buf` has this
+    /// structure: then it is UTF-8 where the example is.
+    pub(crate) fn match_document(&self, buf: &[u8], places: &mut Places) -> Option<bool> {
+        let mut seen = 0;
+        let len = self.match_noting(buf, &mut seen, |run, at| places[run] = at)?;
+        (len == buf.len()).then_some(seen & scan::TOP_BITS == 0)
     }
 
     #[inline]
-    fn match_noting(&self, buf: &[u8], mut note: impl FnMut(usize, usize)) -> Option<usize> {
+    fn match_noting(&self, buf: &[u8], seen: &mut u64, mut note: impl FnMut(usize, usize)) -> Option<usize> {
         let mut rest = buf;
         for (n, run) in self.runs.iter().enumerate() {
             note(n, buf.len() - rest.len());
@@ -236,7 +250,7 @@ impl Template {
             if run.then == Hole::End {
                 return Some(buf.len() - rest.len());
             }
-            rest = &rest[run.then.end_in(rest)?..];
+            rest = &rest[run.then.end_noting(rest, seen)?..];
         }
         None
     }
@@ -267,9 +281,9 @@ impl Spot {
 
 /// Returns where a string ends of which this is the rest: the position of its closing quote.
 #[inline(always)]
-fn text_end(rest: &[u8]) -> Option<usize> {
-    let end = scan::short_run(rest);
-    if rest.get(end) == Some(&b'"') { Some(end) } else { scan::string_end(rest, end) }
+fn text_end(rest: &[u8], seen: &mut u64) -> Option<usize> {
+    let end = scan::short_run_noting(rest, seen);
+    if rest.get(end) == Some(&b'"') { Some(end) } else { scan::string_end_noting(rest, end, seen) }
 }
 
 #[inline(always)]

@@ -10,7 +10,6 @@
 
 use std::ops::Range;
 
-use crate::json::scan;
 use crate::json::template::{NOWHERE, Places, Spot, Template, Value};
 
 /// Structures that a list keeps.
@@ -57,13 +56,13 @@ impl<T> DocumentTemplates<T> {
             self.pause -= 1;
             return None;
         }
-        let known = self.known.iter();
-        let found = known
-            .enumerate()
-            .find(|(_, (template, found))| is_wanted(found) && template.match_whole(document, &mut self.places))
-            .map(|(n, _)| n);
-        let is_text = || scan::is_ascii(document) || std::str::from_utf8(document).is_ok();
-        let Some(n) = found.filter(|_| is_text()) else {
+        let found = self.known.iter().enumerate().find_map(|(n, (template, found))| {
+            let is_ascii = is_wanted(found).then(|| template.match_document(document, &mut self.places))??;
+            Some((n, is_ascii))
+        });
+        // What stands between the holes is that of a document which was learned, so it is UTF-8.
+        let is_text = |is_ascii| is_ascii || std::str::from_utf8(document).is_ok();
+        let Some((n, _)) = found.filter(|(_, is_ascii)| is_text(*is_ascii)) else {
             self.misses = (self.misses + 1).min(MAX_MISSES);
             self.was_unknown = true;
             return None;
@@ -98,7 +97,7 @@ impl<T> DocumentTemplates<T> {
         is_hole: impl Fn(&Value<'_>) -> bool,
         found: impl FnOnce(&dyn Fn(Range<usize>) -> Option<Spot>) -> Option<T>,
     ) {
-        if !self.skip() || document.len() > MAX_DOCUMENT {
+        if !self.skip() || document.len() > MAX_DOCUMENT || std::str::from_utf8(document).is_err() {
             return;
         }
         let Some(template) = Template::cut(document, true, is_hole) else { return };
