@@ -137,23 +137,22 @@ impl Usage {
     /// order. `None` if one of them is missing.
     pub(crate) fn from_numbers(names: &NumberNames, mut numbers: impl Iterator<Item = Option<u64>>) -> Option<Usage> {
         let mut counts = Counts::default();
-        for NumberName { place, key, is_null } in &names.0 {
+        for NumberName { meaning, is_null } in &names.0 {
             let n = if *is_null { 0 } else { numbers.next()?? };
-            counts.take(*place, key, n);
+            counts.set(*meaning, n);
         }
         Some(counts.settled())
     }
 }
 
-/// The names of the numbers in a `usage` object of an OpenAI format, in their order.
+/// What the numbers in a `usage` object of an OpenAI format are by their names, in their order.
 #[derive(Debug)]
 pub(crate) struct NumberNames(Vec<NumberName>);
 
-/// The name of a number, or of a null, which counts as 0.
+/// What a number is by its name, or a null, which counts as 0.
 #[derive(Debug)]
 struct NumberName {
-    place: Place,
-    key: Box<[u8]>,
+    meaning: Meaning,
     is_null: bool,
 }
 
@@ -162,7 +161,7 @@ impl NumberNames {
     pub(crate) fn of(raw: RawValue<'_>) -> Option<NumberNames> {
         let mut names = Vec::new();
         let mut note = |place, key: &[u8], n: Option<u64>| {
-            names.push(NumberName { place, key: key.into(), is_null: n.is_none() });
+            names.push(NumberName { meaning: Meaning::of(place, key), is_null: n.is_none() });
         };
         let end = plain_object(raw.bytes(), 0, Place::Top, &mut note);
         (end == Some(raw.bytes().len())).then_some(NumberNames(names))
@@ -195,6 +194,55 @@ impl Place {
     }
 }
 
+/// What a number of a `usage` object counts, by its place and its name.
+#[derive(Debug, Clone, Copy)]
+enum Meaning {
+    Input,
+    Output,
+    Total,
+    /// Cached tokens beside the details.
+    Cached,
+    /// Tokens written to the cache, beside the details.
+    Written,
+    AudioSeconds,
+    CacheRead,
+    AudioInput,
+    ImageInput,
+    CacheWrite,
+    Reasoning,
+    AudioOutput,
+    ImageOutput,
+    /// It is not read.
+    Nothing,
+}
+
+impl Meaning {
+    fn of(place: Place, key: &[u8]) -> Meaning {
+        match (place, key) {
+            (Place::Top, b"prompt_tokens" | b"input_tokens") => Meaning::Input,
+            (Place::Top, b"completion_tokens" | b"output_tokens") => Meaning::Output,
+            (Place::Top, b"total_tokens") => Meaning::Total,
+            // DeepSeek; Kimi and others; LiteLLM, which keeps Anthropic's names beside OpenAI's.
+            (Place::Top, b"prompt_cache_hit_tokens" | b"cached_tokens" | b"cache_read_input_tokens") => Meaning::Cached,
+            (Place::Top, b"cache_creation_input_tokens") => Meaning::Written,
+            // Mistral, beside a prompt that leaves audio out.
+            (Place::Top, b"prompt_audio_seconds") => Meaning::AudioSeconds,
+            (Place::InputDetails, b"cached_tokens") => Meaning::CacheRead,
+            (Place::InputDetails, b"audio_tokens") => Meaning::AudioInput,
+            (Place::InputDetails, b"image_tokens") => Meaning::ImageInput,
+            // The second is DashScope's, which follows Anthropic's name, the third LiteLLM's.
+            (
+                Place::InputDetails,
+                b"cache_write_tokens" | b"cache_creation_input_tokens" | b"cache_creation_tokens",
+            ) => Meaning::CacheWrite,
+            (Place::OutputDetails, b"reasoning_tokens") => Meaning::Reasoning,
+            (Place::OutputDetails, b"audio_tokens") => Meaning::AudioOutput,
+            (Place::OutputDetails, b"image_tokens") => Meaning::ImageOutput,
+            _ => Meaning::Nothing,
+        }
+    }
+}
+
 /// The numbers of a `usage` object of an OpenAI format, as they were sent.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Counts {
@@ -219,30 +267,26 @@ impl Counts {
     }
 
     fn take(&mut self, place: Place, key: &[u8], n: u64) {
+        self.set(Meaning::of(place, key), n);
+    }
+
+    fn set(&mut self, meaning: Meaning, n: u64) {
         let usage = &mut self.usage;
-        match (place, key) {
-            (Place::Top, b"prompt_tokens" | b"input_tokens") => usage.input_total = n,
-            (Place::Top, b"completion_tokens" | b"output_tokens") => usage.output_total = n,
-            (Place::Top, b"total_tokens") => self.total = n,
-            // DeepSeek; Kimi and others; LiteLLM, which keeps Anthropic's names beside OpenAI's.
-            (Place::Top, b"prompt_cache_hit_tokens" | b"cached_tokens" | b"cache_read_input_tokens") => {
-                self.cached = n.max(self.cached);
-            }
-            (Place::Top, b"cache_creation_input_tokens") => self.written = n,
-            // Mistral, beside a prompt that leaves audio out.
-            (Place::Top, b"prompt_audio_seconds") => self.has_audio = n > 0,
-            (Place::InputDetails, b"cached_tokens") => usage.cache_read = n,
-            (Place::InputDetails, b"audio_tokens") => usage.audio_input = n,
-            (Place::InputDetails, b"image_tokens") => usage.image_input = n,
-            // The second is DashScope's, which follows Anthropic's name, the third LiteLLM's.
-            (
-                Place::InputDetails,
-                b"cache_write_tokens" | b"cache_creation_input_tokens" | b"cache_creation_tokens",
-            ) => usage.cache_write_5m = n,
-            (Place::OutputDetails, b"reasoning_tokens") => usage.reasoning = n,
-            (Place::OutputDetails, b"audio_tokens") => usage.audio_output = n,
-            (Place::OutputDetails, b"image_tokens") => usage.image_output = n,
-            _ => {}
+        match meaning {
+            Meaning::Input => usage.input_total = n,
+            Meaning::Output => usage.output_total = n,
+            Meaning::Total => self.total = n,
+            Meaning::Cached => self.cached = n.max(self.cached),
+            Meaning::Written => self.written = n,
+            Meaning::AudioSeconds => self.has_audio = n > 0,
+            Meaning::CacheRead => usage.cache_read = n,
+            Meaning::AudioInput => usage.audio_input = n,
+            Meaning::ImageInput => usage.image_input = n,
+            Meaning::CacheWrite => usage.cache_write_5m = n,
+            Meaning::Reasoning => usage.reasoning = n,
+            Meaning::AudioOutput => usage.audio_output = n,
+            Meaning::ImageOutput => usage.image_output = n,
+            Meaning::Nothing => {}
         }
     }
 
