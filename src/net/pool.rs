@@ -1,13 +1,13 @@
 //! Connections to upstreams, pooled per worker and origin.
 //!
-//! An idle connection has a read in flight, so a connection that its server has closed is noticed
-//! at the next checkout and not used. If the close crosses a request on the wire, the caller
+//! An idle connection is watched, on the ring by a read in flight, so a connection that its server
+//! has closed is noticed at the next checkout and not used. If the close crosses a request on the wire, the caller
 //! replaces the connection: once, and only if the peer has acknowledged nothing of the request.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -67,6 +67,25 @@ impl Origin {
 impl Hash for Origin {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.hash);
+    }
+}
+
+/// Takes the hash that an [`Origin`] has.
+#[derive(Default)]
+struct OriginHasher(u64);
+
+impl Hasher for OriginHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        debug_assert!(false, "an origin writes one number");
+        self.0 = bytes.iter().fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
     }
 }
 
@@ -134,7 +153,7 @@ struct Idle {
 
 /// The connections of one worker.
 pub struct Pool {
-    idle: RefCell<HashMap<Rc<Origin>, Vec<Idle>, ahash::RandomState>>,
+    idle: RefCell<HashMap<Rc<Origin>, Vec<Idle>, BuildHasherDefault<OriginHasher>>>,
     /// Waits for an idle connection.
     sweeper: RefCell<Option<Waker>>,
     tls: Arc<ClientConfig>,
@@ -172,9 +191,8 @@ impl Pool {
     /// Takes back a connection whose last response was read to its end.
     pub fn give_back(&self, origin: &Rc<Origin>, mut connection: Box<Connection>) {
         connection.reused = true;
-        // This starts the read that will notice a close. Bytes that come unrequested make the
-        // connection unusable.
-        if connection.reader.is_stale() {
+        // Bytes that come unrequested make the connection unusable.
+        if !connection.reader.begin_idle() {
             return;
         }
         let mut idle = self.idle.borrow_mut();

@@ -10,11 +10,14 @@ use std::os::fd::RawFd;
 
 /// Returns how many of `bytes` the socket took without waiting.
 pub(super) fn send_now(socket: RawFd, bytes: &[u8]) -> io::Result<usize> {
-    // SAFETY: the kernel reads at most `len` bytes of `bytes`. A descriptor that is closed or no
-    // socket makes the call fail.
+    const FLAGS: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    let nobody: *const libc::sockaddr = std::ptr::null();
+    // Not `libc::send`, which is a point of cancellation: it would be told to the thread and taken
+    // back, and no thread here is cancelled.
+    // SAFETY: these are the arguments of `sendto`, of which the kernel reads at most `len` bytes of
+    // `bytes` and no address. A descriptor that is closed or no socket makes the call fail.
     #[allow(unsafe_code)]
-    let sent =
-        unsafe { libc::send(socket, bytes.as_ptr().cast(), bytes.len(), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
+    let sent = unsafe { libc::syscall(libc::SYS_sendto, socket, bytes.as_ptr(), bytes.len(), FLAGS, nobody, 0) };
     match usize::try_from(sent) {
         Ok(sent) => Ok(sent),
         Err(_) => match io::Error::last_os_error() {

@@ -68,6 +68,9 @@ pub struct Reader {
     half: Option<ReadHalf>,
     spare: Vec<u8>,
     size: usize,
+    /// Whether a close is noticed only while a read is in flight: on the ring. On epoll the socket's
+    /// readiness shows it to a read that begins later.
+    is_watched_by_read: bool,
     /// Bytes that arrived before they were requested ([`Reader::poll_disconnect`]).
     ahead: Vec<u8>,
     /// Bytes beyond those, which were discarded.
@@ -92,21 +95,10 @@ pub struct Writer {
     cipher: Vec<u8>,
 }
 
-/// A buffer that is sent.
-trait Bytes {
-    fn bytes(&self) -> &[u8];
-}
-
-impl Bytes for Vec<u8> {
-    fn bytes(&self) -> &[u8] {
-        self
-    }
-}
-
-impl Bytes for Rc<Vec<u8>> {
-    fn bytes(&self) -> &[u8] {
-        self
-    }
+/// Empties a buffer.
+fn empty(mut buf: Vec<u8>) -> Vec<u8> {
+    buf.clear();
+    buf
 }
 
 /// Splits a connected stream. `session` must have completed its handshake.
@@ -114,17 +106,18 @@ pub fn split(stream: TcpStream, session: Option<rustls::Connection>) -> (Reader,
     let session = session.map(|s| Rc::new(RefCell::new(s)));
     let socket = stream.as_raw_fd();
     let (read, write) = stream.into_split();
+    let sends_at_once = is_legacy();
     let reader = Reader {
         state: State::Idle,
         half: Some(read),
         spare: Vec::new(),
         size: SMALL_READ,
+        is_watched_by_read: !sends_at_once,
         ahead: Vec::new(),
         excess: 0,
         session: session.clone(),
         failure: None,
     };
-    let sends_at_once = is_legacy();
     (reader, Writer { half: write, socket, sends_at_once, sent: 0, session, cipher: Vec::new() })
 }
 
@@ -223,6 +216,12 @@ impl Reader {
         self.poll_disconnect(&mut cx).is_ready() || !self.ahead.is_empty()
     }
 
+    /// Begins to watch a connection that becomes idle. Returns false if it is known already that it
+    /// can't be used any more; [`Reader::is_stale`] knows it before the next use in any case.
+    pub fn begin_idle(&mut self) -> bool {
+        !(self.is_watched_by_read && self.is_stale())
+    }
+
     fn poll_plain(&mut self, cx: &mut Context<'_>, buf: &mut Vec<u8>) -> Poll<io::Result<usize>> {
         let mut got = match ready!(self.poll_raw(cx)) {
             Ok(got) => got,
@@ -303,20 +302,38 @@ impl Reader {
 }
 
 impl Writer {
-    /// Writes all of `buf` and returns it empty. After an error it is unknown how much was sent.
-    pub async fn write_all(&mut self, mut buf: Vec<u8>) -> (io::Result<()>, Vec<u8>) {
-        if buf.is_empty() {
-            return (Ok(()), buf);
+    /// Sends as much of `bytes` as can be sent without a wait, and returns how much: nothing where
+    /// a write is an operation, on the ring and with TLS. The rest is for [`Writer::write_rest`].
+    #[inline]
+    pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !self.sends_at_once || self.session.is_some() || bytes.is_empty() {
+            return Ok(0);
         }
-        let Some(session) = self.session.clone() else {
-            self.sent += buf.len() as u64;
-            let (result, mut buf) = self.send(buf).await;
-            buf.clear();
-            return (result, buf);
-        };
-        let sent = self.encrypt(&session, &buf).await;
-        buf.clear();
-        (sent, buf)
+        self.sent += bytes.len() as u64;
+        send_now(self.socket, bytes)
+    }
+
+    /// Writes all of `buf` and returns it empty. After an error it is unknown how much was sent.
+    pub async fn write_all(&mut self, buf: Vec<u8>) -> (io::Result<()>, Vec<u8>) {
+        match self.try_write(&buf) {
+            Ok(sent) => self.write_rest(buf, sent).await,
+            Err(error) => (Err(error), empty(buf)),
+        }
+    }
+
+    /// Writes `buf` from `sent` on, which is what [`Writer::try_write`] has sent of it. Returns it
+    /// empty.
+    pub async fn write_rest(&mut self, buf: Vec<u8>, sent: usize) -> (io::Result<()>, Vec<u8>) {
+        if sent == buf.len() {
+            return (Ok(()), empty(buf));
+        }
+        match self.session.clone() {
+            None => {
+                let (result, buf) = self.send_rest(buf, sent).await;
+                (result, empty(buf))
+            }
+            Some(session) => (self.encrypt(&session, &buf).await, empty(buf)),
+        }
     }
 
     async fn encrypt(&mut self, session: &Session, plain: &[u8]) -> io::Result<()> {
@@ -328,13 +345,14 @@ impl Writer {
     }
 
     /// Does the same as [`Writer::write_all`] for bytes that the caller needs again.
-    pub async fn write_shared(&mut self, buf: Rc<Vec<u8>>) -> io::Result<()> {
+    pub async fn write_shared(&mut self, buf: &Rc<Vec<u8>>) -> io::Result<()> {
+        let sent = self.try_write(buf)?;
+        if sent == buf.len() {
+            return Ok(());
+        }
         match self.session.clone() {
-            None => {
-                self.sent += buf.len() as u64;
-                self.send(buf).await.0
-            }
-            Some(session) => self.encrypt(&session, &buf).await,
+            None => self.send_rest(buf.clone(), sent).await.0,
+            Some(session) => self.encrypt(&session, buf).await,
         }
     }
 
@@ -366,19 +384,13 @@ impl Writer {
         self.half.shutdown().await
     }
 
-    /// Sends all of `buf`.
-    async fn send<T: IoBuf + Bytes>(&mut self, buf: T) -> (io::Result<()>, T) {
-        let sent = match self.sends_at_once {
-            true => send_now(self.socket, buf.bytes()),
-            false => Ok(0),
-        };
-        match sent {
-            Ok(sent) if sent < buf.bytes_init() => {
-                let (result, rest) = self.half.write_all(buf.slice(sent..)).await;
-                (result.map(drop), rest.into_inner())
-            }
-            result => (result.map(drop), buf),
+    /// Sends `buf` from `sent` on, which is more than nothing where a write was tried.
+    async fn send_rest<T: IoBuf>(&mut self, buf: T, sent: usize) -> (io::Result<()>, T) {
+        if !self.sends_at_once {
+            self.sent += buf.bytes_init() as u64;
         }
+        let (result, rest) = self.half.write_all(buf.slice(sent..)).await;
+        (result.map(drop), rest.into_inner())
     }
 
     async fn flush_session(&mut self, session: &Session) -> io::Result<()> {
@@ -390,10 +402,19 @@ impl Writer {
             self.cipher = cipher;
             return Ok(());
         }
-        self.sent += cipher.len() as u64;
-        let (result, mut cipher) = self.send(cipher).await;
-        cipher.clear();
-        self.cipher = cipher;
+        let sent = match self.sends_at_once {
+            true => {
+                self.sent += cipher.len() as u64;
+                send_now(self.socket, &cipher)?
+            }
+            false => 0,
+        };
+        if sent == cipher.len() {
+            self.cipher = empty(cipher);
+            return Ok(());
+        }
+        let (result, cipher) = self.send_rest(cipher, sent).await;
+        self.cipher = empty(cipher);
         result
     }
 }

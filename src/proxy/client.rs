@@ -122,11 +122,11 @@ impl Client {
 
     /// Returns what the head says that was parsed last. What was found for the one before holds if
     /// it has the same bytes.
-    pub fn facts(&mut self, head: &RequestHead, bytes: &[u8]) -> HeadFacts {
+    pub fn facts(&mut self, head: &RequestHead, bytes: &[u8]) -> Rc<HeadFacts> {
         if !self.heads.is_repeated() {
             self.known = known_head::get(&mut self.heads, || HeadFacts::of(head, bytes));
         }
-        self.known.as_ref().map_or_else(|| HeadFacts::of(head, bytes), |known| known.facts)
+        self.known.as_ref().map_or_else(|| Rc::new(HeadFacts::of(head, bytes)), |known| known.facts.clone())
     }
 
     /// Awaits `future` until the deadline, and only while the client is connected. On an error the
@@ -152,26 +152,31 @@ impl Client {
             self.deadline.poll_expired(cx).map(|()| Err(WaitError::DeadlineExpired))
         })
         .await;
-        self.spend_budget(paused).await;
-        result
-    }
-
-    async fn spend_budget(&mut self, paused: bool) {
         if self.budget.spend(paused) {
             // Boxed because it is rare, and every wait would need its room.
             Box::pin(runtime::yield_now()).await;
         }
+        result
     }
 
-    /// Sends all of `buf`, and returns it empty. Sets the deadline.
-    pub async fn send(&mut self, buf: Vec<u8>) -> Result<Vec<u8>, ClientDisconnected> {
+    /// Sends all of `buf`, and returns it empty. Sets the deadline if it has to wait.
+    pub async fn send(&mut self, mut buf: Vec<u8>) -> Result<Vec<u8>, ClientDisconnected> {
+        self.send_paused = false;
+        let sent = self.writer.try_write(&buf).map_err(|_| ClientDisconnected)?;
+        if sent == buf.len() {
+            buf.clear();
+            return Ok(buf);
+        }
+        self.send_rest(buf, sent).await
+    }
+
+    async fn send_rest(&mut self, buf: Vec<u8>, sent: usize) -> Result<Vec<u8>, ClientDisconnected> {
         self.deadline.set_sending(match buf.len() {
             0..=LARGE_WRITE => self.write_timeout,
             bytes => self.write_timeout + Duration::from_secs((bytes / self.write_rate) as u64),
         });
         let Client { reader, writer, deadline, send_paused, .. } = self;
-        *send_paused = false;
-        let mut write = std::pin::pin!(writer.write_all(buf));
+        let mut write = std::pin::pin!(writer.write_rest(buf, sent));
         poll_fn(|cx| {
             if let Poll::Ready((result, buf)) = write.as_mut().poll(cx) {
                 return Poll::Ready(result.map(|()| buf).map_err(|_| ClientDisconnected));
@@ -199,7 +204,10 @@ impl Client {
             deadline.poll_expired(cx).map(|()| Err(WaitError::DeadlineExpired))
         })
         .await;
-        self.spend_budget(paused).await;
+        if self.budget.spend(paused) {
+            // Boxed because it is rare, and every wait would need its room.
+            Box::pin(runtime::yield_now()).await;
+        }
         result
     }
 

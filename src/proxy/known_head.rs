@@ -16,7 +16,7 @@ const MOST_UPSTREAM: usize = 4;
 /// A head that is in use by a connection.
 pub struct KnownHead {
     kept: Rc<KeptHead>,
-    pub facts: HeadFacts,
+    pub facts: Rc<HeadFacts>,
     upstream: RefCell<Vec<UpstreamHead>>,
 }
 
@@ -75,7 +75,7 @@ impl KnownHeads {
             cache.share(&known.kept);
             return Some(known);
         }
-        let known = Rc::new(KnownHead { kept, facts: facts(), upstream: RefCell::default() });
+        let known = Rc::new(KnownHead { kept, facts: Rc::new(facts()), upstream: RefCell::default() });
         let entry = (hash, Rc::downgrade(&known));
         match recent.len() < MOST {
             true => recent.push(entry),

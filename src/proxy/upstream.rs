@@ -1,6 +1,7 @@
 //! The exchange with a provider: a connection, the request, and the head of the response.
 
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -50,6 +51,21 @@ impl UpstreamResponse {
         let coding = head.content_encoding(&bytes);
         let is_encoded = coding.is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"));
         UpstreamResponse { connection, origin, head, bytes, is_event_stream, is_json, is_encoded }
+    }
+
+    /// Returns what has arrived of the body, with its framing.
+    pub fn body(&self) -> &[u8] {
+        &self.bytes[self.head.len..]
+    }
+
+    /// Gives the connection back to the pool, if both sides agree. Nothing of the response may be
+    /// left to come. The connection's next read reuses the response's buffer.
+    pub fn release(self, req: &RequestContext<'_>) {
+        let UpstreamResponse { mut connection, origin, head, bytes, .. } = self;
+        connection.reader.recycle(bytes);
+        if head.keep_alive {
+            req.core.pool.give_back(&origin, connection);
+        }
     }
 
     /// Returns whether the provider forbids to send the request again.
@@ -129,7 +145,12 @@ async fn exchange(
     let sent_before = connection.writer.sent();
     req.client.deadline.set(limit);
     let mut bytes = Vec::new();
-    match req.client.wait(write_and_read_head(&mut connection, prepared, &mut bytes)).await {
+    let read = {
+        // Pinned here, so that it is not moved into the wait.
+        let head = pin!(write_and_read_head(&mut connection, prepared, &mut bytes));
+        req.client.wait(head).await
+    };
+    match read {
         Ok(Ok(head)) => Ok(UpstreamResponse::new(connection, origin.clone(), head, bytes)),
         Ok(Err(no_head)) => {
             let note = format!("provider `{provider}` sent no valid response: {}", no_head.reason);
@@ -219,9 +240,9 @@ async fn write_and_read_head(
     prepared: &Prepared,
     bytes: &mut Vec<u8>,
 ) -> Result<ResponseHead, NoHead> {
-    let mut written = connection.writer.write_shared(prepared.first.clone()).await;
+    let mut written = connection.writer.write_shared(&prepared.first).await;
     if let (Ok(()), Some(rest)) = (&written, &prepared.rest) {
-        written = connection.writer.write_shared(rest.clone()).await;
+        written = connection.writer.write_shared(rest).await;
     }
     // A server that refuses a request early closes while we write. Its response can be read all the
     // same.

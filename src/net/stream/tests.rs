@@ -75,7 +75,7 @@ fn what_the_socket_does_not_take_at_once_is_sent_later() {
         let (result, empty) = writer.write_all(message.clone()).await;
         result.unwrap();
         assert!(empty.is_empty());
-        writer.write_shared(Rc::new(b"end".to_vec())).await.unwrap();
+        writer.write_shared(&Rc::new(b"end".to_vec())).await.unwrap();
         assert_eq!(writer.sent(), LENGTH as u64 + 3);
         writer.shutdown().await.unwrap();
         let got = received.join().unwrap();

@@ -137,6 +137,18 @@ impl<T: IoBufMut> OpAble for Recv<T> {
     #[cfg(all(any(feature = "legacy", feature = "poll-io"), unix))]
     fn legacy_call(&mut self) -> io::Result<u32> {
         let fd = self.fd.as_raw_fd();
+        // Not `libc::recv`, which is a point of cancellation.
+        #[cfg(target_os = "linux")]
+        return syscall_u32!(syscall(
+            libc::SYS_recvfrom,
+            fd,
+            self.buf.write_ptr(),
+            self.buf.bytes_total().min(i32::MAX as usize),
+            0,
+            std::ptr::null_mut::<libc::sockaddr>(),
+            std::ptr::null_mut::<libc::socklen_t>(),
+        ));
+        #[cfg(not(target_os = "linux"))]
         syscall_u32!(recv(
             fd,
             self.buf.write_ptr() as _,
