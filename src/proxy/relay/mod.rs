@@ -81,6 +81,12 @@ pub async fn passthrough(
         // what it got.
         false => response.is_event_stream && response.head.status == 200 && !response.is_encoded,
     };
+    // Where nothing is translated, a stream that was not requested is forwarded as it is.
+    let is_checked = is_answer && req.route.translates();
+    let is_plain = !is_stream && req.rest.is_none() && !(is_answer && response.is_encoded);
+    if is_plain && let Some(relay) = whole::Complete::at_once(&response, bypass, provider, is_checked) {
+        return relay.forward_at_once(req, response).await;
+    }
     let body = match is_answer && response.is_encoded {
         true => Box::pin(buffered::decode(req, response, provider)).await?,
         false => UpstreamBody::new(response),
@@ -92,8 +98,7 @@ pub async fn passthrough(
     }
     let relayed = match is_stream {
         true => pinned(|| stream::run(req, body, bypass, provider)).await?,
-        // Where nothing is translated, a stream that was not requested is forwarded as it is.
-        false => whole::run(req, body, bypass, provider, is_answer && req.route.translates()).await?,
+        false => whole::run(req, body, bypass, provider, is_checked).await?,
     };
     match relayed {
         Relayed::Done(next) => Ok(next),

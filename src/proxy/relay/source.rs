@@ -339,12 +339,9 @@ impl UpstreamBody {
     /// Gives the connection of a body that was read to its end back to the pool. It may serve
     /// another request if both sides agree and nothing came behind the response: that would be read
     /// as the response to the next request. The connection's next read reuses this body's buffer.
-    pub fn release(self, req: &RequestContext<'_>) {
-        let UpstreamResponse { mut connection, origin, head, bytes, .. } = self.response;
-        connection.reader.recycle(bytes);
-        connection.reader.read_size(LARGE_READ);
-        if head.keep_alive && self.decoder.ended_alone() {
-            req.core.pool.give_back(&origin, connection);
-        }
+    pub fn release(mut self, req: &RequestContext<'_>) {
+        self.response.head.keep_alive &= self.decoder.ended_alone();
+        self.response.connection.reader.read_size(LARGE_READ);
+        self.response.release(req);
     }
 }

@@ -13,6 +13,7 @@ use super::super::interrupt::Interrupt;
 use super::super::issuer;
 use super::super::prepare::Bypass;
 use super::super::request_context::{Next, RequestContext};
+use super::super::upstream::UpstreamResponse;
 use super::answer;
 use super::form::{Form, FormReader};
 use super::head::{self, BodyFraming, HeadParts, HeadTransfer};
@@ -62,6 +63,28 @@ enum Head {
     Written(BodyFraming),
 }
 
+/// What is known of a response from its head.
+struct Reading {
+    /// Whether the body is JSON that can be read.
+    is_readable: bool,
+    transfer: HeadTransfer<'static>,
+    /// Whether the client's name of the model is put back.
+    rewrites: bool,
+}
+
+impl Reading {
+    fn of(response: &UpstreamResponse, bypass: Bypass, is_answer: bool) -> Reading {
+        let is_labelled = response.is_json && !response.is_encoded;
+        // The answer of a model is JSON, whatever the label says.
+        let is_readable = is_labelled || is_answer;
+        let transfer = match is_answer && !is_labelled {
+            true => HeadTransfer::Corrected,
+            false => HeadTransfer::Passthrough,
+        };
+        Reading { is_readable, transfer, rewrites: bypass.renamed && is_readable }
+    }
+}
+
 struct Relay<'p> {
     mode: Mode,
     head: Head,
@@ -90,20 +113,11 @@ pub(super) async fn run(
         return Ok(Relayed::Other(Box::new(body), Form::Events));
     }
     let response = body.response();
-    let is_labelled = response.is_json && !response.is_encoded;
-    // The answer of a model is JSON, whatever the label says.
-    let is_readable = is_labelled || is_answer;
-    let transfer = match is_answer && (!response.is_json || response.is_encoded) {
-        true => HeadTransfer::Corrected,
-        false => HeadTransfer::Passthrough,
-    };
-    let rewrites = bypass.renamed && is_readable;
+    let Reading { is_readable, transfer, rewrites } = Reading::of(response, bypass, is_answer);
     if !rewrites {
         req.recorder.capture.mark_passthrough();
     }
-    let arrived = response.bytes.len() - response.head.len;
-    if response.head.framing == Framing::Length(arrived as u64) && !rewrites {
-        let relay = Complete { provider, transfer, is_readable, is_answer };
+    if let Some(relay) = Complete::of(response, bypass, provider, is_answer) {
         return relay.forward(req, body).await.map(Relayed::Done);
     }
     let holds = is_answer.then_some(req.core.boot().hold_answer_bytes);
@@ -269,7 +283,7 @@ impl Relay<'_> {
             Head::Pending => {
                 let framing = self.framing(req, body.head(), is_last);
                 self.out = Vec::with_capacity(self.payload.len() + HEAD_ROOM);
-                write_head(&mut self.out, req, body, framing, self.transfer);
+                write_head(&mut self.out, req, (body.head(), body.head_bytes()), framing, self.transfer);
                 self.head = Head::Written(framing);
                 framing
             }
@@ -293,31 +307,65 @@ impl Relay<'_> {
 }
 
 /// A body that arrived together with its head: the most common case, and one copy of the bytes.
-struct Complete<'p> {
+pub(super) struct Complete<'p> {
     provider: &'p str,
     transfer: HeadTransfer<'static>,
     is_readable: bool,
     is_answer: bool,
 }
 
-impl Complete<'_> {
+impl<'p> Complete<'p> {
+    /// Returns how a response is forwarded that has arrived as a whole and is sent as it is. `None`
+    /// for any other.
+    fn of(response: &UpstreamResponse, bypass: Bypass, provider: &'p str, is_answer: bool) -> Option<Complete<'p>> {
+        let Reading { is_readable, transfer, rewrites } = Reading::of(response, bypass, is_answer);
+        let is_whole = response.head.framing == Framing::Length(response.body().len() as u64);
+        (is_whole && !rewrites).then_some(Complete { provider, transfer, is_readable, is_answer })
+    }
+
+    /// Does the same for a response of which nothing was looked at. `None` also for a stream of
+    /// events in the place of an answer.
+    pub(super) fn at_once(
+        response: &UpstreamResponse,
+        bypass: Bypass,
+        provider: &'p str,
+        is_answer: bool,
+    ) -> Option<Complete<'p>> {
+        let relay = Complete::of(response, bypass, provider, is_answer)?;
+        let is_stream = || FormReader::default().read(response.body()) == Some(Form::Events);
+        (!is_answer || !is_stream()).then_some(relay)
+    }
+
+    /// Does what [`run`] does with such a response.
+    pub(super) async fn forward_at_once(
+        &self,
+        req: &mut RequestContext<'_>,
+        response: UpstreamResponse,
+    ) -> Result<Next, Interrupt> {
+        req.recorder.note_tier(response.body());
+        req.recorder.capture.mark_passthrough();
+        let out = self.write(req, &response.head, &response.bytes)?;
+        response.release(req);
+        Ok(req.finish(out).await?)
+    }
+
     async fn forward(&self, req: &mut RequestContext<'_>, mut source: UpstreamBody) -> Result<Next, Interrupt> {
-        let out = self.write(req, &source)?;
+        let out = self.write(req, source.head(), source.head_bytes())?;
         // It is complete: it has no error that matters any more.
         let _ = source.skip_arrived();
         source.release(req);
         Ok(req.finish(out).await?)
     }
 
-    /// Writes the response. Borrows the worker's tape, so it waits for nothing.
-    fn write(&self, req: &mut RequestContext<'_>, source: &UpstreamBody) -> Result<Vec<u8>, Error> {
-        let (head, bytes) = (source.head(), source.head_bytes());
+    /// Writes the response, whose head and body are `bytes`. Borrows the worker's tape, so it waits
+    /// for nothing.
+    fn write(&self, req: &mut RequestContext<'_>, head: &ResponseHead, bytes: &[u8]) -> Result<Vec<u8>, Error> {
         let body = &bytes[head.len..];
         req.recorder.capture.upstream_sent(Piece::Part(body));
         if head.status >= 400 {
             note_message(req, head.status, body);
         }
-        let core = req.core.clone();
+        let core = req.core;
         let mut tape = core.tape.borrow_mut();
         let facts = match (self.is_answer, self.is_readable) {
             (true, _) => {
@@ -332,7 +380,7 @@ impl Complete<'_> {
             _ => BodyFraming::Length(body.len() as u64),
         };
         let mut out = buffers::take(body.len() + HEAD_ROOM);
-        write_head(&mut out, req, source, framing, self.transfer);
+        write_head(&mut out, req, (head, bytes), framing, self.transfer);
         append(&mut out, body, framing);
         if let Some(facts) = facts {
             record_facts(req, &facts);
@@ -347,15 +395,14 @@ impl Complete<'_> {
 fn write_head(
     out: &mut Vec<u8>,
     req: &mut RequestContext<'_>,
-    body: &UpstreamBody,
+    (upstream, upstream_bytes): (&ResponseHead, &[u8]),
     framing: BodyFraming,
     transfer: HeadTransfer<'static>,
 ) {
     // The race is over: the other attempt is given up now.
     req.client.beside = None;
-    let status = body.head().status;
-    let parts = HeadParts { status, framing, upstream: body.head(), upstream_bytes: body.head_bytes(), transfer };
-    head::begin(out, req, &parts);
+    let status = upstream.status;
+    head::begin(out, req, &HeadParts { status, framing, upstream, upstream_bytes, transfer });
     if let HeadTransfer::Corrected = transfer {
         write::static_header(out, "content-type", "application/json");
     }

@@ -1,5 +1,6 @@
 //! What goes through, goes through unchanged; what is the gateway's to change, is right.
 
+mod at_once;
 mod bytes;
 mod fair;
 mod framing;
