@@ -11,6 +11,7 @@ mod stage_clock;
 mod usage;
 
 use std::borrow::Cow;
+use std::mem::ManuallyDrop;
 use std::rc::Rc;
 
 use crate::config::prices::{Tier, TierReader};
@@ -44,7 +45,8 @@ pub struct RequestRecorder {
     core: Rc<Core>,
     /// In nanoseconds on the worker's clock, as all times here.
     started: u64,
-    record: Record,
+    /// Taken when this is dropped: it is queued where it lies.
+    record: ManuallyDrop<Box<Record>>,
     /// What the request holds of its credential's limits.
     hold: Option<Hold>,
     /// What it holds of the limits of the provider that is tried.
@@ -76,12 +78,13 @@ impl RequestRecorder {
         let second = started_us / 1_000_000;
         let is_sampled = config.per_second.is_none_or(|max| core.sampler.admit(second, max));
         let started = core.timers.recent();
-        // Written to its place on the heap, since there is one before.
-        let place = Box::new_uninit();
+        // Both are written to their places on the heap, since these are there before.
+        let (place, record) = (Box::new_uninit(), Box::new_uninit());
+        let record = Box::write(record, Record::of(request_id, started_us));
         let recorder = RequestRecorder {
             core: core.clone(),
             started,
-            record: Record::of(request_id, started_us),
+            record: ManuallyDrop::new(record),
             hold: None,
             provider_hold: None,
             spending: None,
@@ -524,7 +527,7 @@ impl RequestRecorder {
         self.record.outcome = Outcome::ClientDisconnected;
     }
 
-    /// Completes the record and queues it.
+    /// Completes the record.
     fn finish(&mut self) {
         let measured = self.stop_clock();
         self.capture.finish(&mut self.record);
@@ -542,12 +545,6 @@ impl RequestRecorder {
         usage::complete_interrupted(&mut self.record, bytes);
         self.record.other_usage = (!others.is_empty()).then(|| others.into());
         self.count_labelled(&measured);
-        // All other fields are copied in one piece, to their place on the heap.
-        let (detail, tags) = (self.record.detail.take(), self.record.tags.take());
-        let other_usage = self.record.other_usage.take();
-        let queued = Box::write(Box::new_uninit(), Record { detail, tags, other_usage, ..self.record });
-        self.core.ring.push(queued);
-        self.core.shared.drain_waker.wake();
     }
 
     fn stop_clock(&mut self) -> Measured {
@@ -599,6 +596,11 @@ impl RequestRecorder {
 impl Drop for RequestRecorder {
     fn drop(&mut self) {
         self.finish();
+        // SAFETY: nothing takes it but this, once, and nothing uses it afterwards.
+        #[allow(unsafe_code)]
+        let record = unsafe { ManuallyDrop::take(&mut self.record) };
+        self.core.ring.push(record);
+        self.core.shared.drain_waker.wake();
     }
 }
 
