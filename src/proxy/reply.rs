@@ -97,7 +97,13 @@ pub enum Cors {
 /// Begins a head: the status line and the fields that every response has. The caller adds its own
 /// and calls `write::end_head`.
 pub fn begin(out: &mut Vec<u8>, status: u16, meta: &ResponseMeta, request_id: &[u8]) {
-    write_start(out, status);
+    let second = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    begin_at(out, status, meta, request_id, second);
+}
+
+/// Does the same where the time is known, in seconds since 1970.
+pub fn begin_at(out: &mut Vec<u8>, status: u16, meta: &ResponseMeta, request_id: &[u8], second: u64) {
+    write_start(out, status, second);
     // The end of what [`write_start`] writes is the name of the field. An id was checked when it
     // was taken from the client.
     out.extend_from_slice(request_id);
@@ -176,17 +182,16 @@ fn write_budget(out: &mut Vec<u8>, left: &BudgetLeft) {
 
 /// Writes the status line, the `date` field and the beginning of `x-request-id`. The text for
 /// status 200 is made once a second per worker.
-fn write_start(out: &mut Vec<u8>, status: u16) {
+fn write_start(out: &mut Vec<u8>, status: u16, second: u64) {
     const OK: &str = "HTTP/1.1 200 OK\r\n";
     thread_local! {
         static DATE: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
     }
-    DATE.with_borrow_mut(|(second, text)| {
-        let now = SystemTime::now();
-        let this = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
-        if *second != this {
-            *second = this;
-            *text = format!("{OK}date: {}\r\nx-request-id: ", httpdate::fmt_http_date(now));
+    DATE.with_borrow_mut(|(of, text)| {
+        if *of != second {
+            *of = second;
+            let date = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+            *text = format!("{OK}date: {}\r\nx-request-id: ", httpdate::fmt_http_date(date));
         }
         if status == 200 {
             return out.extend_from_slice(text.as_bytes());

@@ -23,7 +23,7 @@ pub struct UpstreamHead {
     /// The upstream model.
     pub model: Rc<str>,
     pub kind: HeadKind,
-    /// Everything up to the request id.
+    /// Everything up to the request id, the name of its field included.
     pub bytes: Vec<u8>,
 }
 

@@ -197,12 +197,15 @@ fn write_head(
     let is_for = |kind| (parts.provider.id, &**parts.model, kind);
     if !known.is_some_and(|(known, kind)| known.write_upstream(generation, is_for(kind), out)) {
         write_fields(out, req, parts, trace)?;
+        out.extend_from_slice(b"x-request-id: ");
         if let Some((known, kind)) = known.filter(|_| out.len() <= UpstreamHead::MAX_KEPT) {
             let (provider, model) = (parts.provider.id, parts.model.clone());
             known.keep_upstream(UpstreamHead { generation, provider, model, kind, bytes: out.clone() });
         }
     }
-    write::known_header(out, "x-request-id", req.recorder.request_id_bytes());
+    // An id was checked when it was taken from the client.
+    out.extend_from_slice(req.recorder.request_id_bytes());
+    out.extend_from_slice(b"\r\n");
     let own = |name: &str| parts.provider.own_header_names.iter().any(|own| name.eq_ignore_ascii_case(own));
     if let Some((trace, number)) = trace.filter(|_| !own("traceparent")) {
         let _ = write::named_header(out, "traceparent", trace.traceparent(number).as_bytes());

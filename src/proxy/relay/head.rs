@@ -56,7 +56,8 @@ pub(super) enum HeadTransfer<'a> {
 pub(super) fn begin(out: &mut Vec<u8>, req: &mut RequestContext<'_>, parts: &HeadParts<'_>) {
     // The gateway may have begun to drain since the request arrived.
     req.meta.keep_alive &= parts.framing != BodyFraming::Close && !req.core.shared.is_leaving();
-    reply::begin(out, parts.status, &req.meta, req.recorder.request_id_bytes());
+    let second = req.core.timers.unix_us() / 1_000_000;
+    reply::begin_at(out, parts.status, &req.meta, req.recorder.request_id_bytes(), second);
     if let HeadTransfer::Translated(Some(ledger)) = parts.transfer {
         let (dropped, repaired) = (ledger.dropped_header(), ledger.repaired_header());
         for (name, value) in [("x-llm-proxy-dropped", &dropped), ("x-llm-proxy-repaired", &repaired)] {
