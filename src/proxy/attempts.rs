@@ -122,6 +122,10 @@ impl<'c> Attempts<'c> {
         let order = candidates.order(&view.snapshot.providers, &core.boot().adaptive, || core.ticks()).peekable();
         let issuer = issuer::candidate(req, view, candidates);
         let is_bound = issuer.is_some();
+        // Without a choice nothing below prefers a candidate.
+        if candidates.list.len() < 2 {
+            return Attempts::in_order(req, candidates, order, issuer);
+        }
         // An account that has a file is tried first and not alone: where several rows are keys of
         // one organisation, all have it.
         let of_files = if is_bound { None } else { files::candidate(req, view, candidates) };
@@ -132,18 +136,29 @@ impl<'c> Attempts<'c> {
         let pinned = issuer.or(pinned);
         let of_conversation = if pinned.is_none() { affinity::of_conversation(req, view, candidates) } else { None };
         let (in_conversation, load) = of_conversation.unzip();
+        let pinned = pinned.or(in_conversation);
+        Attempts { pinned, _load: load, ..Attempts::in_order(req, candidates, order, issuer) }
+    }
+
+    /// Tries the candidates in `order`, or the issuer of the response that the request names alone.
+    fn in_order(
+        req: &RequestContext<'_>,
+        candidates: &Candidates,
+        order: Peekable<AnyOrder<'c>>,
+        issuer: Option<&'c Candidate>,
+    ) -> Attempts<'c> {
         Attempts {
             order,
-            pinned: pinned.or(in_conversation),
-            is_bound,
+            pinned: issuer,
+            is_bound: issuer.is_some(),
             reserved: None,
             failed: Vec::new(),
             window_exceeded: None,
             made: 0,
             most: max_attempts(req, candidates),
             tried: 0,
-            count: if is_bound { 1 } else { candidates.list.len() },
-            _load: load,
+            count: if issuer.is_some() { 1 } else { candidates.list.len() },
+            _load: None,
         }
     }
 

@@ -150,7 +150,21 @@ pub async fn read(core: &Core, client: &mut Client, pending: &mut Pending) -> Re
     read_up_to(core, client, pending, core.boot().max_body_bytes).await
 }
 
-/// Does the same for a body of at most `limit` bytes.
+/// Does the same, without a wait, for a body that came whole with its head and has no coding.
+/// `None` for any other, of which nothing was taken.
+pub fn take_arrived(core: &Core, client: &mut Client, pending: &mut Pending) -> Option<Received> {
+    let is_within = |length| length <= core.boot().max_body_bytes as u64;
+    if pending.head.has_content_encoding || !matches!(pending.head.framing, Framing::Length(n) if is_within(n)) {
+        return None;
+    }
+    let range = find_arrived(pending, client)?;
+    let bytes = Rc::new(std::mem::take(&mut pending.bytes));
+    let mut received = Received { bytes, body: BodyStorage::Inline(range), _held: Vec::new() };
+    received.skip_byte_order_mark();
+    Some(received)
+}
+
+/// Does the same as [`read`] for a body of at most `limit` bytes.
 pub async fn read_up_to(
     core: &Core,
     client: &mut Client,

@@ -27,7 +27,7 @@ use crate::shared::ProcessState;
 use crate::telemetry::ring::Ring;
 use crate::telemetry::sampling::Sampler;
 use llm_wire::Format;
-use llm_wire::json::Tape;
+use llm_wire::json::{RawStr, Tape};
 use llm_wire::passthrough::answer_templates::AnswerTemplates;
 use llm_wire::passthrough::event_templates::EventTemplates;
 use llm_wire::passthrough::request_templates::RequestTemplates;
@@ -140,6 +140,8 @@ pub struct Core {
     random: Cell<u64>,
     /// Hashes texts for comparisons within this worker.
     pub hasher: ahash::RandomState,
+    /// The model that the last request named that wrote it without escapes.
+    last_model: RefCell<Rc<str>>,
 }
 
 /// The structures of what this worker has read, of requests, answers and events: what repeats one
@@ -203,7 +205,25 @@ impl Core {
             view: RefCell::new(view),
             random: Cell::new(seed | 1),
             hasher: ahash::RandomState::new(),
+            last_model: RefCell::new("".into()),
         }
+    }
+
+    /// Returns the name of a model as text. Most requests name that of the one before, which needs
+    /// no check and no memory.
+    pub fn model_name(&self, written: RawStr<'_>) -> Rc<str> {
+        /// Longer names are not kept, in bytes.
+        const MOST_KEPT: usize = 1024;
+        let mut last = self.last_model.borrow_mut();
+        // What is kept has no backslash, so neither has what is equal to it.
+        if written.as_bytes() != last.as_bytes() {
+            let name: Rc<str> = Rc::from(&*written.unescape());
+            if written.has_escapes() || name.len() > MOST_KEPT {
+                return name;
+            }
+            *last = name;
+        }
+        last.clone()
     }
 
     /// Returns the settings of the process.

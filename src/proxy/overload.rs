@@ -32,12 +32,17 @@ struct Full<T> {
     refusal: Refusal,
 }
 
+/// Returns whether a request needs room in the process.
+pub fn limits_process(req: &RequestContext<'_>) -> bool {
+    req.core.boot().max_concurrent_requests > 0 && req.route.operation != Operation::Count
+}
+
 /// Waits for room in the process.
 pub async fn enter_process(req: &mut RequestContext<'_>) -> Result<Option<Slot>, Interrupt> {
-    let most = req.core.boot().max_concurrent_requests;
-    if most == 0 || req.route.operation == Operation::Count {
+    if !limits_process(req) {
         return Ok(None);
     }
+    let most = req.core.boot().max_concurrent_requests;
     let running = req.core.shared.running.clone();
     let level = req.level;
     if !req.core.wait_queue.has_ahead(level)

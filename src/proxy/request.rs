@@ -72,7 +72,11 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
     recorder.record_mut().credential = caller.map_or(0, |credential| credential.id);
     recorder.end_stage(Stage::Auth);
 
-    let received = match body::read(core, client, &mut pending).await {
+    let received = match body::take_arrived(core, client, &mut pending) {
+        Some(received) => Ok(received),
+        None => body::read(core, client, &mut pending).await,
+    };
+    let received = match received {
         Ok(received) => received,
         Err(Interrupt::ClientDisconnected) => return Next::Abort,
         Err(Interrupt::Failed(failure)) => return refuse(client, recorder, meta, pending, failure.error).await,
@@ -189,7 +193,9 @@ async fn enter(
     candidates: Rc<Candidates>,
     output: peek::Output,
 ) -> Result<Rc<Candidates>, Interrupt> {
-    req.slot = overload::enter_process(req).await?;
+    if overload::limits_process(req) {
+        req.slot = overload::enter_process(req).await?;
+    }
     let has_budgets = !view.snapshot.budgets.is_empty() && req.route.operation != Operation::Count;
     if has_budgets && !budget::reserve_at_once(req, view, caller, &candidates, output) {
         // Boxed, since it is rare that anything is waited for.
@@ -243,7 +249,7 @@ fn read_body_fields(req: &RequestContext<'_>, is_multipart: bool) -> Result<Body
         req.core.metrics.inc(Counter::BadRequests);
         Error::from(error)
     })?;
-    let requested = peeked.model.unescape().into_owned();
+    let requested = req.core.model_name(peeked.model);
     if requested.len() > MAX_MODEL {
         let note = format!("`model` is {} bytes long; names of models have at most {MAX_MODEL}", requested.len());
         return Err(Error::client(Kind::InvalidRequest, note).param("model"));

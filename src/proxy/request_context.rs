@@ -142,7 +142,7 @@ pub struct StreamOptions {
 #[derive(Debug, Clone, Default)]
 pub struct Model {
     /// The name as the client wrote it.
-    pub requested: String,
+    pub requested: Rc<str>,
     /// The length of the prefix (`MODEL_PREFIX`) in `requested`, with its slash.
     pub prefix_len: usize,
     /// The place of the value in the body, quotes included.
@@ -247,7 +247,10 @@ impl RequestContext<'_> {
     /// TOTAL_TIMEOUT_SECS, or the client's own for a whole response.
     pub fn time_left(&self) -> Option<Duration> {
         let client = self.client_limit.filter(|_| !self.stream);
-        let total = self.deadlines.total.into_iter().chain(client).min()?;
+        let total = match (self.deadlines.total, client) {
+            (Some(total), Some(client)) => total.min(client),
+            (total, client) => total.or(client)?,
+        };
         Some(total.saturating_sub(Duration::from_micros(self.recorder.elapsed_us())))
     }
 
@@ -256,7 +259,10 @@ impl RequestContext<'_> {
     pub fn first_content_at(&self) -> Option<u64> {
         let micros = |limit: Duration| u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
         let of_attempt = self.deadlines.first_content.map(|limit| self.attempt_began_us.saturating_add(micros(limit)));
-        of_attempt.into_iter().chain(self.client_limit.map(micros)).min()
+        match (of_attempt, self.client_limit.map(micros)) {
+            (Some(of_attempt), Some(client)) => Some(of_attempt.min(client)),
+            (of_attempt, client) => of_attempt.or(client),
+        }
     }
 
     /// Returns whether the time that the client has given its request is over.

@@ -168,6 +168,10 @@ impl Candidates {
     ) -> AnyOrder<'a> {
         let is_healthy = |candidate: &Candidate| providers[candidate.provider].memory.is_healthy(candidate.slot);
         if !policy.enabled || self.list.iter().all(is_healthy) {
+            // One has each turn, and its rotation is then where it was.
+            if let [only] = &self.list[..] {
+                return AnyOrder::Only(Some(only));
+            }
             return AnyOrder::Healthy(Order { candidates: self, stage: 0, step: 0, first: 0 });
         }
         AnyOrder::Adapted(self.adapted(&Conditions { providers, policy, now: now() }).into_iter())
@@ -247,6 +251,8 @@ impl Candidates {
 
 /// The order by weights alone, or by what is remembered too.
 pub enum AnyOrder<'a> {
+    /// Of one candidate in service.
+    Only(Option<&'a Candidate>),
     Healthy(Order<'a>),
     Adapted(std::vec::IntoIter<Ranked<'a>>),
 }
@@ -256,6 +262,7 @@ impl<'a> Iterator for AnyOrder<'a> {
 
     fn next(&mut self) -> Option<Ranked<'a>> {
         match self {
+            AnyOrder::Only(candidate) => Some(Ranked { candidate: candidate.take()?, is_benched: false }),
             AnyOrder::Healthy(order) => Some(Ranked { candidate: order.next()?, is_benched: false }),
             AnyOrder::Adapted(order) => order.next(),
         }

@@ -46,6 +46,17 @@ pub struct Selector {
     /// id of the credential.
     pub(super) by_credential: [[RefCell<HashMap<i64, ByModel, ahash::RandomState>>; 2]; 3],
     rotations: RefCell<Rotations>,
+    /// What was looked up last.
+    last: RefCell<Last>,
+}
+
+/// A model that was looked up, and who serves it, whoever asks.
+#[derive(Debug, Default)]
+struct Last {
+    format: Option<Format>,
+    translate: bool,
+    model: String,
+    candidates: Option<Rc<Candidates>>,
 }
 
 impl Selector {
@@ -81,9 +92,7 @@ impl Selector {
         model: &str,
         caller: Option<&Credential>,
     ) -> Rc<Candidates> {
-        let remembered = &self.by_model[format as usize][usize::from(translate)];
-        let found = remembered.borrow().get(model).cloned();
-        let found = found.unwrap_or_else(|| self.resolve_and_remember(snapshot, format, translate, model));
+        let found = self.find(snapshot, format, translate, model);
         match (&found.virtual_model, caller) {
             (Some(virtual_model), Some(caller)) => {
                 let is_restricted = !caller.allows_all() || virtual_model.has_overrides_for(&caller.name);
@@ -91,6 +100,26 @@ impl Selector {
             }
             _ => found,
         }
+    }
+
+    /// Returns who serves a model, whoever asks. Most requests name the model of the one before,
+    /// which needs no look-up.
+    fn find(&self, snapshot: &Snapshot, format: Format, translate: bool, model: &str) -> Rc<Candidates> {
+        let mut last = self.last.borrow_mut();
+        if let Some(candidates) = &last.candidates
+            && (last.format, last.translate) == (Some(format), translate)
+            && last.model == model
+        {
+            return candidates.clone();
+        }
+        let remembered = self.by_model[format as usize][usize::from(translate)].borrow().get(model).cloned();
+        let Some(candidates) = remembered else {
+            return self.resolve_and_remember(snapshot, format, translate, model);
+        };
+        (last.format, last.translate, last.candidates) = (Some(format), translate, Some(candidates.clone()));
+        last.model.clear();
+        last.model.push_str(model);
+        candidates
     }
 
     /// Returns all providers that offer a format, whatever their models, in the order of their

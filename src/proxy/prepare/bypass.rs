@@ -40,7 +40,7 @@ pub fn body(
     model: &str,
 ) -> (Bypass, Option<Vec<u8>>) {
     let mut splice = Splice::new();
-    let renamed = model != req.model.requested;
+    let renamed = *model != *req.model.requested;
     if renamed {
         splice.replace(req.model.value.clone(), splice::quoted(model));
     }

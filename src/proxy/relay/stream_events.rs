@@ -56,7 +56,7 @@ impl<'p> StreamEvents<'p> {
     pub(super) fn begin(req: &mut RequestContext<'_>, bypass: Bypass, provider: &'p str) -> StreamEvents<'p> {
         let format = req.route.format;
         let generates = req.route.operation == Operation::Generate;
-        let model = bypass.renamed.then(|| req.model.requested.clone());
+        let model = bypass.renamed.then(|| req.model.requested.to_string());
         let rename = model.as_ref().map(|model| Rename { format, quoted: splice::quoted(model) });
         StreamEvents {
             framer: Framer::default(),
