@@ -90,8 +90,52 @@ pub fn to_upstream(name: &[u8], own_format: bool) -> bool {
     contains(TO_UPSTREAM, name) || (own_format && contains(TO_OWN_FORMAT, name))
 }
 
+/// A name of 8 to 16 bytes: its length, and its first and last 8 bytes in lower case, which together
+/// are all of it.
+type Ends = (usize, u64, u64);
+
+/// Names that nearly every response has.
+const COMMON: [(Ends, Disposition); 4] = [
+    (ends_of(b"content-type"), Disposition::Forward),
+    (ends_of(b"content-length"), Disposition::Drop),
+    (ends_of(b"x-request-id"), Disposition::UpstreamId),
+    (ends_of(b"connection"), Disposition::Drop),
+];
+
+/// Returns the ends of a name that is known to have them, and is in lower case.
+const fn ends_of(name: &[u8]) -> Ends {
+    let (Some(first), Some(last)) = (name.first_chunk::<8>(), name.last_chunk::<8>()) else { return (0, 0, 0) };
+    (name.len(), u64::from_le_bytes(*first), u64::from_le_bytes(*last))
+}
+
+/// Returns the ends of a name. `None` if its length is another.
+fn ends(name: &[u8]) -> Option<Ends> {
+    let (first, last) = (name.first_chunk::<8>()?, name.last_chunk::<8>()?);
+    let lower = |word: &[u8; 8]| lowercase(u64::from_le_bytes(*word));
+    (name.len() <= 16).then(|| (name.len(), lower(first), lower(last)))
+}
+
+/// Sets the bit that distinguishes lower case, in those bytes of a word that are capitals.
+fn lowercase(word: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    const TOP: u64 = ONES << 7;
+    let low = word & !TOP;
+    // The top bits: of the bytes from `A` on, and of those behind `Z`.
+    let (from_a, behind_z) = (low + ONES * (0x80 - b'A') as u64, low + ONES * (0x7f - b'Z') as u64);
+    word | ((from_a ^ behind_z) & TOP & !word) >> 2
+}
+
 /// Returns what to do with a provider's header for a client of its own format.
 pub fn to_client(name: &[u8]) -> Disposition {
+    if let Some(ends) = ends(name)
+        && let Some((_, disposition)) = COMMON.iter().find(|(common, _)| *common == ends)
+    {
+        return *disposition;
+    }
+    by_tables(name)
+}
+
+fn by_tables(name: &[u8]) -> Disposition {
     const FORWARDED: u64 = lengths(TO_CLIENT);
     const IDS: u64 = lengths(UPSTREAM_IDS);
     if has_length(FORWARDED, name) && contains(TO_CLIENT, name) {
@@ -221,6 +265,24 @@ mod tests {
             "alt-svc",
         ] {
             assert_eq!(to_client(name.as_bytes()), Disposition::Drop, "{name}");
+        }
+    }
+
+    #[test]
+    fn common_names_are_those_of_the_tables() {
+        for name in
+            TO_CLIENT.iter().chain(UPSTREAM_IDS).chain(&["content-length", "connection", "keep-alive", "server"])
+        {
+            let mixed: String =
+                name.chars().enumerate().map(|(at, c)| if at % 2 == 0 { c.to_ascii_uppercase() } else { c }).collect();
+            for name in
+                [name.to_string(), name.to_uppercase(), mixed, name.replace('-', "\r"), name.replace('e', "\u{85}")]
+            {
+                assert_eq!(to_client(name.as_bytes()), by_tables(name.as_bytes()), "{name:?}");
+            }
+        }
+        for byte in 0..=u8::MAX {
+            assert_eq!(lowercase(u64::from_le_bytes([byte; 8])), u64::from_le_bytes([byte.to_ascii_lowercase(); 8]));
         }
     }
 
