@@ -2,7 +2,8 @@
 
 Each is installed or unpacked where it disturbs nobody, and the gateway is run from it: --version,
 and the demo with a request. What this machine can't show (no root, no npm) is named in the last
-lines. Only the standard library is used.
+lines. What the installations print is compared with docs/guides/packages.md; with UPDATE_DOCS=1 it
+is written there. Only the standard library is used.
 """
 
 import hashlib
@@ -21,7 +22,7 @@ import tarfile
 import tempfile
 import threading
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -60,6 +61,40 @@ def one(directory, pattern):
     return found[0]
 
 
+# --- what the guide shows
+
+
+class Transcript:
+    """Commands and what they print, as the guide shows them: without what differs from run to run."""
+
+    GUIDE = ROOT / "docs/guides/packages.md"
+
+    def __init__(self, name, *directories):
+        self.name, self.directories, self.lines = name, directories, []
+
+    def add(self, command, printed):
+        for directory in self.directories:
+            printed = printed.replace(f"{directory}/", "./")
+        printed = re.sub(r"\bsk-[\w-]{20,}", "sk-...", printed)
+        printed = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:18000", printed)
+        printed = re.sub(r"-py3-none-\S+\.whl", "-py3-none-*.whl", printed)
+        printed = re.sub(r" in \d+m?s\b", "", printed)
+        lines = [line.rstrip() for line in printed.strip().splitlines()]
+        # Where pip looks is a matter of the machine.
+        self.lines += [f"$ {command}", *(line for line in lines if not line.startswith("Looking in "))]
+
+    def compare(self):
+        begin, end = f"<!-- transcript: {self.name} -->\n", "<!-- end -->"
+        guide = self.GUIDE.read_text()
+        before, _, rest = guide.partition(begin)
+        shown, _, after = rest.partition(end)
+        made = "\n```text\n" + "\n".join(self.lines) + "\n```\n\n"
+        if os.environ.get("UPDATE_DOCS"):
+            self.GUIDE.write_text(before + begin + made + end + after)
+        else:
+            assert shown == made, f"{self.GUIDE.name} shows another {self.name}; UPDATE_DOCS=1 writes it:\n{made}"
+
+
 # --- the gateway, from whatever package
 
 
@@ -80,16 +115,23 @@ def first_lines(process, names_of_lines):
 
 @contextmanager
 def running(command, lines, **options):
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
-    watchdog = threading.Timer(PATIENCE, process.kill)
+    options |= {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "start_new_session": True}
+    process = subprocess.Popen(command, **options)
+
+    def kill():
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+    watchdog = threading.Timer(PATIENCE, kill)
     watchdog.start()
     try:
         yield first_lines(process, lines)
-        process.send_signal(signal.SIGINT)
+        # As Ctrl-C does: to the program and to whatever has started it.
+        os.killpg(process.pid, signal.SIGINT)
         assert process.wait(PATIENCE) == 0, f"{command} ended with {process.returncode}"
     finally:
         watchdog.cancel()
-        process.kill()
+        kill()
         process.communicate()
 
 
@@ -106,14 +148,20 @@ def ask(url, key, model):
     return json.loads(answer)["choices"][0]["message"]["content"]
 
 
-def check_gateway(command, scratch):
+def check_gateway(command, scratch, transcript=None):
     """--version, and the demo, from this command."""
     command = [str(word) for word in command]
     said = run([*command, "--version"])
     assert said.strip() == f"llm-proxy {version()}", said
     environment = {**os.environ, "TMPDIR": str(scratch)}
-    with running([*command, "demo", "--port", "0"], ["key", "listening"], env=environment) as demo:
+    with running([*command, "demo", "--port", "0"], ["key", "admin key", "listening"], env=environment) as demo:
         assert ask(demo["listening"], demo["key"], "demo")
+    if transcript:
+        name = os.path.relpath(command[0], scratch)
+        transcript.add(f"{name} --version", said)
+        lines = [f"{line}: {demo[line]}" for line in ["key", "admin key", "listening"]]
+        transcript.add(f"{name} demo", "\n".join([*lines, "..."]))
+        transcript.compare()
 
 
 # --- each package
@@ -142,13 +190,16 @@ def check_tarball(packages, scratch):
 
 def check_wheel(packages, scratch):
     wheel = one(packages, "*.whl")
-    run([sys.executable, "-m", "venv", scratch / "venv"])
-    run([scratch / "venv/bin/pip", "install", "--no-index", "--disable-pip-version-check", wheel])
-    check_gateway([scratch / "venv/bin/llm-proxy"], scratch)
+    transcript = Transcript("wheel", packages)
+    transcript.add("python3 -m venv venv", run([sys.executable, "-m", "venv", scratch / "venv"]))
+    printed = run([scratch / "venv/bin/pip", "install", "--no-index", "--disable-pip-version-check", wheel])
+    transcript.add(f"venv/bin/pip install ./{names()['PYPI_NAME'].replace('-', '_')}-{version()}-py3-none-*.whl", printed)
+    check_gateway([scratch / "venv/bin/llm-proxy"], scratch, transcript)
     shown = run([scratch / "venv/bin/pip", "show", "--disable-pip-version-check", names()["PYPI_NAME"]])
     assert f"Version: {version()}\n" in shown, shown
     if shutil.which("uvx"):
-        check_gateway(["uvx", "--from", wheel, "llm-proxy"], scratch)
+        cache = f"UV_CACHE_DIR={scratch / 'uv'}"
+        check_gateway(["env", cache, "uvx", "--offline", "--quiet", "--from", wheel, "llm-proxy"], scratch)
     else:
         skipped.append("uvx: it is not installed")
 
@@ -158,8 +209,10 @@ def check_npm(packages, scratch):
         return skipped.append("the npm package: npm is not installed")
     package = one(packages, "*.tgz")
     quiet = ["--offline", "--no-audit", "--no-fund", "--loglevel=error", f"--cache={scratch / 'cache'}"]
-    run(["npm", "install", *quiet, "--prefix", scratch / "folder", package])
-    check_gateway([scratch / "folder/node_modules/.bin/llm-proxy"], scratch)
+    transcript = Transcript("npm")
+    printed = run(["npm", "install", *quiet, "--prefix", scratch / "folder", package])
+    transcript.add(f"npm install --prefix folder ./{package.name}", printed)
+    check_gateway([scratch / "folder/node_modules/.bin/llm-proxy"], scratch, transcript)
     (scratch / "elsewhere").mkdir()
     said = run(["npx", "--yes", *quiet, "--package", package, "llm-proxy", "version"], cwd=scratch / "elsewhere")
     assert said.strip() == f"llm-proxy {version()}", said
@@ -173,7 +226,12 @@ def check_deb(packages, scratch):
     assert all(line.split()[1] == "root/root" for line in listed.splitlines()), listed
     run(["dpkg-deb", "--extract", package, root])
     run(["dpkg-deb", "--control", package, scratch / "control"])
-    check_gateway([root / "usr/bin/llm-proxy"], scratch)
+    transcript = Transcript("deb")
+    transcript.add(f"dpkg-deb --extract ./{package.name} root", "")
+    files = sorted(str(file.relative_to(scratch)) for file in root.rglob("*") if file.is_file())
+    files = [file for file in files if "/man1/" not in file or file.endswith("/llm-proxy.1.gz")]
+    transcript.add("find root -type f", "\n".join(files))
+    check_gateway([root / "usr/bin/llm-proxy"], scratch, transcript)
     # What the administrator edits is kept by updates, and not readable by everyone.
     conffiles = (scratch / "control/conffiles").read_text().split()
     assert conffiles == ["/etc/llm-proxy/llm-proxy.env"], conffiles
