@@ -269,9 +269,9 @@ fn refused(addr: SocketAddr) -> String {
     }
 }
 
-fn taken(addr: SocketAddr) -> String {
+fn taken(addr: SocketAddr, owner: &str) -> String {
     format!(
-        "error: port {} of {} is in use by another process; stop that one, or choose another port with --port or PORT",
+        "error: port {} of {} is in use by {owner}; stop that one, or choose another port with --port or PORT",
         addr.port(),
         addr.ip()
     )
@@ -283,7 +283,7 @@ fn a_port_that_is_taken() {
     let gateway = Setup::new().start();
     for host in [[127, 0, 0, 1], [0, 0, 0, 0]] {
         let addr = SocketAddr::from((host, gateway.addr.port()));
-        assert_eq!(refused(addr), taken(addr));
+        assert_eq!(refused(addr), taken(addr, "another gateway"));
     }
     idle(&gateway);
     // By anything else, also if it would share.
@@ -293,7 +293,7 @@ fn a_port_that_is_taken() {
         socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
         socket.listen(8).unwrap();
         let addr = socket.local_addr().unwrap().as_socket().unwrap();
-        assert_eq!(refused(addr), taken(addr), "shared: {shared}");
+        assert_eq!(refused(addr), taken(addr, "another process"), "shared: {shared}");
     }
 }
 
