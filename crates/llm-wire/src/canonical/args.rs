@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 use crate::canonical::text::{Text, Unescape, Unit, is_blank};
-use crate::json::{RawStr, RawValue, write};
+use crate::json::{RawKind, RawStr, RawValue, write};
 
 /// The key that holds arguments which are no JSON object.
 pub(crate) const RAW_ARGUMENTS: &str = "_raw_arguments";
@@ -22,6 +22,22 @@ pub enum ArgText<'a> {
     Object(RawValue<'a>),
     /// The free text of a custom tool.
     Free(Text<'a>),
+}
+
+impl<'a> ArgText<'a> {
+    /// From `input` of M. What is no object is what the SDKs make of arguments that were none: a
+    /// string is their text, and any other value was written so.
+    pub fn of_input(input: RawValue<'a>) -> ArgText<'a> {
+        match (input.kind(), input.as_str()) {
+            (RawKind::Object, _) => ArgText::Object(input),
+            (_, Some(text)) => ArgText::Quoted(text.into()),
+            _ => {
+                let mut quoted = Vec::with_capacity(input.bytes().len());
+                write::escaped(&mut quoted, &String::from_utf8_lossy(input.bytes()));
+                ArgText::Quoted(Text::escaped(quoted))
+            }
+        }
+    }
 }
 
 impl ArgText<'_> {

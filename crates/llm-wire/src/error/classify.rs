@@ -33,11 +33,16 @@ const WORDS: &[(&str, Kind)] = &[
     ("exceed_context_size_error", Kind::ContextTooLong),
     ("model_max_prompt_tokens_exceeded", Kind::ContextTooLong),
     ("insufficient_quota", Kind::Billing),
+    ("usage_limit_reached", Kind::Billing),
+    ("usage_not_included", Kind::Billing),
     ("credit_balance_exhausted", Kind::Billing),
     ("billing_error", Kind::Billing),
     ("content_filter", Kind::ContentFilter),
     ("content_policy_violation", Kind::ContentFilter),
     ("invalid_prompt", Kind::ContentFilter),
+    ("bio_policy", Kind::ContentFilter),
+    ("cyber_policy", Kind::ContentFilter),
+    ("image_content_policy_violation", Kind::ContentFilter),
     ("ResponsibleAIPolicyViolation", Kind::ContentFilter),
     ("data_inspection_failed", Kind::ContentFilter),
     ("DataInspectionFailed", Kind::ContentFilter),
@@ -53,6 +58,7 @@ const WORDS: &[(&str, Kind)] = &[
     ("UNAVAILABLE", Kind::Overloaded),
     ("ModelNotReadyException", Kind::Overloaded),
     ("timeout_error", Kind::UpstreamTimeout),
+    ("vector_store_timeout", Kind::UpstreamTimeout),
     ("DEADLINE_EXCEEDED", Kind::UpstreamTimeout),
     ("model_not_found", Kind::ModelNotFound),
     ("not_found_error", Kind::ModelNotFound),
@@ -149,6 +155,10 @@ pub fn kind(status: Option<u16>, read: &ReadError<'_>) -> Kind {
         (_, _, Some(Kind::Billing)) => Kind::Billing,
         (Some(kind), ..) => kind,
         (None, Some(Kind::InvalidRequest | Kind::UpstreamFault), Some(kind)) => kind,
+        // In a stream there is no status, and `response.failed` has no type.
+        (None, None | Some(Kind::UpstreamFault), None) if read.code.and_then(passed_on).is_some() => {
+            Kind::InvalidRequest
+        }
         (None, Some(kind), _) => kind,
         (None, None, Some(kind)) => kind,
         (None, None, None) => numeric(read.code).unwrap_or(Kind::UpstreamFault),
@@ -257,13 +267,18 @@ fn named(code: RawStr<'_>) -> String {
 const CODE_MAX: usize = 100;
 
 /// Codes by which clients of OpenAI tell one invalid request from another, and which hold whatever
-/// the format was. Other codes are words of the provider.
+/// the format was. Those of images are the ones of `ResponseError` (OpenAI API reference, "The
+/// response object", 2026-08). Other codes are words of the provider.
 const CODES: &[&str] = &[
     "array_above_max_length",
     "array_below_min_length",
     "decimal_above_max_value",
     "decimal_below_min_value",
+    "empty_image_file",
     "empty_string",
+    "failed_to_download_image",
+    "image_file_not_found",
+    "image_file_too_large",
     "image_parse_error",
     "image_too_large",
     "image_too_small",
@@ -272,6 +287,7 @@ const CODES: &[&str] = &[
     "invalid_base64_image",
     "invalid_image",
     "invalid_image_format",
+    "invalid_image_mode",
     "invalid_image_url",
     "invalid_json_schema",
     "invalid_type",

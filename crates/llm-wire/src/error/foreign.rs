@@ -189,9 +189,11 @@ fn named_member(value: RawValue<'_>, depth: usize) -> Option<ReadError<'_>> {
     Some(ReadError { r#type: found.r#type.or(Some(name)), ..found })
 }
 
-/// Returns the first text among the members of an object, or in their lists.
+/// Returns the first text among the members of an object, or in their lists. Its kind and the ids
+/// of a request are no message.
 fn first_text(value: RawValue<'_>) -> Option<ReadError<'_>> {
-    let message = value.members().find_map(|(_, value, _)| {
+    let is_label = |key: RawStr<'_>| matches!(key.as_bytes(), b"type" | b"id" | b"request_id");
+    let message = value.members().filter(|(key, ..)| !is_label(*key)).find_map(|(_, value, _)| {
         let first = value.elements().next().map_or(value, |(first, _)| first);
         first.as_str().filter(|text| !text.is_empty())
     })?;

@@ -116,6 +116,19 @@ fn the_code_of_an_error_without_a_message_is_passed_on() {
     }
 }
 
+/// Without a message and a code the type is.
+#[test]
+fn the_type_of_an_error_without_a_message_is_its_kind() {
+    for (client, provider) in PAIRS {
+        let error = json!({"type": "error", "error": {"type": "overloaded_error"}, "request_id": "req_7"});
+        let bytes = format!("{}event: error\ndata: {error}\n\n", begin(provider).concat());
+        let seen = stream(provider, client, &bytes);
+        assert!(!seen.clean && seen.error.is_some_and(|error| error.contains("(overloaded_error)")), "{}", seen.raw);
+        let kind = if client == Format::Messages { "overloaded_error" } else { "server_is_overloaded" };
+        assert!(seen.raw.contains(&format!("\"{kind}\"")), "{provider} to {client}: {}", seen.raw);
+    }
+}
+
 #[test]
 fn an_error_under_200_is_no_answer() {
     let problem = json!({"type": "about:blank", "title": "Fault", "status": 500, "detail": "it broke"});

@@ -191,3 +191,24 @@ fn parts_under_the_names_of_responses_are_read() {
         (&json!("What is it?"), &json!("https://x.test/y.png"))
     );
 }
+
+/// A stream shows arguments as they come, also those that are no object, and the clients' SDKs make
+/// of them what they are. The next request has them as the model wrote them.
+#[test]
+fn arguments_that_were_no_object_come_back() {
+    let rows = [
+        (json!([1, "x"]), r#"[1,"x"]"#),
+        (json!("{\"q\": "), r#"{"q": "#),
+        (json!(7), "7"),
+        (json!({"q": 1}), r#"{"q":1}"#),
+    ];
+    for (input, expected) in rows {
+        let body = json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"},
+            {"role": "assistant", "content": [{"type": "tool_use", "id": "c1", "name": "f", "input": input}]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c1", "content": "r"}]}]});
+        let chat = request(Format::Messages, Format::Chat, &body);
+        assert_eq!(chat["messages"][1]["tool_calls"][0]["function"]["arguments"], expected);
+        let responses = request(Format::Messages, Format::Responses, &body);
+        assert_eq!(responses["input"][1]["arguments"], expected);
+    }
+}

@@ -31,10 +31,44 @@ fn kinds() {
             (Chat, None, r#"{"error":{"message":"m","code":429}}"#, Kind::RateLimit),
             (Chat, None, r#"{"error":{"message":"m"}}"#, Kind::UpstreamFault),
             (Responses, None, r#"{"type":"error","sequence_number":2,"error":{"type":"insufficient_quota","code":"credit_balance_exhausted","message":"m"}}"#, Kind::Billing),
+            (Responses, None, r#"{"type":"error","error":{"type":"usage_limit_reached","message":"m"}}"#, Kind::Billing),
         ];
     for (format, status, body, expected) in rows {
         let read = read(*format, body.as_bytes()).unwrap();
         assert_eq!(kind(*status, &read), *expected, "{body}");
+    }
+}
+
+/// A response that failed has a code and nothing else: it says whose fault it was.
+#[test]
+fn codes_of_failed_responses() {
+    let rows = [
+        ("server_error", Kind::UpstreamFault),
+        ("rate_limit_exceeded", Kind::RateLimit),
+        ("invalid_prompt", Kind::ContentFilter),
+        ("bio_policy", Kind::ContentFilter),
+        ("vector_store_timeout", Kind::UpstreamTimeout),
+        ("invalid_image", Kind::InvalidRequest),
+        ("invalid_image_format", Kind::InvalidRequest),
+        ("invalid_base64_image", Kind::InvalidRequest),
+        ("invalid_image_url", Kind::InvalidRequest),
+        ("image_too_large", Kind::InvalidRequest),
+        ("image_too_small", Kind::InvalidRequest),
+        ("image_parse_error", Kind::InvalidRequest),
+        ("image_content_policy_violation", Kind::ContentFilter),
+        ("invalid_image_mode", Kind::InvalidRequest),
+        ("image_file_too_large", Kind::InvalidRequest),
+        ("unsupported_image_media_type", Kind::InvalidRequest),
+        ("empty_image_file", Kind::InvalidRequest),
+        ("failed_to_download_image", Kind::InvalidRequest),
+        ("image_file_not_found", Kind::InvalidRequest),
+        ("not_known", Kind::UpstreamFault),
+    ];
+    for (code, expected) in rows {
+        let event = format!(r#"{{"type":"response.failed","response":{{"error":{{"code":"{code}","message":"m"}}}}}}"#);
+        let failed = error(None, &read(Format::Responses, event.as_bytes()).unwrap());
+        assert_eq!(failed.kind, expected, "{code}");
+        assert_eq!(failed.code, (expected == Kind::InvalidRequest).then_some(code));
     }
 }
 

@@ -148,14 +148,14 @@ fn tool_use<'a>(block: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Re
     // `caller` names who called: the model itself, as a rule.
     known(block, &["type", "id", "name", "input", "cache_control", "caller"], path, ledger)?;
     let text = |key| Ok::<Text<'a>, Error>(reader::string(reader::required(block, key, path)?, &path.key(key))?.into());
-    let input = reader::object(reader::required(block, "input", path)?, &path.key("input"))?;
+    let input = reader::required(block, "input", path)?;
     Ok(ToolCall {
         kind: CallKind::Function,
         item_id: None,
         call_id: text("id")?,
         namespace: None,
         name: text("name")?,
-        input: ArgText::Object(input),
+        input: ArgText::of_input(input),
         opaque: None,
         cache: cache_of(block),
     })

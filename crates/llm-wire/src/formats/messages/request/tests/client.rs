@@ -86,7 +86,7 @@ fn unknown_and_wrong_fields() {
         (user(r#"{"type":"text","text":"x"},{"type":"text","text":1}"#), "messages.0.content.1.text"),
         (user(r#"{"type":"image"}"#), "messages.0.content.0.source"),
         (user(r#"{"type":"tool_result","content":"x"}"#), "messages.0.content.0.tool_use_id"),
-        (assistant(r#"{"type":"tool_use","id":"a","name":"f","input":"{}"}"#), "messages.0.content.0.input"),
+        (assistant(r#"{"type":"tool_use","id":"a","name":"f"}"#), "messages.0.content.0.input"),
         (assistant(r#"{"type":"thinking","signature":"s"}"#), "messages.0.content.0.thinking"),
         (r#""messages":[],"system":[{"type":"image","source":{"type":"url","url":"x"}}]"#.to_owned(), "system.0"),
         (r#""messages":[],"max_tokens":-1"#.to_owned(), "max_tokens"),
