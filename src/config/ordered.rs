@@ -20,6 +20,18 @@ pub(crate) fn pairs<'a>(name: &str, json: &'a str) -> Result<Vec<Pair<'a>>, Stri
     }
 }
 
+/// Returns what is wrong with JSON that was read into fields, without the names of types and places
+/// in a text that nobody has seen.
+pub(crate) fn wrong_value(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let text = text.rsplit_once(" at line ").map_or(&*text, |(text, _)| text);
+    let text = match text.split_once("expected struct ") {
+        Some((before, _)) => format!("{before}expected an object"),
+        None => text.to_owned(),
+    };
+    text.replace("expected u32", "expected a whole number").replace("expected f64", "expected a number")
+}
+
 struct Object<'a>(Vec<Pair<'a>>);
 
 impl<'de> Deserialize<'de> for Object<'de> {

@@ -10,6 +10,7 @@ use super::base_url::BaseUrl;
 use super::env::Env;
 use super::link_local;
 use super::networks::Networks;
+use super::ordered;
 use super::setting_value;
 use super::tunnel::Proxy;
 use crate::tls::{self, ClientTls};
@@ -120,7 +121,8 @@ struct WrittenTls {
 
 /// Reads `provider_params.tls` and the files that it names.
 pub fn tls(json: &str, env: &Env<'_>) -> Result<Arc<ClientTls>, String> {
-    let written: WrittenTls = serde_json::from_str(json).map_err(|error| format!("provider_params: tls: {error}"))?;
+    let written: WrittenTls = serde_json::from_str(json)
+        .map_err(|error| format!("provider_params: tls: {}", ordered::wrong_value(&error)))?;
     let identity = match (written.client_cert, written.client_key) {
         (Some(cert), Some(key)) => Some((cert, key)),
         (None, None) => None,

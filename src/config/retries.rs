@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::ordered;
 use super::pattern::Pattern;
 
 /// The settings of retries of a provider, or of a model of it.
@@ -58,7 +59,7 @@ impl Retries {
     /// # Errors
     /// A sentence about the member that is wrong.
     pub fn parse(json: &str) -> Result<Retries, String> {
-        let written = serde_json::from_str::<Written>(json).map_err(|error| error.to_string())?;
+        let written = serde_json::from_str::<Written>(json).map_err(|error| ordered::wrong_value(&error))?;
         Retries::of(written)
     }
 

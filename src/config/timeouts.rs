@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::ordered;
 use super::pattern::Pattern;
 
 /// The time to the first content of a stream.
@@ -69,7 +70,7 @@ struct Written {
 impl Timeouts {
     /// Reads `provider_params.timeouts`.
     pub fn parse(json: &str) -> Result<Timeouts, String> {
-        let written = serde_json::from_str::<Written>(json).map_err(|error| error.to_string())?;
+        let written = serde_json::from_str::<Written>(json).map_err(|error| ordered::wrong_value(&error))?;
         Timeouts::of(written)
     }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::value::RawValue;
 
 use super::dialect::Words;
+use crate::config::nearest::nearest;
 use crate::config::ordered;
 use crate::config::retries::Retries;
 use crate::config::timeouts::Timeouts;
@@ -77,6 +78,22 @@ pub(super) struct Params<'j> {
     pub(super) words: Words<'j>,
 }
 
+/// The members that are read.
+const NAMES: [&str; 12] = [
+    "formats",
+    "custom_headers",
+    "priority",
+    "timeouts",
+    "retries",
+    "proxy",
+    "tls",
+    "limits",
+    "host",
+    "quirks",
+    "capabilities",
+    "translation",
+];
+
 impl<'j> Params<'j> {
     /// Reads the column. An error keeps the provider from being served; a problem does not.
     pub(super) fn parse(json: &'j str, problems: &mut Vec<String>) -> Result<Params<'j>, String> {
@@ -107,7 +124,12 @@ impl<'j> Params<'j> {
                 "quirks" => params.words.quirks = Some(value),
                 "capabilities" => params.words.capabilities = Some(value),
                 "translation" => params.words.translation = Some(value),
-                _ => {}
+                // Rows of llm-proxy v1 have others; one that is nearly ours is a slip.
+                _ => {
+                    if let Some(near) = nearest(&name, NAMES) {
+                        problems.push(format!("provider_params: `{name}` is not known; did you mean `{near}`?"));
+                    }
+                }
             }
         }
         Ok(params)
@@ -124,21 +146,24 @@ fn timeouts(value: &RawValue, problems: &mut Vec<String>) -> Timeouts {
 /// Reads the limits. The provider is not served if one can't be read, since it must not count as
 /// absent.
 fn limits(value: &RawValue) -> Result<ProviderSettings, String> {
-    let numbers = serde_json::from_str::<WrittenLimits>(value.get());
-    let numbers = numbers.map_err(|error| format!("provider_params: limits: {error}"))?;
-    Ok(ProviderSettings {
-        max_concurrency: numbers.max_concurrency,
-        requests_per_minute: numbers.requests_per_minute,
-        tokens_per_minute: numbers.tokens_per_minute,
-    })
-}
-
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenLimits {
-    max_concurrency: Option<u32>,
-    requests_per_minute: Option<u32>,
-    tokens_per_minute: Option<u32>,
+    const OF: &str = "provider_params: limits";
+    let mut limits = ProviderSettings::default();
+    for (name, value) in ordered::pairs(OF, value.get())? {
+        let limit = match &*name {
+            "max_concurrency" => &mut limits.max_concurrency,
+            "requests_per_minute" => &mut limits.requests_per_minute,
+            "tokens_per_minute" => &mut limits.tokens_per_minute,
+            _ => {
+                return Err(format!(
+                    "{OF}: `{name}` is not known; known are max_concurrency, requests_per_minute and tokens_per_minute"
+                ));
+            }
+        };
+        let (value, most) = (value.get(), u32::MAX);
+        *limit = serde_json::from_str(value)
+            .map_err(|_| format!("{OF}: {name} {value} is not a whole number from 0 to {most}"))?;
+    }
+    Ok(limits)
 }
 
 fn retries(value: &RawValue, problems: &mut Vec<String>) -> Retries {

@@ -118,6 +118,23 @@ fn what_a_provider_may_get_wrong() {
         (with(|r| r.provider_params = r#"{"custom_headers":{"Host":"x"}}"#.into()), true, "llm-proxy itself"),
         (with(|r| r.provider_params = r#"{"custom_headers":{"x":"s\r\nt"}}"#.into()), true, "line break"),
         (with(|r| r.provider_params = r#"{"custom_headers":{"x":null}}"#.into()), true, "not a string"),
+        (with(|r| r.provider_params = r#"{"limts":{}}"#.into()), true, "`limts` is not known; did you mean `limits`?"),
+        (
+            with(|r| r.provider_params = r#"{"limits":{"max_concurrency":-1}}"#.into()),
+            false,
+            "limits: max_concurrency -1 is not a whole number from 0 to 4294967295",
+        ),
+        (with(|r| r.provider_params = r#"{"limits":5}"#.into()), false, "limits is not a JSON object"),
+        (
+            with(|r| r.provider_params = r#"{"timeouts":{"connect":"x"}}"#.into()),
+            true,
+            "timeouts: invalid type: string \"x\", expected a number; the provider has",
+        ),
+        (
+            with(|r| r.provider_params = r#"{"tls":5}"#.into()),
+            false,
+            "tls: invalid type: integer `5`, expected an object",
+        ),
         (with(|r| r.weight = -1), true, "weight -1 is below 0"),
         (with(|r| r.weight = i64::MAX), true, "is above 1000000"),
         (with(|r| r.model_mapping = "[]".into()), true, "model_mapping is not a JSON object"),

@@ -85,9 +85,11 @@ impl File {
         all.models.iter_mut().for_each(|row| row.is_enabled = !row.is_enabled);
         all.groups.iter_mut().for_each(|row| row.is_enabled = true);
         all.budgets.iter_mut().for_each(|row| row.is_enabled = !row.is_enabled);
+        let (known, _) = judge(&self.rows(), env);
         let disabled = judge(&all, env)
             .0
             .into_iter()
+            .filter(|problem| !known.contains(problem))
             .map(|problem| Problem { message: format!("{} (it is disabled)", problem.message), ..problem });
         warnings.extend(disabled.map(|problem| self.locate(&problem)));
         warnings.extend(notices(&self.rows(), env).iter().map(locate));

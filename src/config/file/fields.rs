@@ -37,6 +37,17 @@ pub(super) fn unknown(line: usize, name: &str, known: &[&str]) -> FileProblem {
     FileProblem::new(line, format!("`{shown}` is not known here; known are {}", known.join(", ")))
 }
 
+/// The last second of the year 9999. Greater numbers are milliseconds.
+const LAST_SECOND: i64 = 253_402_300_799;
+
+/// Returns the advice for a value that is right but for its quotes.
+fn quoted(node: &Node, is_right: impl Fn(&str) -> bool) -> &'static str {
+    match &node.value {
+        Value::Text(text) if is_right(text) => "; write it without quotes",
+        _ => "",
+    }
+}
+
 /// One row while it is read. Each field is taken out once; what is left at the end is unknown.
 pub(super) struct Fields<'n> {
     /// The place of the row, such as `providers[2]`; its name once that was read.
@@ -88,7 +99,8 @@ impl<'n> Fields<'n> {
             _ => None,
         };
         if number.is_none() {
-            self.report(node.line, format_args!("{name} is not a whole number"));
+            let hint = quoted(node, |text| text.parse::<i64>().is_ok());
+            self.report(node.line, format_args!("{name} {} is not a whole number{hint}", node.shown()));
         }
         number
     }
@@ -97,12 +109,19 @@ impl<'n> Fields<'n> {
     pub(super) fn time(&mut self, name: &str) -> Option<i64> {
         let node = self.take(name)?;
         let time = match &node.value {
-            Value::Number(text) => text.parse().ok(),
+            Value::Number(text) => text.parse::<i64>().ok().filter(|seconds| (0..=LAST_SECOND).contains(seconds)),
             Value::Text(text) => rfc3339::parse(text),
             _ => None,
         };
         if time.is_none() {
-            self.report(node.line, format_args!("{name} is no time; write it as 2027-01-31T00:00:00Z"));
+            let hint = match &node.value {
+                Value::Number(_) => "; a number is seconds since 1970",
+                _ => "",
+            };
+            self.report(
+                node.line,
+                format_args!("{name} {} is no time; write it as 2027-01-31T00:00:00Z{hint}", node.shown()),
+            );
         }
         time
     }
@@ -112,15 +131,31 @@ impl<'n> Fields<'n> {
             None => default,
             Some(Node { value: Value::Bool(value), .. }) => *value,
             Some(node) => {
-                self.report(node.line, format_args!("{name} is neither true nor false"));
+                let hint = quoted(node, |text| matches!(text, "true" | "false"));
+                self.report(node.line, format_args!("{name} {} is neither true nor false{hint}", node.shown()));
                 default
             }
         }
     }
 
-    /// Takes any value as JSON. Whether it is valid is checked when the row is compiled.
-    pub(super) fn json(&mut self, name: &str, default: &str) -> String {
-        self.take(name).map_or_else(|| default.to_owned(), Node::json)
+    /// Takes a mapping as JSON. Whether its values are valid is checked when the row is compiled.
+    pub(super) fn mapping(&mut self, name: &str, example: &str) -> String {
+        let Some(node) = self.take(name) else { return "{}".to_owned() };
+        if !matches!(node.value, Value::Map(_)) {
+            self.report(node.line, format_args!("{name} is {}, not a mapping; write it as {example}", node.kind()));
+            return "{}".to_owned();
+        }
+        node.json()
+    }
+
+    /// Takes a list as JSON. Whether its values are valid is checked when the row is compiled.
+    pub(super) fn list(&mut self, name: &str, example: &str) -> String {
+        let Some(node) = self.take(name) else { return "[]".to_owned() };
+        if !matches!(node.value, Value::List(_)) {
+            self.report(node.line, format_args!("{name} is {}, not a list; write it as {example}", node.kind()));
+            return "[]".to_owned();
+        }
+        node.json()
     }
 
     pub(super) fn end(mut self, known: &[&str]) {

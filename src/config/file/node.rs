@@ -33,6 +33,15 @@ impl Node {
         }
     }
 
+    /// Returns a single value as it is written, cut, or the words for one that has others in it.
+    pub(crate) fn shown(&self) -> String {
+        match &self.value {
+            Value::Number(text) | Value::Text(text) => format!("`{}`", text.chars().take(60).collect::<String>()),
+            Value::Bool(value) => format!("`{value}`"),
+            _ => format!("({})", self.kind()),
+        }
+    }
+
     /// As JSON.
     pub(crate) fn json(&self) -> String {
         let mut out = String::new();

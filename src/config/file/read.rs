@@ -104,9 +104,9 @@ fn providers(node: &Node, file: &mut File, problems: &mut Vec<FileProblem>) {
             provider_type: fields.text("provider_type").unwrap_or_else(|| "openai".to_owned()),
             api_base: fields.required("api_base"),
             api_key: fields.text("api_key").unwrap_or_default().into(),
-            model_mapping: fields.json("model_mapping", "{}"),
+            model_mapping: fields.mapping("model_mapping", "{NAME: NAME_AT_THE_PROVIDER}"),
             weight: fields.number("weight").unwrap_or(1),
-            provider_params: fields.json("provider_params", "{}"),
+            provider_params: fields.mapping("provider_params", "{priority: 1}"),
             lua_script: fields.text("lua_script"),
             is_enabled: fields.switch("is_enabled", true),
             ..ProviderRow::default()
@@ -142,7 +142,9 @@ fn credentials(node: &Node, file: &mut File, problems: &mut Vec<FileProblem>) {
         if !name.is_empty() {
             fields.what = format!("credential {name}");
         }
-        let credential_key = match (fields.text("key"), fields.text("credential_key")) {
+        // White space around a key never arrives, and a secret's file ends with a line break.
+        let key = fields.text("key").map(|key| key.trim().to_owned());
+        let credential_key = match (key, fields.text("credential_key")) {
             (Some(key), None) => {
                 if is_weak_key(&key) {
                     let message = format!("{WEAK_KEY}; `openssl rand -hex 24` prints one");
@@ -167,7 +169,7 @@ fn credentials(node: &Node, file: &mut File, problems: &mut Vec<FileProblem>) {
             name,
             credential_key,
             group_name: fields.text("group_name"),
-            allowed_models: fields.json("allowed_models", "[]"),
+            allowed_models: fields.list("allowed_models", "['gpt-*']"),
             rate_limit: fields.number("rate_limit"),
             burst: fields.number("burst"),
             tokens_per_minute: fields.number("tokens_per_minute"),
@@ -175,7 +177,7 @@ fn credentials(node: &Node, file: &mut File, problems: &mut Vec<FileProblem>) {
             expires_at: fields.time("expires_at"),
             previous_key: fields.text("previous_key"),
             previous_key_until: fields.time("previous_key_until"),
-            metadata: fields.json("metadata", "{}"),
+            metadata: fields.mapping("metadata", "{note: text}"),
             is_enabled: fields.switch("is_enabled", true),
             ..CredentialRow::default()
         };
@@ -211,12 +213,12 @@ fn groups(node: &Node, file: &mut File, problems: &mut Vec<FileProblem>) {
         let row = GroupRow {
             name,
             parent: fields.text("parent"),
-            allowed_models: fields.json("allowed_models", "[]"),
+            allowed_models: fields.list("allowed_models", "['gpt-*']"),
             rate_limit: fields.number("rate_limit"),
             burst: fields.number("burst"),
             tokens_per_minute: fields.number("tokens_per_minute"),
             max_concurrency: fields.number("max_concurrency"),
-            metadata: fields.json("metadata", "{}"),
+            metadata: fields.mapping("metadata", "{note: text}"),
             is_enabled: fields.switch("is_enabled", true),
             ..GroupRow::default()
         };
@@ -241,9 +243,9 @@ fn models(node: &Node, file: &mut File, problems: &mut Vec<FileProblem>) {
         }
         let row = ModelRow {
             name,
-            members: fields.json("members", "[]"),
-            overrides: fields.json("overrides", "{}"),
-            options: fields.json("options", "{}"),
+            members: fields.list("members", "[gpt-5, claude-opus-4]"),
+            overrides: fields.mapping("overrides", "{CREDENTIAL: [MODEL]}"),
+            options: fields.mapping("options", "{fallback_on: [context_length]}"),
             is_enabled: fields.switch("is_enabled", true),
             ..ModelRow::default()
         };
@@ -294,7 +296,7 @@ fn budgets(node: &Node, file: &mut File, problems: &mut Vec<FileProblem>) {
             period: fields.text("period").unwrap_or_else(|| "month".to_owned()),
             time_zone: fields.text("time_zone").unwrap_or_default(),
             is_hard: fields.switch("is_hard", true),
-            warn_at: fields.json("warn_at", "[]"),
+            warn_at: fields.list("warn_at", "[80, 100]"),
             downgrade_to: fields.text("downgrade_to"),
             is_enabled: fields.switch("is_enabled", true),
             ..BudgetRow::default()

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput};
+use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
 
 pub(crate) use super::node::{Node, Value};
 use super::problem::FileProblem;
@@ -63,7 +63,8 @@ impl<'t> Reader<'t, '_> {
         match self.parser.next_event() {
             Some(Ok(event)) => Ok(event),
             Some(Err(error)) => {
-                Err(FileProblem::new(error.marker().line(), format!("this is no YAML: {}", error.info())))
+                let (why, hint) = (error.info(), advice(error.info()));
+                Err(FileProblem::new(error.marker().line(), format!("this is no YAML: {why}{hint}")))
             }
             None => Ok((Event::StreamEnd, Span::default())),
         }
@@ -98,6 +99,12 @@ impl<'t> Reader<'t, '_> {
         }
         let (value, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
+                if let Some(tag) = tag.as_deref().filter(|tag| !is_known(tag) && self.version == Version::V1_2) {
+                    let shown: String = tag.suffix.chars().take(60).collect();
+                    let why =
+                        format!("the tag !{shown} is not known; ${{NAME}} stands for a variable of the environment");
+                    self.problems.push(FileProblem::new(line, why));
+                }
                 let forced = tag.is_some_and(|tag| tag.suffix == "str");
                 let text = self.fill(&text, line);
                 let value = match self.version {
@@ -154,7 +161,7 @@ impl<'t> Reader<'t, '_> {
                 Event::Scalar(text, ..) => self.fill(&text, line),
                 _ => return Err(FileProblem::new(line, "a key must be text")),
             };
-            let merges = key == "<<" && self.version == Version::V1_1;
+            let merges = key == "<<";
             let first = if merges { None } else { lines.insert(key.clone(), line) };
             if let Some(first) = first {
                 self.problems.push(FileProblem::new(line, format!("`{key}` appears twice, first on line {first}")));
@@ -191,6 +198,13 @@ impl<'t> Reader<'t, '_> {
                     }
                 }
                 rest = after;
+            } else if rest.starts_with('{') {
+                let why = format!(
+                    "`${}` has no `}}`; write `$$` for a dollar sign",
+                    rest.chars().take(60).collect::<String>()
+                );
+                self.problems.push(FileProblem::new(line, why));
+                out.push('$');
             } else {
                 // As in `gpt-$1`.
                 out.push('$');
@@ -209,9 +223,24 @@ impl<'t> Reader<'t, '_> {
         if name.is_empty() || !name.bytes().all(word) {
             return Err(format!("`${{{name}}}` names no variable; write `$$` for a dollar sign"));
         }
-        let unset = || format!("the variable {name} is not set; set it, or write ${{{name}:-VALUE}}");
+        let unset = || format!("the variable {name} is not set or empty; set it, or write ${{{name}:-VALUE}}");
         (self.env)(name).or_else(|| default.map(str::to_owned)).ok_or_else(unset)
     }
+}
+
+/// Returns whether a tag is one of YAML's own for a single value. Bytes in base64 are no text.
+fn is_known(tag: &Tag) -> bool {
+    tag.is_yaml_core_schema() && tag.suffix != "binary"
+}
+
+/// Returns what to do about the commonest slips, by the parser's words for them.
+fn advice(why: &str) -> &'static str {
+    const ADVICE: [(&str, &str); 3] = [
+        ("anchor or alias", "; a text that begins with `*` or `&` must stand in quotes: '*'"),
+        ("unexpected character", "; a text that begins with it must stand in quotes"),
+        ("mapping values are not allowed", "; a text with `: ` in it must stand in quotes"),
+    ];
+    ADVICE.iter().find(|(words, _)| why.contains(words)).map_or("", |(_, advice)| advice)
 }
 
 fn size(node: &Node) -> usize {
@@ -255,6 +284,7 @@ mod tests {
             ("a: &x {b: 1}\nc: *x", r#"{"a":{"b":1},"c":{"b":1}}"#),
             (r#"{"a":{"b":[1,"2"]}}"#, r#"{"a":{"b":[1,"2"]}}"#),
             ("a: |\n  one\n  two\n", r#"{"a":"one\ntwo\n"}"#),
+            ("a: &x {p: 1, q: 2}\nb:\n  <<: *x\n  q: 3", r#"{"a":{"p":1,"q":2},"b":{"q":3,"p":1}}"#),
             // Variables: a plain one may be a number.
             (
                 "- ${SET}\n- '${SET}'\n- a${SET}b\n- ${NO:-x}\n- '${NO:-}'\n- $$\n- $${SET}\n- gpt-$1\n- $",
@@ -277,6 +307,16 @@ mod tests {
             ("a: 1\nb: 2\na: 3", &[(3, "`a` appears twice, first on line 1")][..]),
             ("a: ${NO}\nb: '${ALSO}'", &[(1, "the variable NO is not set"), (2, "the variable ALSO is not set")]),
             ("a: ${no such}", &[(1, "`${no such}` names no variable")]),
+            ("a: ${NO", &[(1, "`${NO` has no `}`")]),
+            ("a: !secret x\nb: !!binary eA==", &[(1, "the tag !secret is not known"), (2, "the tag !binary")]),
+            (
+                "a:\n  gpt-*: *",
+                &[(
+                    2,
+                    "this is no YAML: while scanning an anchor or alias, did not find expected \
+                alphabetic or numeric character; a text that begins with `*`",
+                )],
+            ),
             ("a: 1\n b: 2", &[(2, "this is no YAML")]),
             ("a: 1\n---\nb: 2", &[(2, "a second document")]),
             ("? [a]\n: 1", &[(1, "a key must be text")]),

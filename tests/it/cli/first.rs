@@ -303,7 +303,7 @@ fn configurations_that_cannot_be_read() {
         &[],
         "error: gateway.yaml: line 1: `providerz` is not known here; known are providers, credentials, groups, models, \
          budgets, settings\n\
-         error: gateway.yaml: line 3: the variable OPENAI_KY is not set; set it, or write ${OPENAI_KY:-VALUE}\n",
+         error: gateway.yaml: line 3: the variable OPENAI_KY is not set or empty; set it, or write ${OPENAI_KY:-VALUE}\n",
     );
     refused(
         &["serve"],

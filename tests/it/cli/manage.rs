@@ -406,12 +406,12 @@ credentials:
     let expected = "\
 warning: g.yaml: line 13: provider c: weight -1 is below 0, the least that there is; the provider is a standby, as with weight 0 (it is disabled)
 error: g.yaml: line 3: settings: `prot` is not known; `llm-proxy serve --help` lists all, here in lower case
-error: g.yaml: line 7: provider a: is_enabled is neither true nor false
+error: g.yaml: line 7: provider a: is_enabled `maybe` is neither true nor false
 error: g.yaml: line 8: provider a: weight -2 is below 0, the least that there is; the provider is a standby, as with weight 0
 error: g.yaml: line 9: provider a: `colour` is not known here; known are provider_key, provider_type, api_base, api_key, model_mapping, weight, provider_params, lua_script, is_enabled
 error: g.yaml: line 11: provider b: api_base `nonsense` has no scheme; write it with https:// or http:// in front; the provider is not served
-error: g.yaml: line 12: the variable NOT_SET is not set; set it, or write ${NOT_SET:-VALUE}
-error: g.yaml: line 15: credential t: burst is not a whole number
+error: g.yaml: line 12: the variable NOT_SET is not set or empty; set it, or write ${NOT_SET:-VALUE}
+error: g.yaml: line 15: credential t: burst `few` is not a whole number
 error: g.yaml: line 15: credential t: rate_limit -3 is not a number from 0 to 4294967295; the key is refused until that is corrected
 error: PORT in line 2 of the configuration file: `none` is invalid; it must be a port from 0 to 65535
 ";

@@ -62,8 +62,8 @@ fn problems() {
                      served",
                 "line 4: provider a: `wieght` is not known here; known are provider_key, provider_type, api_base, api_key, \
                      model_mapping, weight, provider_params, lua_script, is_enabled",
-                "line 5: provider a: weight is not a whole number",
-                "line 6: provider a: is_enabled is neither true nor false",
+                "line 5: provider a: weight `much` is not a whole number",
+                "line 6: provider a: is_enabled `yes` is neither true nor false",
             ],
         ),
         (
@@ -87,6 +87,25 @@ fn problems() {
             ],
         ),
         (
+            "providers:\n- provider_key: a\n  api_base: https://x/v1\n  weight: '3'\n  is_enabled: 'true'\n  \
+             model_mapping: [gpt-5]\n  provider_params: '{\"priority\":1}'",
+            &[
+                "line 4: provider a: weight `3` is not a whole number; write it without quotes",
+                "line 5: provider a: is_enabled `true` is neither true nor false; write it without quotes",
+                "line 6: provider a: model_mapping is a list, not a mapping; write it as {NAME: NAME_AT_THE_PROVIDER}",
+                "line 7: provider a: provider_params is text, not a mapping; write it as {priority: 1}",
+            ],
+        ),
+        (
+            "credentials:\n- {name: a, key: k, expires_at: 1893456000000, metadata: [1], allowed_models: gpt-5}",
+            &[
+                "line 2: credential a: allowed_models is text, not a list; write it as ['gpt-*']",
+                "line 2: credential a: expires_at `1893456000000` is no time; write it as 2027-01-31T00:00:00Z; a \
+                 number is seconds since 1970",
+                "line 2: credential a: metadata is a list, not a mapping; write it as {note: text}",
+            ],
+        ),
+        (
             "credentials:\n- name: a",
             &["line 2: credential a: key is missing; or give credential_key, its SHA-256 in hex"],
         ),
@@ -94,7 +113,7 @@ fn problems() {
             "credentials:\n- {name: a, key: k}\n- {name: b, key: k, expires_at: soon}",
             &[
                 "line 3: credential b: this key is that of the credential on line 2",
-                "line 3: credential b: expires_at is no time; write it as 2027-01-31T00:00:00Z",
+                "line 3: credential b: expires_at `soon` is no time; write it as 2027-01-31T00:00:00Z",
                 "line 3: credential b: has the key of credential a, which is the one that counts",
             ],
         ),
