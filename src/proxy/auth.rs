@@ -51,8 +51,15 @@ pub fn hash(key: &[u8]) -> Option<KeyHash> {
 /// Finds the credential whose key has this hash; `None` is a request without a key.
 ///
 /// The table is keyed by SHA-256, so the time of the look-up reveals nothing about a key. The hit
-/// is compared in constant time all the same. `now` is in seconds since 1970.
-pub fn check<'s>(core: &Core, snapshot: &'s Snapshot, hash: Option<&KeyHash>, now: i64) -> Result<Caller<'s>, Error> {
+/// is compared in constant time all the same. `now` is in seconds since 1970, and `request` the
+/// head by which an error says what is wrong with the key.
+pub fn check<'s>(
+    core: &Core,
+    snapshot: &'s Snapshot,
+    hash: Option<&KeyHash>,
+    now: i64,
+    request: (&RequestHead, &[u8]),
+) -> Result<Caller<'s>, Error> {
     let Some(hash) = hash else {
         if core.boot().allow_anonymous {
             return Ok(None);
@@ -60,8 +67,7 @@ pub fn check<'s>(core: &Core, snapshot: &'s Snapshot, hash: Option<&KeyHash>, no
         if snapshot.credentials.is_empty() {
             return Err(Error::client(Kind::Auth, core.shared.hints.no_credentials.clone()));
         }
-        let note = "no API key in the request; send `Authorization: Bearer KEY` or `x-api-key: KEY`";
-        return Err(Error::client(Kind::Auth, note));
+        return Err(Error::client(Kind::Auth, no_key(request)));
     };
     let found = snapshot.credentials.get(hash).filter(|credential| is_key_of(credential, hash, now));
     let Some(credential) = found else {
@@ -71,9 +77,7 @@ pub fn check<'s>(core: &Core, snapshot: &'s Snapshot, hash: Option<&KeyHash>, no
             }
             return Err(Error::client(Kind::Auth, core.shared.hints.no_credentials.clone()));
         }
-        let note = "the API key is not known to this gateway, or is disabled; send an enabled key of the gateway, \
-                    not one of a provider";
-        return Err(Error::client(Kind::Auth, note));
+        return Err(Error::client(Kind::Auth, unknown_key(request)));
     };
     if let Some(at) = credential.expires_at
         && at <= now
@@ -82,6 +86,39 @@ pub fn check<'s>(core: &Core, snapshot: &'s Snapshot, hash: Option<&KeyHash>, no
         return Err(Error::client(Kind::Auth, note));
     }
     Ok(Some(credential))
+}
+
+/// Headers in which clients of other vendors send their keys.
+const FOREIGN_HEADERS: [&str; 4] =
+    ["x-goog-api-key", "openai-api-key", "anthropic-api-key", "ocp-apim-subscription-key"];
+
+/// Says that a request has no key, and where it may have been meant to be.
+fn no_key((head, bytes): (&RequestHead, &[u8])) -> String {
+    const SEND: &str = "send `Authorization: Bearer KEY` or `x-api-key: KEY`";
+    let value = head.get(bytes, "authorization").unwrap_or_default().trim_ascii();
+    let is_bearer = value.get(..7).unwrap_or(value).trim_ascii_end().eq_ignore_ascii_case(b"bearer");
+    if !value.is_empty() && !is_bearer {
+        return format!("the `authorization` header does not have the form `Bearer KEY`; {SEND}");
+    }
+    match FOREIGN_HEADERS.iter().find(|name| head.get(bytes, name).is_some()) {
+        Some(name) => format!("the API key is not read from `{name}`; {SEND}"),
+        None => format!("no API key in the request; {SEND}"),
+    }
+}
+
+/// Says that a key is not known, and what clients have done to it. It is not repeated.
+fn unknown_key((head, bytes): (&RequestHead, &[u8])) -> &'static str {
+    match key(head, bytes).ok().flatten().unwrap_or_default() {
+        [b'"', .., b'"'] | [b'\'', .., b'\''] => "the API key stands in quotes; send it without them",
+        [b'$', ..] => "the API key is the name of a variable that nothing has filled in; send its value",
+        key if key.get(..7).is_some_and(|start| start.eq_ignore_ascii_case(b"bearer ")) => {
+            "the API key begins with `Bearer`; that word belongs once before the key in `authorization`, and nowhere else"
+        }
+        _ => {
+            "the API key is not known to this gateway, or is disabled; send an enabled key of the gateway, not one of \
+             a provider"
+        }
+    }
 }
 
 /// Returns whether the key is the current one, or the one before the last rotation while that is

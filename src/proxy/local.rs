@@ -203,7 +203,8 @@ fn listing(
     let view = core.view();
     let get = |name: &str| pending.head.get(&pending.bytes, name);
     let key_hash = auth::key(&pending.head, &pending.bytes)?.and_then(auth::hash);
-    let caller = auth::check(core, &view.snapshot, key_hash.as_ref(), recorder.started_s())?;
+    let caller =
+        auth::check(core, &view.snapshot, key_hash.as_ref(), recorder.started_s(), (&pending.head, &pending.bytes))?;
     recorder.record_mut().credential = caller.as_ref().map_or(0, |credential| credential.id);
     let query = pending.head.query(&pending.bytes).and_then(|query| std::str::from_utf8(query).ok());
     let anthropic = get("anthropic-version").is_some();

@@ -136,7 +136,7 @@ fn authenticate<'v>(
     if facts.has_two_keys {
         auth::key(&pending.head, &pending.bytes)?;
     }
-    auth::check(core, &view.snapshot, facts.key_hash.as_ref(), now)
+    auth::check(core, &view.snapshot, facts.key_hash.as_ref(), now, (&pending.head, &pending.bytes))
         .inspect_err(|_| core.metrics.inc(Counter::AuthFailures))
 }
 

@@ -44,7 +44,9 @@ pub async fn serve(
     let view = core.view();
     recorder.record_mut().generation = view.snapshot.generation;
     let key = auth::key(&pending.head, &pending.bytes).map(|key| key.and_then(auth::hash));
-    let caller = match key.and_then(|key| auth::check(core, &view.snapshot, key.as_ref(), recorder.started_s())) {
+    let caller = match key.and_then(|key| {
+        auth::check(core, &view.snapshot, key.as_ref(), recorder.started_s(), (&pending.head, &pending.bytes))
+    }) {
         Ok(caller) => caller,
         Err(error) => {
             core.metrics.inc(Counter::AuthFailures);

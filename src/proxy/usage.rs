@@ -73,7 +73,7 @@ pub async fn serve(
 fn authenticate(core: &Core, pending: &body::Pending, now: i64) -> Result<i64, Error> {
     let view = core.view();
     let key_hash = auth::key(&pending.head, &pending.bytes)?.and_then(auth::hash);
-    let caller = auth::check(core, &view.snapshot, key_hash.as_ref(), now)?;
+    let caller = auth::check(core, &view.snapshot, key_hash.as_ref(), now, (&pending.head, &pending.bytes))?;
     caller.map(|credential| credential.id).ok_or_else(|| {
         let note =
             "GET /v1/usage shows what a key has used, and the request has none; send `Authorization: Bearer KEY`";

@@ -8,6 +8,14 @@ const NONE: &str = "no API key in the request; send `Authorization: Bearer KEY` 
 const UNKNOWN: &str = "the API key is not known to this gateway, or is disabled; send an enabled key of the gateway, \
                        not one of a provider";
 
+const FORM: &str = "the `authorization` header does not have the form `Bearer KEY`; send `Authorization: Bearer KEY` or `x-api-key: KEY`";
+const ELSEWHERE: &str =
+    "the API key is not read from `x-goog-api-key`; send `Authorization: Bearer KEY` or `x-api-key: KEY`";
+const QUOTED: &str = "the API key stands in quotes; send it without them";
+const VARIABLE: &str = "the API key is the name of a variable that nothing has filled in; send its value";
+const TWICE: &str =
+    "the API key begins with `Bearer`; that word belongs once before the key in `authorization`, and nowhere else";
+
 /// The key is looked at before the body, so what the body is does not matter.
 #[test]
 fn invalid_keys_are_refused() {
@@ -22,13 +30,17 @@ fn invalid_keys_are_refused() {
         (&[("authorization", "")], NONE),
         (&[("authorization", "Bearer")], NONE),
         (&[("authorization", "Bearer \t")], NONE),
-        (&[("authorization", "Basic dXNlcjpwYXNz")], NONE),
-        (&[("authorization", KEY)], NONE),
-        (&[("authorization", "Bearer:sk-test")], NONE),
-        (&[("authorization", "BearerX sk-test")], NONE),
+        (&[("authorization", "Basic dXNlcjpwYXNz")], FORM),
+        (&[("authorization", KEY)], FORM),
+        (&[("authorization", "Bearer:sk-test")], FORM),
+        (&[("authorization", "BearerX sk-test")], FORM),
+        (&[("authorization", ""), ("x-goog-api-key", KEY)], ELSEWHERE),
+        (&[("authorization", "Bearer Bearer sk-test")], TWICE),
+        (&[("authorization", ""), ("x-api-key", &right)], TWICE),
+        (&[("authorization", "Bearer $OPENAI_API_KEY")], VARIABLE),
         (&[("authorization", "Bearer sk-other")], UNKNOWN),
         (&[("authorization", "Bearer sk-test sk-test")], UNKNOWN),
-        (&[("authorization", "Bearer \"sk-test\"")], UNKNOWN),
+        (&[("authorization", "Bearer \"sk-test\"")], QUOTED),
         (&[("authorization", "Bearer SK-TEST")], UNKNOWN),
         (&[("authorization", "Bearer sk-tes")], UNKNOWN),
         (&[("authorization", "Bearer clé")], UNKNOWN),
