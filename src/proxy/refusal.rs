@@ -23,7 +23,7 @@ pub fn needs_text(candidate: &Candidate, is_only: bool, status: u16) -> bool {
 
 /// Fails with a response for which [`needs_text`] holds. The next candidate may succeed if this
 /// provider refused the key in its row, or does not have a model that it got only because it serves
-/// every name. Every other refusal is the client's response.
+/// every name, or that the client did not name. Every other refusal is the client's response.
 pub async fn fail(
     req: &mut RequestContext<'_>,
     response: UpstreamResponse,
@@ -33,7 +33,8 @@ pub async fn fail(
     let status = response.head.status;
     let Some(response) = buffered::read(req, response).await? else {
         let failure = Failure::from(error(provider, status, None, &[]));
-        return Err(Failure { lacks_model: status == 404, try_next: true, ..failure }.into());
+        let lacks_model = status == 404 && candidate.rank.is_catch_all();
+        return Err(Failure { lacks_model, try_next: true, ..failure }.into());
     };
     let reported = errors::read_refusal(req.route.format, &response.body);
     let lacks_model = lacks_model(candidate, status, reported.as_ref());
@@ -73,13 +74,19 @@ pub fn is_about_quota(format: Format, status: u16, body: &[u8]) -> bool {
     status == 429 && reported().is_some_and(|reported| classify::kind(Some(status), &reported) == Kind::Billing)
 }
 
-/// Returns whether a provider that serves every name reports that it does not have this model.
+/// Returns whether a provider that serves every name, or one behind a virtual model, reports that
+/// it does not have this model. A 404 of the latter may be about a file as well.
 pub fn lacks_model(candidate: &Candidate, status: u16, reported: Option<&ReadError<'_>>) -> bool {
-    may_lack_model(candidate, status) && (status == 404 || reported.is_some_and(classify::is_no_model))
+    let is_said = || reported.is_some_and(classify::is_no_model);
+    may_lack_model(candidate, status)
+        && match candidate.rank.is_catch_all() {
+            true => status == 404 || is_said(),
+            false => is_said() && reported.is_some_and(classify::names_model),
+        }
 }
 
 fn may_lack_model(candidate: &Candidate, status: u16) -> bool {
-    candidate.rank.is_catch_all() && matches!(status, 400 | 404)
+    (candidate.rank.is_catch_all() || candidate.is_member) && matches!(status, 400 | 404)
 }
 
 /// Returns the response unless it is about the provider's key, which is not for the client.

@@ -49,6 +49,8 @@ pub struct Candidate {
     pub context_window: u64,
     /// Where what is remembered of the provider for this model is.
     pub slot: Slot,
+    /// Whether it stands behind a virtual model, and not under the name that the client asked for.
+    pub is_member: bool,
 }
 
 /// Returns the fields of a response that name the provider and its model, and the beginning of the

@@ -137,6 +137,7 @@ impl Selector {
                 weight: provider.weight,
                 context_window: 0,
                 slot: Slot::NONE,
+                is_member: false,
             })
             .collect();
         list.sort_by_key(|candidate| candidate.priority);
@@ -199,6 +200,7 @@ impl Selector {
                 weight: provider.weight,
                 context_window: target.caps.context_window,
                 slot: provider.memory.slot(&upstream),
+                is_member: false,
             });
         }
         list

@@ -78,6 +78,7 @@ impl Selector {
             list.extend(tiered.map(|(placed, weight)| Candidate {
                 priority: tier,
                 weight,
+                is_member: true,
                 ..placed.candidate.clone()
             }));
         }

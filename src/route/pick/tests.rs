@@ -26,6 +26,7 @@ fn candidates(ranks: &[(&[u32], bool)]) -> Candidates {
             weight: weights[provider - start],
             context_window: 0,
             slot: Slot::NONE,
+            is_member: false,
         }));
         let rotation = Rc::new(Rotation::new(weights.to_vec(), 0));
         groups.push(Group { range: start..list.len(), is_guess: *is_guess, priority: 0, rotation });

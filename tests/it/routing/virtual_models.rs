@@ -158,6 +158,37 @@ fn a_request_that_is_too_long_goes_to_a_longer_window() {
     }
 }
 
+/// Vendors retire models. The client did not name this one, and another is behind its name.
+#[test]
+fn a_member_that_its_provider_no_longer_has_leads_on() {
+    for translated in [false, true] {
+        let old = Fake::answering(|request| match request.text().contains("a file") {
+            true => answer::json(
+                404,
+                r#"{"error":{"message":"No such File object","type":"invalid_request_error","code":null}}"#,
+            ),
+            false => {
+                answer::json(404, r#"{"error":{"message":"The model `old` does not exist","code":"model_not_found"}}"#)
+            }
+        });
+        let new = Fake::answering(|_| answer::json(200, sample::CHAT.answer));
+        let gateway = Setup::new()
+            .provider(serving("old", &old, &["o"]))
+            .provider(serving("new", &new, &["n"]))
+            .model(model("m", json!(["o", { "model": "n", "priority": 1 }])))
+            .start();
+        let mut client = gateway.client();
+        let sample = if translated { &sample::MESSAGES } else { &sample::CHAT };
+        let body = |model: &str, words: &str| sample.ask.replace(sample::MODEL, model).replace("hi", words);
+        // What else a provider does not have is the client's own.
+        assert_eq!(client.call(sample.path, body("m", "a file")).status, 404, "{translated}");
+        let response = client.call(sample.path, body("m", "hi"));
+        assert_eq!((response.status, response.header("x-llm-proxy-upstream-model")), (200, Some("n")), "{translated}");
+        // So is a model that was named.
+        assert_eq!(client.call(sample.path, body("o", "hi")).status, 404, "{translated}");
+    }
+}
+
 #[test]
 fn content_filters_lead_on_only_if_configured() {
     let strict = Fake::answering(|_| answer::json(400, r#"{"error":{"message":"m","code":"content_filter"}}"#));

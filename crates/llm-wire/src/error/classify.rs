@@ -222,6 +222,12 @@ pub fn is_no_model(read: &ReadError<'_>) -> bool {
     prose.contains("model") && NO_MODEL_PROSE.iter().any(|words| prose.contains(words))
 }
 
+/// Returns whether an error is about a model, by its code or its message.
+pub fn names_model(read: &ReadError<'_>) -> bool {
+    let has = |text: RawStr<'_>| text.unescape().to_ascii_lowercase().contains("model");
+    has(read.message) || read.code.is_some_and(has)
+}
+
 /// Returns a status in the place of a code, as OpenRouter and Google write it.
 fn numeric(code: Option<RawStr<'_>>) -> Option<Kind> {
     let status: u16 = std::str::from_utf8(code?.as_bytes()).ok()?.parse().ok()?;
