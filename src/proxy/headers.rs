@@ -7,6 +7,7 @@
 use std::time::SystemTime;
 
 use super::clock;
+use super::retry_hint;
 use llm_http::write;
 use llm_wire::Format;
 use llm_wire::formats::profile::RateLimitHeaders;
@@ -197,12 +198,12 @@ fn rate_parts(name: &str) -> Option<(&str, &str)> {
     known.then_some(parts)
 }
 
-/// Converts a span (`6m0s`, `20ms`) to a time of day.
+/// Converts a span (`6m0s`, `20ms`, seconds, the time since 1970) to a time of day.
 fn reset_at(what: &str, value: &str) -> Option<String> {
     if what != "reset" {
         return Some(value.to_owned());
     }
-    Some(clock::rfc3339(SystemTime::now() + clock::span(value)?))
+    Some(clock::rfc3339(SystemTime::now() + clock::span(value).or_else(|| retry_hint::reset_in(value))?))
 }
 
 /// Converts a time of day to a span.
@@ -326,6 +327,8 @@ mod tests {
         for (format, name, value, line) in rows {
             assert_eq!(written(format, name, value), line, "{name}: {value}");
         }
+        let line = written(Format::Messages, "x-ratelimit-reset-requests", "30");
+        assert!(line.starts_with("anthropic-ratelimit-requests-reset: 20") && line.ends_with("Z\r\n"), "{line}");
         let line = written(Format::Messages, "x-ratelimit-reset-requests", "20ms");
         assert!(line.starts_with("anthropic-ratelimit-requests-reset: 20") && line.ends_with("Z\r\n"), "{line}");
     }

@@ -124,7 +124,7 @@ fn reset<'h>(get: &impl Fn(&str) -> Option<&'h str>, limit: &Limit, is_throttled
 
 /// Parses the reset of a limit: a span (`6m0s`), a time of RFC 3339, seconds, or the time in
 /// seconds or milliseconds since 1970.
-fn reset_in(text: &str) -> Option<Duration> {
+pub(super) fn reset_in(text: &str) -> Option<Duration> {
     /// Greater numbers are no span, but a time: 30 years in seconds, and in milliseconds.
     const TIME: f64 = 946_080_000.0;
     const TIME_IN_MS: f64 = TIME * 1000.0;
