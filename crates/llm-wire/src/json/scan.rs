@@ -222,13 +222,13 @@ pub(super) fn is_plain(text: &[u8]) -> bool {
 /// Where the string ends whose inside begins at `pos`: the position of its closing quote. `None` if
 /// it is malformed, or if its end has not come yet.
 pub(crate) fn string_end(buf: &[u8], pos: usize) -> Option<usize> {
-    string_end_noting(buf, pos, &mut 0)
+    string_end_gathering(buf, pos, &mut 0)
 }
 
-/// Does the same, and notes the string in `seen` as [`short_run_noting`] does.
-pub(crate) fn string_end_noting(buf: &[u8], mut pos: usize, seen: &mut u64) -> Option<usize> {
+/// Does the same, and adds those of the string to `high_bits` as [`short_run_gathering`] does.
+pub(crate) fn string_end_gathering(buf: &[u8], mut pos: usize, high_bits: &mut u64) -> Option<usize> {
     loop {
-        pos = plain_run_noting(buf, pos, seen);
+        pos = plain_run_gathering(buf, pos, high_bits);
         match buf.get(pos)? {
             b'"' => return Some(pos),
             b'\\' => pos = skip_escape(buf, pos).ok()?,
@@ -351,22 +351,22 @@ fn skip_number(buf: &[u8], start: usize) -> Result<usize, ScanError> {
 /// looked at as a word, with arithmetic that finds the position. Longer runs: [`long_run`].
 #[inline]
 pub(crate) fn plain_run(buf: &[u8], pos: usize) -> usize {
-    plain_run_noting(buf, pos, &mut 0)
+    plain_run_gathering(buf, pos, &mut 0)
 }
 
-/// Does the same, and notes the run in `seen` as [`short_run_noting`] does.
+/// Does the same, and adds those of the run to `high_bits` as [`short_run_gathering`] does.
 #[inline]
-fn plain_run_noting(buf: &[u8], pos: usize, seen: &mut u64) -> usize {
+fn plain_run_gathering(buf: &[u8], pos: usize, high_bits: &mut u64) -> usize {
     let Some(rest) = buf.get(pos..) else { return buf.len() };
-    let Some(word) = rest.first_chunk::<8>() else { return pos + run_by_words(rest, seen) };
+    let Some(word) = rest.first_chunk::<8>() else { return pos + run_by_words(rest, high_bits) };
     let word = u64::from_le_bytes(*word);
     match special_marks(word) {
         0 => {
-            *seen |= word & TOP_BITS;
-            long_run(buf, pos + 8, seen)
+            *high_bits |= word & TOP_BITS;
+            long_run(buf, pos + 8, high_bits)
         }
         marks => {
-            *seen |= before(word, marks) & TOP_BITS;
+            *high_bits |= before(word, marks) & TOP_BITS;
             pos + marks.trailing_zeros() as usize / 8
         }
     }
@@ -376,22 +376,22 @@ fn plain_run_noting(buf: &[u8], pos: usize, seen: &mut u64) -> usize {
 pub(crate) const TOP_BITS: u64 = 0x8080_8080_8080_8080;
 
 /// Does what [`plain_run`] does from the start of `buf`, for texts that are a word or two, and adds
-/// the run to `seen`: it has some of [`TOP_BITS`] then if a byte of the run is not ASCII.
+/// the [`TOP_BITS`] that bytes of the run have to `high_bits`: none, if all are ASCII.
 #[inline]
-pub(crate) fn short_run_noting(buf: &[u8], seen: &mut u64) -> usize {
-    let ([first, second, ..], _) = buf.as_chunks::<8>() else { return run_by_words(buf, seen) };
+pub(crate) fn short_run_gathering(buf: &[u8], high_bits: &mut u64) -> usize {
+    let ([first, second, ..], _) = buf.as_chunks::<8>() else { return run_by_words(buf, high_bits) };
     let (first, second) = (u64::from_le_bytes(*first), u64::from_le_bytes(*second));
     match (special_marks(first), special_marks(second)) {
         (0, 0) => {
-            *seen |= (first | second) & TOP_BITS;
-            long_run(buf, 16, seen)
+            *high_bits |= (first | second) & TOP_BITS;
+            long_run(buf, 16, high_bits)
         }
         (0, marks) => {
-            *seen |= (first | before(second, marks)) & TOP_BITS;
+            *high_bits |= (first | before(second, marks)) & TOP_BITS;
             8 + marks.trailing_zeros() as usize / 8
         }
         (marks, _) => {
-            *seen |= before(first, marks) & TOP_BITS;
+            *high_bits |= before(first, marks) & TOP_BITS;
             marks.trailing_zeros() as usize / 8
         }
     }
@@ -406,36 +406,36 @@ fn before(word: u64, marks: u64) -> u64 {
 /// Not inlined: it would make the short way longer everywhere. Two words more, since keys end
 /// there, and then blocks, which vector instructions look at.
 #[inline(never)]
-fn long_run(buf: &[u8], pos: usize, seen: &mut u64) -> usize {
+fn long_run(buf: &[u8], pos: usize, high_bits: &mut u64) -> usize {
     let rest = &buf[pos..];
-    let Some(words) = rest.first_chunk::<16>() else { return pos + run_by_words(rest, seen) };
-    match run_by_words(words, seen) {
+    let Some(words) = rest.first_chunk::<16>() else { return pos + run_by_words(rest, high_bits) };
+    match run_by_words(words, high_bits) {
         16 => {}
         run => return pos + run,
     }
     let blocks = plain_blocks(&rest[16..]);
-    *seen |= if blocks.is_ascii { 0 } else { TOP_BITS };
+    *high_bits |= if blocks.is_ascii { 0 } else { TOP_BITS };
     let from = 16 + blocks.len;
-    pos + from + run_by_words(&rest[from..], seen)
+    pos + from + run_by_words(&rest[from..], high_bits)
 }
 
 /// Finds the end of a run word by word: for texts that are shorter than two words, and behind the
 /// last whole block of a run.
 #[inline]
-fn run_by_words(rest: &[u8], seen: &mut u64) -> usize {
+fn run_by_words(rest: &[u8], high_bits: &mut u64) -> usize {
     let (words, tail) = rest.as_chunks::<8>();
     for (n, word) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*word);
         match special_marks(word) {
-            0 => *seen |= word & TOP_BITS,
+            0 => *high_bits |= word & TOP_BITS,
             marks => {
-                *seen |= before(word, marks) & TOP_BITS;
+                *high_bits |= before(word, marks) & TOP_BITS;
                 return 8 * n + marks.trailing_zeros() as usize / 8;
             }
         }
     }
     let run = tail.iter().position(|&b| is_special(b)).unwrap_or(tail.len());
-    *seen |= tail[..run].iter().fold(0, |seen, byte| seen | u64::from(byte & 0x80));
+    *high_bits |= tail[..run].iter().fold(0, |bits, byte| bits | u64::from(byte & 0x80));
     8 * words.len() + run
 }
 

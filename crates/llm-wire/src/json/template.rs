@@ -26,16 +26,16 @@ impl Hole {
     /// Returns where the hole ends that begins with `rest`. `None` if nothing there can fill it.
     #[inline(always)]
     fn end_in(self, rest: &[u8]) -> Option<usize> {
-        self.end_noting(rest, &mut 0)
+        self.end_gathering(rest, &mut 0)
     }
 
-    /// Does the same, and notes in `seen` whether what fills it is ASCII
-    /// ([`scan::short_run_noting`]).
+    /// Does the same, and adds those of what fills it to `high_bits`
+    /// ([`scan::short_run_gathering`]).
     #[inline(always)]
-    fn end_noting(self, rest: &[u8], seen: &mut u64) -> Option<usize> {
+    fn end_gathering(self, rest: &[u8], high_bits: &mut u64) -> Option<usize> {
         match self {
-            Hole::Text => text_end(rest, seen),
-            Hole::SomeText => text_end(rest, seen).filter(|end| *end > 0),
+            Hole::Text => text_end(rest, high_bits),
+            Hole::SomeText => text_end(rest, high_bits).filter(|end| *end > 0),
             Hole::Number => number_end(rest),
             Hole::End => Some(0),
         }
@@ -122,6 +122,13 @@ impl OnlyText<'_> {
         let Some(end) = rest.len().checked_sub(self.behind.len()) else { return false };
         rest[end..] == *self.behind && (end > 0 || self.may_be_empty) && scan::is_string_body(rest, end)
     }
+}
+
+/// A document that has the structure of a template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Match {
+    /// Whether what fills the holes is ASCII: the document is UTF-8 then, where the example is.
+    pub is_ascii: bool,
 }
 
 /// Holes of a template at most.
@@ -233,16 +240,18 @@ impl Template {
         self.match_document(buf, places).is_some()
     }
 
-    /// Does the same. Returns whether what fills the holes is ASCII, if all of `buf` has this
-    /// structure: then it is UTF-8 where the example is.
-    pub(crate) fn match_document(&self, buf: &[u8], places: &mut Places) -> Option<bool> {
-        let mut seen = 0;
-        let len = self.match_noting(buf, &mut seen, |run, at| places[run] = at)?;
-        (len == buf.len()).then_some(seen & scan::TOP_BITS == 0)
+    /// Does the same, and looks at what fills the holes. `None` if not all of `buf` has this
+    /// structure.
+    pub(crate) fn match_document(&self, buf: &[u8], places: &mut Places) -> Option<Match> {
+        let mut high_bits = 0;
+        let len = self.match_noting(buf, &mut high_bits, |run, at| places[run] = at)?;
+        (len == buf.len()).then_some(Match { is_ascii: high_bits & scan::TOP_BITS == 0 })
     }
 
+    /// Does what [`Template::match_start`] does. Tells `note` the number and the place of each run,
+    /// and adds those of what fills the holes to `high_bits`.
     #[inline]
-    fn match_noting(&self, buf: &[u8], seen: &mut u64, mut note: impl FnMut(usize, usize)) -> Option<usize> {
+    fn match_noting(&self, buf: &[u8], high_bits: &mut u64, mut note: impl FnMut(usize, usize)) -> Option<usize> {
         let mut rest = buf;
         for (n, run) in self.runs.iter().enumerate() {
             note(n, buf.len() - rest.len());
@@ -250,7 +259,7 @@ impl Template {
             if run.then == Hole::End {
                 return Some(buf.len() - rest.len());
             }
-            rest = &rest[run.then.end_noting(rest, seen)?..];
+            rest = &rest[run.then.end_gathering(rest, high_bits)?..];
         }
         None
     }
@@ -281,9 +290,9 @@ impl Spot {
 
 /// Returns where a string ends of which this is the rest: the position of its closing quote.
 #[inline(always)]
-fn text_end(rest: &[u8], seen: &mut u64) -> Option<usize> {
-    let end = scan::short_run_noting(rest, seen);
-    if rest.get(end) == Some(&b'"') { Some(end) } else { scan::string_end_noting(rest, end, seen) }
+fn text_end(rest: &[u8], high_bits: &mut u64) -> Option<usize> {
+    let end = scan::short_run_gathering(rest, high_bits);
+    if rest.get(end) == Some(&b'"') { Some(end) } else { scan::string_end_gathering(rest, end, high_bits) }
 }
 
 #[inline(always)]

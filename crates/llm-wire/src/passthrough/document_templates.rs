@@ -10,7 +10,7 @@
 
 use std::ops::Range;
 
-use crate::json::template::{NOWHERE, Places, Spot, Template, Value};
+use crate::json::template::{Match, NOWHERE, Places, Spot, Template, Value};
 
 /// Structures that a list keeps.
 const MAX_TEMPLATES: usize = 4;
@@ -57,12 +57,11 @@ impl<T> DocumentTemplates<T> {
             return None;
         }
         let found = self.known.iter().enumerate().find_map(|(n, (template, found))| {
-            let is_ascii = is_wanted(found).then(|| template.match_document(document, &mut self.places))??;
-            Some((n, is_ascii))
+            Some((n, is_wanted(found).then(|| template.match_document(document, &mut self.places))??))
         });
         // What stands between the holes is that of a document which was learned, so it is UTF-8.
-        let is_text = |is_ascii| is_ascii || std::str::from_utf8(document).is_ok();
-        let Some((n, _)) = found.filter(|(_, is_ascii)| is_text(*is_ascii)) else {
+        let is_text = |found: Match| found.is_ascii || std::str::from_utf8(document).is_ok();
+        let Some((n, _)) = found.filter(|(_, found)| is_text(*found)) else {
             self.misses = (self.misses + 1).min(MAX_MISSES);
             self.was_unknown = true;
             return None;
