@@ -1,5 +1,6 @@
 //! Which headers the gateway forwards. These tables are the whole rule: what they do not name is
-//! not forwarded.
+//! not forwarded. What they say of the most common names is found out when this is compiled
+//! ([`COMMON`]).
 //!
 //! No table may name hop-by-hop headers (RFC 9110, 7.6.1), `host`, lengths and codings, or a header
 //! that carries a credential. The gateway has its own on each side.
@@ -66,8 +67,29 @@ pub enum Disposition {
     Drop,
 }
 
-fn contains(table: &[&str], name: &[u8]) -> bool {
-    table.iter().any(|entry| name.eq_ignore_ascii_case(entry.as_bytes()))
+const fn contains(table: &[&str], name: &[u8]) -> bool {
+    let mut at = 0;
+    while at < table.len() {
+        if name.eq_ignore_ascii_case(table[at].as_bytes()) {
+            return true;
+        }
+        at += 1;
+    }
+    false
+}
+
+/// Returns whether a name begins with one of the prefixes in a table.
+const fn has_prefix(table: &[&str], name: &[u8]) -> bool {
+    let mut at = 0;
+    while at < table.len() {
+        if let Some((start, _)) = name.split_at_checked(table[at].len())
+            && start.eq_ignore_ascii_case(table[at].as_bytes())
+        {
+            return true;
+        }
+        at += 1;
+    }
+    false
 }
 
 /// Returns the lengths of the names in a table, as bits.
@@ -82,7 +104,7 @@ const fn lengths(table: &[&str]) -> u64 {
 
 /// Returns whether a set of lengths has that of a name: most names are of no interest, and none of
 /// their bytes is looked at then.
-fn has_length(lengths: u64, name: &[u8]) -> bool {
+const fn has_length(lengths: u64, name: &[u8]) -> bool {
     name.len() < 64 && lengths >> name.len() & 1 == 1
 }
 
@@ -95,29 +117,28 @@ pub fn to_upstream(name: &[u8], own_format: bool) -> bool {
 /// are all of it.
 type Ends = (usize, u64, u64);
 
-/// Names that nearly every response has.
-const COMMON: [(Ends, Disposition); 4] = [
-    (ends_of(b"content-type"), Disposition::Forward),
-    (ends_of(b"content-length"), Disposition::Drop),
-    (ends_of(b"x-request-id"), Disposition::UpstreamId),
-    (ends_of(b"connection"), Disposition::Drop),
-];
+/// Names that nearly every response has, and what the tables say of them.
+const COMMON: [(Ends, Disposition); 4] =
+    [common(b"content-type"), common(b"content-length"), common(b"x-request-id"), common(b"connection")];
 
-/// Returns the ends of a name that is known to have them, and is in lower case.
-const fn ends_of(name: &[u8]) -> Ends {
-    let (Some(first), Some(last)) = (name.first_chunk::<8>(), name.last_chunk::<8>()) else { return (0, 0, 0) };
-    (name.len(), u64::from_le_bytes(*first), u64::from_le_bytes(*last))
+/// Returns an entry of [`COMMON`].
+#[allow(clippy::panic, reason = "it fails when it is compiled: COMMON is a constant")]
+const fn common(name: &[u8]) -> (Ends, Disposition) {
+    let Some(ends) = ends(name) else { panic!("a common name has 8 to 16 bytes") };
+    (ends, by_tables(name))
 }
 
 /// Returns the ends of a name. `None` if its length is another.
-fn ends(name: &[u8]) -> Option<Ends> {
-    let (first, last) = (name.first_chunk::<8>()?, name.last_chunk::<8>()?);
-    let lower = |word: &[u8; 8]| lowercase(u64::from_le_bytes(*word));
-    (name.len() <= 16).then(|| (name.len(), lower(first), lower(last)))
+const fn ends(name: &[u8]) -> Option<Ends> {
+    let (Some(first), Some(last)) = (name.first_chunk::<8>(), name.last_chunk::<8>()) else { return None };
+    if name.len() > 16 {
+        return None;
+    }
+    Some((name.len(), lowercase(u64::from_le_bytes(*first)), lowercase(u64::from_le_bytes(*last))))
 }
 
 /// Sets the bit that distinguishes lower case, in those bytes of a word that are capitals.
-fn lowercase(word: u64) -> u64 {
+const fn lowercase(word: u64) -> u64 {
     const ONES: u64 = u64::MAX / 255;
     const TOP: u64 = ONES << 7;
     let low = word & !TOP;
@@ -136,7 +157,7 @@ pub fn to_client(name: &[u8]) -> Disposition {
     by_tables(name)
 }
 
-fn by_tables(name: &[u8]) -> Disposition {
+const fn by_tables(name: &[u8]) -> Disposition {
     const FORWARDED: u64 = lengths(TO_CLIENT);
     const IDS: u64 = lengths(UPSTREAM_IDS);
     if has_length(FORWARDED, name) && contains(TO_CLIENT, name) {
@@ -146,10 +167,7 @@ fn by_tables(name: &[u8]) -> Disposition {
         return Disposition::UpstreamId;
     }
     // Neither letter stands at the start of many names.
-    let limits = matches!(name.first(), Some(b'x' | b'X' | b'a' | b'A'))
-        && RATE_LIMITS
-            .iter()
-            .any(|prefix| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes())));
+    let limits = matches!(name.first(), Some(b'x' | b'X' | b'a' | b'A')) && has_prefix(RATE_LIMITS, name);
     if limits { Disposition::RateLimit } else { Disposition::Drop }
 }
 
