@@ -35,6 +35,10 @@ use llm_wire::reasoning::envelope::{Scope, model_family};
 use llm_wire::translate::known_answers::KnownAnswers;
 use llm_wire::translate::known_requests::KnownRequests;
 
+/// Bounds the name of a model, in bytes. Names are remembered, matched against patterns and
+/// repeated in errors; those in use are far shorter.
+pub const MAX_MODEL: usize = 1024;
+
 /// One worker's view of a snapshot.
 pub struct WorkerSnapshot {
     pub snapshot: Arc<Snapshot>,
@@ -142,6 +146,9 @@ pub struct Core {
     pub hasher: ahash::RandomState,
     /// The model that the last request named that wrote it without escapes.
     last_model: RefCell<Rc<str>>,
+    /// The empty name, which requests share until their bodies were read: each `Rc<str>` that is
+    /// made has memory of its own, the empty one too.
+    no_name: Rc<str>,
 }
 
 /// The structures of what this worker has read, of requests, answers and events: what repeats one
@@ -206,24 +213,28 @@ impl Core {
             random: Cell::new(seed | 1),
             hasher: ahash::RandomState::new(),
             last_model: RefCell::new("".into()),
+            no_name: "".into(),
         }
     }
 
     /// Returns the name of a model as text. Most requests name that of the one before, which needs
     /// no check and no memory.
     pub fn model_name(&self, written: RawStr<'_>) -> Rc<str> {
-        /// Longer names are not kept, in bytes.
-        const MOST_KEPT: usize = 1024;
         let mut last = self.last_model.borrow_mut();
         // What is kept has no backslash, so neither has what is equal to it.
         if written.as_bytes() != last.as_bytes() {
             let name: Rc<str> = Rc::from(&*written.unescape());
-            if written.has_escapes() || name.len() > MOST_KEPT {
+            if written.has_escapes() || name.len() > MAX_MODEL {
                 return name;
             }
             *last = name;
         }
         last.clone()
+    }
+
+    /// Returns the name of no model, which needs no memory.
+    pub fn no_name(&self) -> Rc<str> {
+        self.no_name.clone()
     }
 
     /// Returns the settings of the process.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::auth::{self, Caller};
 use super::client::{Client, ClientDisconnected};
-use super::core::{Core, WorkerSnapshot};
+use super::core::{Core, MAX_MODEL, WorkerSnapshot};
 use super::endpoint::{self, ApiRoute, Operation};
 use super::failover;
 use super::head_facts::HeadFacts;
@@ -26,10 +26,6 @@ use llm_http::{Method, RequestHead};
 use llm_wire::error::{Error, Kind, Methods};
 use llm_wire::passthrough::peek;
 use llm_wire::passthrough::peek::Peek;
-
-/// Bounds the name of a model, in bytes. Names are remembered, matched against patterns and
-/// repeated in errors; those in use are far shorter.
-const MAX_MODEL: usize = 1024;
 
 /// Serves the request whose head is at the front of `client.buf`.
 pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> Next {

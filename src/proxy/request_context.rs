@@ -138,8 +138,9 @@ pub struct StreamOptions {
     pub span: Option<Range<usize>>,
 }
 
-/// The model of a request.
-#[derive(Debug, Clone, Default)]
+/// The model of a request. It has no default, of which the name would be an allocation
+/// ([`Core::no_name`]).
+#[derive(Debug, Clone)]
 pub struct Model {
     /// The name as the client wrote it.
     pub requested: Rc<str>,
@@ -177,7 +178,7 @@ impl<'c> RequestContext<'c> {
             head,
             received,
             route,
-            model: Model::default(),
+            model: Model { requested: core.no_name(), prefix_len: 0, value: 0..0 },
             stream: false,
             stream_options: StreamOptions::default(),
             pooled: false,

@@ -4,6 +4,8 @@
 //! buffer, whole events alone. Events of a known structure are not read ([`KnownEvents`]); the
 //! others are framed and shown to the tap.
 
+use std::rc::Rc;
+
 use super::super::core::Core;
 use super::super::endpoint::Operation;
 use super::super::issuer::IdWatch;
@@ -39,7 +41,7 @@ pub(super) struct StreamEvents<'p> {
     bypass: Bypass,
     provider: &'p str,
     /// The client's name of the model, if the provider uses another.
-    model: Option<String>,
+    model: Option<Rc<str>>,
 }
 
 /// What stood behind the last blank line of a stream.
@@ -56,7 +58,7 @@ impl<'p> StreamEvents<'p> {
     pub(super) fn begin(req: &mut RequestContext<'_>, bypass: Bypass, provider: &'p str) -> StreamEvents<'p> {
         let format = req.route.format;
         let generates = req.route.operation == Operation::Generate;
-        let model = bypass.renamed.then(|| req.model.requested.to_string());
+        let model = bypass.renamed.then(|| req.model.requested.clone());
         let rename = model.as_ref().map(|model| Rename { format, quoted: splice::quoted(model) });
         StreamEvents {
             framer: Framer::default(),
