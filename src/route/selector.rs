@@ -105,17 +105,20 @@ impl Selector {
     /// Returns who serves a model, whoever asks. Most requests name the model of the one before,
     /// which needs no look-up.
     fn find(&self, snapshot: &Snapshot, format: Format, translate: bool, model: &str) -> Rc<Candidates> {
-        let mut last = self.last.borrow_mut();
+        let last = self.last.borrow();
         if let Some(candidates) = &last.candidates
             && (last.format, last.translate) == (Some(format), translate)
             && last.model == model
         {
             return candidates.clone();
         }
+        // What resolves a model may look for others.
+        drop(last);
         let remembered = self.by_model[format as usize][usize::from(translate)].borrow().get(model).cloned();
         let Some(candidates) = remembered else {
             return self.resolve_and_remember(snapshot, format, translate, model);
         };
+        let mut last = self.last.borrow_mut();
         (last.format, last.translate, last.candidates) = (Some(format), translate, Some(candidates.clone()));
         last.model.clear();
         last.model.push_str(model);
