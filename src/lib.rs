@@ -16,6 +16,10 @@
 
 #![warn(unreachable_pub)]
 
+// Nothing below asks for the system again.
+#[cfg(not(target_os = "linux"))]
+compile_error!("llm-proxy runs on Linux alone: it uses that kernel's system calls");
+
 pub mod breaker;
 pub mod cli;
 pub mod config;

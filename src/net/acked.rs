@@ -28,7 +28,6 @@ pub(super) fn is_closed(socket: RawFd) -> bool {
 }
 
 /// Returns the beginning of the kernel's `struct tcp_info`, and how many bytes of it are known.
-#[cfg(target_os = "linux")]
 fn tcp_info(socket: RawFd) -> Option<([u8; 256], usize)> {
     let mut info = [0u8; 256];
     let mut length = info.len() as libc::socklen_t;
@@ -39,11 +38,6 @@ fn tcp_info(socket: RawFd) -> Option<([u8; 256], usize)> {
         libc::getsockopt(socket, libc::IPPROTO_TCP, libc::TCP_INFO, info.as_mut_ptr().cast(), &raw mut length)
     };
     (result == 0).then_some((info, length as usize))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn tcp_info(_: RawFd) -> Option<([u8; 256], usize)> {
-    None
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Connections to upstreams, pooled per worker and origin.
 //!
 //! An idle connection is watched, on the ring by a read in flight, so a connection that its server
-//! has closed is noticed at the next checkout and not used. If the close crosses a request on the wire, the caller
-//! replaces the connection: once, and only if the peer has acknowledged nothing of the request.
+//! has closed is noticed at the next checkout and not used. If the close crosses a request on the
+//! wire, the caller replaces the connection: once, and only if the peer has acknowledged nothing of
+//! the request.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -30,11 +30,11 @@ pub(super) struct PlainBlocks {
 /// Finds the blocks before the first one with a quote, a backslash or a control character. What
 /// stands behind the last whole block is not looked at.
 #[inline]
-#[allow(unsafe_code)]
 pub(super) fn plain_blocks(text: &[u8]) -> PlainBlocks {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {
         // SAFETY: the processor has what the function is compiled for.
+        #[allow(unsafe_code)]
         return unsafe { plain_blocks_avx2(text) };
     }
     find(text)
