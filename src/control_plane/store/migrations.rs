@@ -82,6 +82,12 @@ pub(super) const SQLITE: &[Migration] = &[
         up: include_str!("../../../migrations/sqlite/0011_reports.up.sql"),
         down: include_str!("../../../migrations/sqlite/0011_reports.down.sql"),
     },
+    Migration {
+        version: 12,
+        name: "durations",
+        up: include_str!("../../../migrations/sqlite/0012_durations.up.sql"),
+        down: include_str!("../../../migrations/sqlite/0012_durations.down.sql"),
+    },
 ];
 
 pub(super) const POSTGRES: &[Migration] = &[
@@ -151,6 +157,12 @@ pub(super) const POSTGRES: &[Migration] = &[
         up: include_str!("../../../migrations/postgres/0011_reports.up.sql"),
         down: include_str!("../../../migrations/postgres/0011_reports.down.sql"),
     },
+    Migration {
+        version: 12,
+        name: "durations",
+        up: include_str!("../../../migrations/postgres/0012_durations.up.sql"),
+        down: include_str!("../../../migrations/postgres/0012_durations.down.sql"),
+    },
 ];
 
 /// A row of `llm_proxy_migrations`.
@@ -197,10 +209,23 @@ pub(super) fn pending<'a>(known: &'a [Migration], applied: &[Applied]) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control_plane::store::logs::hours::DURATION_BOUNDS;
 
     #[test]
     fn numbers_count_from_one() {
         assert!(SQLITE.iter().map(|migration| migration.version).eq(1..=SQLITE.len() as i64));
+    }
+
+    /// The sums of hours that were counted from rows have the classes that the program reads.
+    #[test]
+    fn durations_are_counted_by_the_classes_of_the_program() {
+        let expected: Vec<i64> = DURATION_BOUNDS.iter().copied().chain([i64::MAX]).collect();
+        for migrations in [SQLITE, POSTGRES] {
+            let step = migrations.iter().rfind(|migration| migration.name == "durations").unwrap();
+            let values = step.up.split_once("VALUES ").unwrap().1.split_once("\n)").unwrap().0;
+            let bounds = values.split(',').map(|value| value.trim().trim_matches(['(', ')']).parse().unwrap());
+            assert_eq!(bounds.collect::<Vec<i64>>(), expected);
+        }
     }
 
     #[test]
