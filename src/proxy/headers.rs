@@ -221,7 +221,8 @@ fn reset_at(what: &str, value: &str) -> Option<String> {
     if what != "reset" {
         return Some(value.to_owned());
     }
-    Some(clock::rfc3339(SystemTime::now() + clock::span(value).or_else(|| retry_hint::reset_in(value))?))
+    // A day at most: a provider's number may be beyond every time.
+    Some(clock::rfc3339(SystemTime::now() + retry_hint::reset_in(value)?))
 }
 
 /// Converts a time of day to a span.
@@ -347,8 +348,11 @@ mod tests {
         }
         let line = written(Format::Messages, "x-ratelimit-reset-requests", "30");
         assert!(line.starts_with("anthropic-ratelimit-requests-reset: 20") && line.ends_with("Z\r\n"), "{line}");
-        let line = written(Format::Messages, "x-ratelimit-reset-requests", "20ms");
-        assert!(line.starts_with("anthropic-ratelimit-requests-reset: 20") && line.ends_with("Z\r\n"), "{line}");
+        for value in ["20ms", "9999999999999999999s", "18446744073709551615h", "1e300"] {
+            let line = written(Format::Messages, "x-ratelimit-reset-requests", value);
+            let is_time = line.starts_with("anthropic-ratelimit-requests-reset: 20") && line.ends_with("Z\r\n");
+            assert!(is_time || line.is_empty(), "{value}: {line}");
+        }
     }
 
     #[test]
