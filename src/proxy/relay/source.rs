@@ -14,6 +14,10 @@ use crate::shared::body_memory::HeldMemory;
 use llm_http::{BodyDecoder, BodyError, Framing, ResponseHead, Step};
 use llm_wire::error::{Error, Kind};
 
+/// The most bytes that are discarded behind a response. Providers send the last chunk; one that
+/// never pauses would let no deadline expire.
+const REST_MAX: usize = 64 << 10;
+
 /// A body that is being read.
 pub struct UpstreamBody {
     response: UpstreamResponse,
@@ -318,17 +322,22 @@ impl UpstreamBody {
     }
 
     /// Reads and discards the rest of the body, so that its connection can be used again. Gives up,
-    /// and closes the connection, after `limit`.
+    /// and closes the connection, after `limit` or [`REST_MAX`].
+    ///
+    /// The client has its whole response, and may have sent its next request, of any size. So the
+    /// client is not read meanwhile: what watches for its disconnect keeps a bounded number of
+    /// bytes that come ahead of their time, and loses the others.
     pub async fn discard_rest(mut self, req: &mut RequestContext<'_>, limit: Duration) {
+        let mut left = REST_MAX;
         req.client.deadline.set(limit);
         while !self.decoder.is_ended() {
             self.response.bytes.clear();
             self.position = 0;
             let read = self.response.connection.reader.read(&mut self.response.bytes);
-            match req.client.wait(read).await {
-                Ok(Ok(n)) if n > 0 => {}
+            left = match req.client.deadline.limit(read).await {
+                Some(Ok(n)) if n > 0 && n <= left => left - n,
                 _ => return,
-            }
+            };
             if self.skip_arrived().is_err() {
                 return;
             }

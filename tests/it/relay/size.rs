@@ -52,6 +52,31 @@ fn a_request_of_twenty_megabytes() {
     assert!(seen[1].body == body.replace("m-asked", "m-upstream").as_bytes());
 }
 
+/// The client has its response with the last event. What it sends next is read whole, also where
+/// the provider is slow to end its body.
+#[test]
+fn a_large_request_behind_a_stream_whose_body_has_not_ended() {
+    let translated = (&sample::CHAT, &sample::MESSAGES);
+    for (asked, provided) in sample::ALL.iter().map(|sample| (*sample, *sample)).chain([translated]) {
+        let (provider, setup) = (Fake::start(), unheld());
+        let gateway = setup.provider(provided.provider("p", &provider)).start();
+        let mut client = gateway.client();
+        client.ask(&post(asked.path).body(asked.ask_stream));
+        let mut unended = provider.accept();
+        unended.request();
+        unended.send(answer::SSE);
+        provided.events().iter().for_each(|event| unended.send(answer::chunk(event)));
+        assert_eq!(client.response().status, 200, "{}", asked.path);
+
+        let text = "x".repeat(1 << 20);
+        client.ask(&post(asked.path).body(asked.ask.replacen("hi", &text, 1)));
+        let mut conn = provider.accept();
+        assert!(conn.request().text().contains(&text));
+        conn.send(answer::json(200, provided.answer));
+        assert_eq!(client.response().status, 200, "{}", asked.path);
+    }
+}
+
 #[test]
 fn a_body_larger_than_allowed_is_refused() {
     let provider = Fake::start();
