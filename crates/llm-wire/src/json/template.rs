@@ -49,8 +49,7 @@ struct Run {
     /// Where it begins in the example.
     start: usize,
     then: Hole,
-    /// The value in the hole differs from one event of a stream to the next ([`is_text`],
-    /// [`is_counter`]).
+    /// Whether the value in the hole [`varies`].
     varies: bool,
 }
 
@@ -65,7 +64,7 @@ impl Run {
 }
 
 /// Returns whether strings of this key differ from one event to the next in nearly every stream.
-pub(crate) fn is_text(key: &[u8]) -> bool {
+fn is_text(key: &[u8]) -> bool {
     matches!(
         key,
         b"content"
@@ -87,6 +86,11 @@ pub(crate) fn is_padding(key: &[u8]) -> bool {
 /// Returns whether numbers of this key differ from one event to the next.
 fn is_counter(key: &[u8]) -> bool {
     key == b"sequence_number"
+}
+
+/// Returns whether a value differs from one event of a stream to the next.
+pub(crate) fn varies(value: &Value<'_>) -> bool {
+    if value.is_string { is_text(value.key) } else { is_counter(value.key) }
 }
 
 /// Returns the number that ends before `end`, where a hole for a number does. `None` if it has more
@@ -163,8 +167,8 @@ impl Template {
                     true => Hole::SomeText,
                     false => Hole::Number,
                 };
-                let varies = if value.is_string { is_text(value.key) } else { is_counter(value.key) };
-                runs.push(Run { literal: example[start..value.start].into(), start, then, varies });
+                let literal = example[start..value.start].into();
+                runs.push(Run { literal, start, then, varies: varies(&value) });
                 start = value.end;
             }
         }

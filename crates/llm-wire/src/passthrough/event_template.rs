@@ -13,7 +13,7 @@
 //! nothing that it keeps. A value under a key of `is_name` is never a hole, since taps decide by
 //! them.
 
-use crate::json::template::{Template, Value, Values, changed_values, is_text};
+use crate::json::template::{Template, Value, Values, changed_values, varies};
 
 /// Returns whether values of this key say what an event is.
 fn is_name(key: &[u8]) -> bool {
@@ -93,11 +93,10 @@ impl EventTemplate {
         match changed_values(&self.example, event, |value, _| is_name(value.key)) {
             Some(changed) => self.holes |= changed,
             None => {
-                // A structure that was seen once has its texts as holes; the next event shows which
-                // others it has.
-                let texts = Values::of(event).filter(|value| value.is_string && is_text(value.key));
-                self.holes =
-                    texts.filter(|text| text.number < u64::BITS).fold(0, |holes, text| holes | 1 << text.number);
+                // A structure that was seen once has holes for its texts and the number of the
+                // event; the next event shows which others it has.
+                let holes = Values::of(event).filter(|value| varies(value) && value.number < u64::BITS);
+                self.holes = holes.fold(0, |holes, value| holes | 1 << value.number);
                 self.changes += 1;
             }
         }

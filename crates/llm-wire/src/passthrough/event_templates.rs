@@ -10,7 +10,7 @@
 
 use std::ops::Range;
 
-use crate::json::template::{NOWHERE, Spot, Template, Value, Values, changed_values, is_padding, is_text};
+use crate::json::template::{NOWHERE, Spot, Template, Value, Values, changed_values, is_padding, varies};
 use crate::json::{RawValue, scan};
 use crate::passthrough::event_template::EventTemplate;
 use crate::passthrough::observation::Effect;
@@ -177,8 +177,10 @@ impl EventTemplates {
 
 impl Known {
     fn new(event: &[u8], effect: Effect, usage: Option<Range<usize>>) -> Option<Known> {
-        let texts = Values::of(event).filter(|value| value.is_string && is_text(value.key) && value.number < u64::BITS);
-        let holes = texts.fold(0, |holes, text| holes | 1 << text.number);
+        // The number of the event too: of each stream the first event of its content alone is read,
+        // which has the same number in all of them.
+        let holes = Values::of(event).filter(|value| varies(value) && value.number < u64::BITS);
+        let holes = holes.fold(0, |holes, value| holes | 1 << value.number);
         let (template, usage) = cut_with(event, holes, usage)?;
         Some(Known { example: event.to_vec(), holes, template, effect, usage, next: 0, repeats: false, used: 0 })
     }
@@ -335,6 +337,38 @@ mod tests {
             }
             assert_eq!(tap.seen().usage.map(|usage| usage.input_total), Some(180 + u64::from(id)));
             assert!(id < 3 || read.is_empty(), "{id}: {read:?} {:?}", templates.known);
+        }
+    }
+
+    /// Events of which each has its number: the content of the second stream is known from its
+    /// first event on, although every stream has the same number there.
+    #[test]
+    fn numbered_content_is_known_in_the_second_stream() {
+        let delta = |number: u32, padding: usize| {
+            format!(
+                "data: {{\"type\":\"response.output_text.delta\",\"sequence_number\":{number},\"item_id\":\"m\",\
+                 \"delta\":\" token\",\"obfuscation\":\"{}\"}}\n\n",
+                "x".repeat(padding)
+            )
+        };
+        let mut templates = EventTemplates::default();
+        for stream in 0..2 {
+            let (mut tap, mut cursor) = (AnyTap::new(Format::Responses), Cursor::default());
+            for n in 0..9 {
+                let event = delta(3 + n, n as usize);
+                match templates.match_whole(event.as_bytes(), &mut cursor) {
+                    Some(known) => {
+                        tap.repeat(known.effect, known.usage);
+                        assert_eq!(known.repeats, stream > 0 || n > 1, "{stream} {n}");
+                        let content = templates.fixed(event.as_bytes(), cursor).unwrap();
+                        assert!(content.is_event(delta(1234, 0).as_bytes()));
+                    }
+                    None => {
+                        assert_eq!((stream, n), (0, 0));
+                        show(&mut tap, &mut templates, &event);
+                    }
+                }
+            }
         }
     }
 
