@@ -44,6 +44,15 @@ pub(super) struct StreamEvents<'p> {
     model: Option<Rc<str>>,
 }
 
+/// Why chunks are not forwarded one by one any further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// The next chunk is one event, which was compared with all structures that are known.
+    Unknown,
+    /// No chunk has arrived as a whole, it is not one event, or nothing may be forwarded unread.
+    Other,
+}
+
 /// What stood behind the last blank line of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tail {
@@ -95,7 +104,15 @@ impl<'p> StreamEvents<'p> {
             return Ok(());
         }
         while self.framer.is_between_events() {
-            self.forward_known_chunks(core, recorder, body, out);
+            if self.forward_known_chunks(core, recorder, body, out) == Stop::Unknown {
+                let mut result = Ok(());
+                body.whole_chunk(|chunk| {
+                    result = self.on_unknown(core, recorder, chunk, out);
+                    true
+                });
+                result?;
+                continue;
+            }
             if !self.may_keep(recorder) {
                 break;
             }
@@ -116,16 +133,23 @@ impl<'p> StreamEvents<'p> {
         recorder: &mut RequestRecorder,
         body: &mut UpstreamBody,
         out: &mut Vec<u8>,
-    ) {
+    ) -> Stop {
         loop {
             if self.pace == Pace::Flowing {
                 self.known.forward_chunks(body, out, recorder, self.bypass.edits());
             }
             // What is no content behind other content, as few events are.
+            let mut stop = Stop::Other;
             let is_known = self.may_know(recorder)
-                && body.whole_chunk(|chunk| self.forward_known_chunk(core, recorder, chunk, out));
+                && body.whole_chunk(|chunk| {
+                    let is_known = self.forward_known_chunk(core, recorder, chunk, out);
+                    if !is_known && is_one_event(chunk) {
+                        stop = Stop::Unknown;
+                    }
+                    is_known
+                });
             if !is_known {
-                return;
+                return stop;
             }
         }
     }
@@ -429,6 +453,11 @@ impl<'p> StreamEvents<'p> {
         let seen = self.tap.seen();
         seen.failed || seen.ended || (seen.finished && self.format.profile().response.is_whole_at_finish)
     }
+}
+
+/// Returns whether all of `chunk`, which begins an event, is one event of lines that end with LF.
+fn is_one_event(chunk: &[u8]) -> bool {
+    memchr::memmem::find(chunk, b"\n\n").is_some_and(|at| at + 2 == chunk.len())
 }
 
 /// Returns whether an event of lines that end with LF ends in `data`.
