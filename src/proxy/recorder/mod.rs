@@ -596,7 +596,8 @@ impl RequestRecorder {
 impl Drop for RequestRecorder {
     fn drop(&mut self) {
         self.finish();
-        // SAFETY: nothing takes it but this, once, and nothing uses it afterwards.
+        // SAFETY: nothing takes it but this, once, and nothing uses it afterwards. If `finish` panics,
+        // this is not reached: the record is neither queued nor freed.
         #[allow(unsafe_code)]
         let record = unsafe { ManuallyDrop::take(&mut self.record) };
         self.core.ring.push(record);
