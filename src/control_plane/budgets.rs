@@ -9,6 +9,7 @@
 //! that they began in.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::Duration;
@@ -30,6 +31,8 @@ use crate::shared::ProcessState;
 const TICK: Duration = Duration::from_millis(25);
 /// How often what was spent is reported, if nothing else is to be asked.
 const REPORT: Duration = Duration::from_secs(1);
+/// How often accounts that have ended are looked at, which running requests may still hold.
+const CLOSE: Duration = Duration::from_secs(1);
 /// Claims of one round. Others wait for the next.
 const ROUND_SIZE: usize = 256;
 /// The longest time of a round.
@@ -46,9 +49,9 @@ pub(crate) struct Budgets {
     webhook: Webhook,
     requests: Arc<RequestNotifier>,
     entries: Vec<Entry>,
-    /// Accounts of windows that are over and of budgets that are gone, until nothing of them is in
-    /// use.
-    closing: Vec<(SumsKey, i64, Arc<Account>)>,
+    closing: Closing,
+    /// When they are looked at next.
+    close_at: Instant,
     /// Where the next round begins.
     turn: usize,
     round: JoinSet<Round>,
@@ -56,6 +59,10 @@ pub(crate) struct Budgets {
     reported: Instant,
     outage: Option<Outage>,
 }
+
+/// Accounts of windows that are over and of budgets that are gone, until nothing of them is in use,
+/// with their sums and amounts. The key is the account's address.
+type Closing = HashMap<usize, (SumsKey, i64, Arc<Account>)>;
 
 /// A store that does not respond.
 struct Outage {
@@ -133,7 +140,8 @@ impl Budgets {
             webhook,
             requests,
             entries: Vec::new(),
-            closing: Vec::new(),
+            closing: Closing::new(),
+            close_at: Instant::now(),
             turn: 0,
             round: JoinSet::new(),
             tick: every(TICK),
@@ -161,7 +169,15 @@ impl Budgets {
     /// Gives up what is held of a budget that is gone.
     fn retire(&mut self, entry: &Entry) {
         if let Some(account) = entry.budget.state.last() {
-            self.closing.push((entry.key(&account), entry.budget.terms.amount, account));
+            self.close(entry.key(&account), entry.budget.terms.amount, account);
+        }
+    }
+
+    /// Begins to give up an account, unless that has begun.
+    fn close(&mut self, key: SumsKey, amount: i64, account: Arc<Account>) {
+        if let Slot::Vacant(slot) = self.closing.entry(Arc::as_ptr(&account).addr()) {
+            slot.insert((key, amount, account));
+            self.close_at = Instant::now();
         }
     }
 
@@ -251,17 +267,21 @@ impl Budgets {
             ended.extend(state.last().map(|account| (entry.key(&account), amount, account)));
         }
         for (key, amount, account) in ended {
-            if !self.closing.iter().any(|(.., known)| Arc::ptr_eq(known, &account)) {
-                self.closing.push((key, amount, account));
-            }
+            self.close(key, amount, account);
         }
-        for (key, amount, account) in &self.closing {
-            if claims.len() < ROUND_SIZE
-                && let Some(claim) = account.close(*amount)
-            {
-                claims.push((key.clone(), claim));
-                purposes.push(For::Close { account: account.clone() });
+        if Instant::now() >= self.close_at {
+            self.forget();
+            for (key, amount, account) in self.closing.values() {
+                if claims.len() == ROUND_SIZE {
+                    // The rest goes with the next round.
+                    return (claims, purposes);
+                }
+                if let Some(claim) = account.close(*amount) {
+                    claims.push((key.clone(), claim));
+                    purposes.push(For::Close { account: account.clone() });
+                }
             }
+            self.close_at = Instant::now() + CLOSE;
         }
         (claims, purposes)
     }
@@ -362,7 +382,7 @@ impl Budgets {
 
     /// Drops accounts that nobody uses any more and of which everything was reported.
     fn forget(&mut self) {
-        self.closing.retain(|(.., account)| Arc::strong_count(account) > 1 || !account.is_settled());
+        self.closing.retain(|_, (.., account)| Arc::strong_count(account) > 1 || !account.is_settled());
     }
 
     /// Gives everything back, after the workers have ended.
@@ -375,7 +395,7 @@ impl Budgets {
         let entries = std::mem::take(&mut self.entries);
         entries.iter().for_each(|entry| self.retire(entry));
         let closing =
-            self.closing.iter().filter_map(|(key, amount, account)| Some((key.clone(), account.close(*amount)?)));
+            self.closing.values().filter_map(|(key, amount, account)| Some((key.clone(), account.close(*amount)?)));
         let claims: Vec<_> = closing.collect();
         if claims.is_empty() {
             return;

@@ -135,6 +135,11 @@ impl Timers {
         self.unix_origin.get().saturating_add(self.recent.get()) / 1000
     }
 
+    /// Returns the whole seconds since 1970 at `recent`, as [`Timers::unix_us`] does.
+    pub fn unix_s(&self) -> i64 {
+        (self.unix_us() / 1_000_000) as i64
+    }
+
     fn read_time_of_day(&self) {
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, nanos);
         self.unix_origin.set(unix.saturating_sub(self.now()));

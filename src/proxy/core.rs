@@ -251,6 +251,9 @@ impl Core {
         };
         if is_stale {
             let snapshot = self.shared.publisher.load();
+            if snapshot.generation != self.view.borrow().snapshot.generation {
+                self.budgets.forget_callers();
+            }
             let selector = self.view.borrow().selector.after(&snapshot, self.shared.catalog.load());
             *self.view.borrow_mut() = Rc::new(WorkerSnapshot::new(snapshot, selector, lists_generation));
         }

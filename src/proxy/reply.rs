@@ -5,15 +5,13 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use super::auth::{Budget, Wait};
+use super::budget::left::BudgetLeft;
 use super::clock;
-use crate::config::budget;
-use crate::limit::budget::{Fields, Unit};
 use llm_http::{Version, write};
 use llm_wire::Format;
 use llm_wire::error::{Error, Kind};
 use llm_wire::formats::errors;
 use llm_wire::formats::profile::RateLimitHeaders;
-use std::sync::Arc;
 
 /// What every response to a request must agree on, whichever stage writes it.
 #[derive(Debug, Clone)]
@@ -41,44 +39,6 @@ pub struct Upstream {
     pub name_fields: Rc<[u8]>,
     /// How many requests were sent to providers, this one included.
     pub attempts: u32,
-}
-
-/// What is left of the budget of which the least is, for the headers of the response.
-#[derive(Debug, Clone)]
-pub struct BudgetLeft {
-    /// What does not change with each request, as far as the name of the field for what is left.
-    pub fields: Arc<Fields>,
-    pub unit: Unit,
-    pub left: i64,
-    /// `None` if nothing was changed, as for most requests.
-    changed: Option<Box<Changed>>,
-}
-
-/// What was changed of a request because it was not affordable as it came.
-#[derive(Debug, Clone, Default)]
-struct Changed {
-    /// The limit of the response that was sent to the provider.
-    cap: Option<u64>,
-    /// The model that serves the request instead of the one that was asked for.
-    downgraded_to: Option<Arc<str>>,
-}
-
-impl BudgetLeft {
-    /// Makes it of what is left of a request that was not changed.
-    pub fn new(fields: Arc<Fields>, unit: Unit, left: i64) -> BudgetLeft {
-        BudgetLeft { fields, unit, left, changed: None }
-    }
-
-    /// Sets the limit of the response that was sent to the provider, because no more is affordable.
-    pub fn set_cap(&mut self, cap: u64) {
-        self.changed.get_or_insert_default().cap = Some(cap);
-    }
-
-    /// Sets the model that serves the request, because the one that was asked for is not
-    /// affordable.
-    pub fn set_downgraded_to(&mut self, model: &str) {
-        self.changed.get_or_insert_default().downgraded_to = Some(model.into());
-    }
 }
 
 /// What a page in a browser may do with a response (Fetch Standard, CORS).
@@ -133,7 +93,7 @@ pub fn begin_at(out: &mut Vec<u8>, status: u16, meta: &ResponseMeta, request_id:
         write_limits(out, meta.format, budget);
     }
     if let Some(left) = &meta.spending {
-        write_budget(out, left);
+        left.write(out);
     }
     if let Some(upstream) = &meta.upstream {
         out.extend_from_slice(&upstream.name_fields);
@@ -163,20 +123,6 @@ fn write_limits(out: &mut Vec<u8>, format: Format, budget: &Budget) {
             }
             RateLimitHeaders::OpenAi => field("reset", &Wait(level.reset_ms).to_string()),
         }
-    }
-}
-
-/// Writes what is left of the budget of which the least is.
-fn write_budget(out: &mut Vec<u8>, left: &BudgetLeft) {
-    out.extend_from_slice(&left.fields.text);
-    budget::write(out, left.unit, left.left);
-    out.extend_from_slice(b"\r\n");
-    let Some(changed) = &left.changed else { return };
-    if let Some(model) = &changed.downgraded_to {
-        let _ = write::named_header(out, "x-llm-proxy-downgraded-to", model.as_bytes());
-    }
-    if let Some(cap) = changed.cap {
-        write::known_header(out, "x-llm-proxy-max-tokens", itoa::Buffer::new().format(cap).as_bytes());
     }
 }
 

@@ -7,7 +7,7 @@ use crate::config::prices::{ModelPrices, Tier};
 use crate::config::snapshot::Provider;
 use crate::limit::Need;
 use crate::limit::budget::{Reservation, Unit};
-use crate::proxy::budget::resolved::JointReservation;
+use crate::proxy::budget::resolved::{JointReservation, Used};
 use crate::telemetry::record::{AttemptUsage, Record, Short, Tokens};
 use crate::tokens;
 
@@ -95,32 +95,6 @@ impl Spending {
         let needs_cost = self.plan.needs_price || self.provider.iter().any(|held| held.unit == Unit::Dollars);
         let cost = || self.plan.prices.cost(sent, Tier::of(tier.as_bytes()), used, requests).map(number);
         Used { tokens: number(total), dollars: if total == 0 || !needs_cost { Some(0) } else { cost() } }
-    }
-}
-
-/// What was used, in both units.
-#[derive(Debug, Clone, Copy)]
-pub struct Used {
-    tokens: i64,
-    /// `None` if a price is not known any more.
-    dollars: Option<i64>,
-}
-
-impl Used {
-    fn plus(self, other: Used) -> Used {
-        Used {
-            tokens: self.tokens.saturating_add(other.tokens),
-            dollars: self.dollars.zip(other.dollars).map(|(sum, one)| sum.saturating_add(one)),
-        }
-    }
-
-    /// Returns what counts for a budget in this unit of which `reserved` was reserved: of a price
-    /// that is not known any more, what was reserved.
-    pub fn units(&self, unit: Unit, reserved: i64) -> i64 {
-        match unit {
-            Unit::Tokens => self.tokens,
-            Unit::Dollars => self.dollars.unwrap_or(reserved),
-        }
     }
 }
 

@@ -14,7 +14,7 @@ use llm_wire::error::{Error, Kind};
 /// The error of a request for which too little is left.
 pub(super) fn exceeded(core: &Core, budget: &Budget, needed: i64, available: i64) -> Error {
     let terms = &budget.terms;
-    let unix = (core.timers.unix_us() / 1_000_000) as i64;
+    let unix = core.timers.unix_s();
     let ends_at = budget.state.account(unix).map(|account| account.window.ends_at);
     let renewal = match (terms.period, ends_at) {
         (Period::Total, _) | (_, None) => "it does not renew by itself".to_owned(),

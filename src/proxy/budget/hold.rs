@@ -9,7 +9,6 @@ use super::super::interrupt::Interrupt;
 use super::super::request_context::RequestContext;
 use super::super::spending::Held;
 use super::errors::unreachable;
-use super::left::unix_s;
 use crate::limit::budget::{Account, Budget, Reservation, Short, Unit};
 use llm_wire::error::Error;
 
@@ -50,7 +49,7 @@ async fn reserve_one(
     loop {
         let now = req.core.timers.recent();
         let now_ms = now / 1_000_000;
-        let unix = unix_s(req);
+        let unix = req.core.timers.unix_s();
         match state.account(unix) {
             Some(account) if !budget.terms.is_hard => return Ok(Ok(Some(account.reserve_anyway(units, now_ms)))),
             Some(account) => {

@@ -2,17 +2,68 @@
 
 use std::sync::Arc;
 
-use super::super::reply::BudgetLeft;
-use super::super::request_context::RequestContext;
+use crate::config;
 use crate::config::budget::show;
-use crate::limit::budget::{Account, Budget, Fields};
+use crate::limit::budget::{Account, Budget, Fields, Unit};
 use crate::limit::period::Period;
 use crate::rfc3339;
 use llm_http::write;
 
-/// Returns what is left of a budget now.
-pub(super) fn left_of(req: &RequestContext<'_>, budget: &Budget) -> BudgetLeft {
-    describe(budget, budget.state.account(unix_s(req)).as_deref())
+/// What is left of the budget of which the least is, for the headers of the response.
+#[derive(Debug, Clone)]
+pub struct BudgetLeft {
+    /// What does not change with each request, as far as the name of the field for what is left.
+    fields: Arc<Fields>,
+    unit: Unit,
+    left: i64,
+    /// `None` if nothing was changed, as for most requests.
+    changed: Option<Box<Changed>>,
+}
+
+/// What was changed of a request because it was not affordable as it came.
+#[derive(Debug, Clone, Default)]
+struct Changed {
+    /// The limit of the response that was sent to the provider.
+    cap: Option<u64>,
+    /// The model that serves the request instead of the one that was asked for.
+    downgraded_to: Option<Arc<str>>,
+}
+
+impl BudgetLeft {
+    /// Makes it of what is left of a request that was not changed.
+    pub fn new(fields: Arc<Fields>, unit: Unit, left: i64) -> BudgetLeft {
+        BudgetLeft { fields, unit, left, changed: None }
+    }
+
+    /// Sets the limit of the response that was sent to the provider, because no more is affordable.
+    pub fn set_cap(&mut self, cap: u64) {
+        self.changed.get_or_insert_default().cap = Some(cap);
+    }
+
+    /// Sets the model that serves the request, because the one that was asked for is not
+    /// affordable.
+    pub fn set_downgraded_to(&mut self, model: &str) {
+        self.changed.get_or_insert_default().downgraded_to = Some(model.into());
+    }
+
+    /// Writes the fields.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.fields.text);
+        config::budget::write(out, self.unit, self.left);
+        out.extend_from_slice(b"\r\n");
+        let Some(changed) = &self.changed else { return };
+        if let Some(model) = &changed.downgraded_to {
+            let _ = write::named_header(out, "x-llm-proxy-downgraded-to", model.as_bytes());
+        }
+        if let Some(cap) = changed.cap {
+            write::known_header(out, "x-llm-proxy-max-tokens", itoa::Buffer::new().format(cap).as_bytes());
+        }
+    }
+}
+
+/// Returns what is left of a budget at a moment, in seconds since 1970.
+pub(super) fn left_of(budget: &Budget, unix: i64) -> BudgetLeft {
+    describe(budget, budget.state.account(unix).as_deref())
 }
 
 /// Returns the fields that describe a budget, of which nothing may be known.
@@ -20,11 +71,6 @@ pub(super) fn fields_of(budget: &Budget, account: Option<&Account>) -> Arc<Field
     let ends_at = account.map(|account| account.window.ends_at);
     let extra = account.map_or(0, Account::extra);
     budget.fields(ends_at, extra, || fields(budget, account))
-}
-
-/// Returns the seconds since 1970, as of the last reading of the worker's clock.
-pub(super) fn unix_s(req: &RequestContext<'_>) -> i64 {
-    (req.core.timers.unix_us() / 1_000_000) as i64
 }
 
 /// Returns what is left of the budget of which the least is, in proportion to its amount. Of some

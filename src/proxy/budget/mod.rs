@@ -15,7 +15,7 @@
 
 mod errors;
 mod hold;
-mod left;
+pub mod left;
 mod plan;
 pub mod resolved;
 
@@ -37,7 +37,7 @@ use crate::route::pick::{Candidate, Candidates};
 use crate::telemetry::record::Short as ShortText;
 use errors::{exceeded, unpriced};
 use hold::reserve_all;
-use left::{left_of, tightest, unix_s};
+use left::{left_of, tightest};
 use llm_wire::error::{Error, Kind};
 use llm_wire::passthrough::peek;
 use plan::plan_of;
@@ -61,8 +61,8 @@ pub fn reserve_at_once(
         return !have_budgets(view, candidates);
     }
     let resolved = match budgets {
-        Cow::Borrowed(list) => req.core.budgets.of_caller(view.snapshot.generation, list, unix_s(req)),
-        Cow::Owned(list) => ResolvedBudgets::of_request(&list, unix_s(req)),
+        Cow::Borrowed(list) => req.core.budgets.of_caller(view.snapshot.generation, list, req.core.timers.unix_s()),
+        Cow::Owned(list) => ResolvedBudgets::of_request(&list, req.core.timers.unix_s()),
     };
     let Some(resolved) = resolved else { return false };
     let mut plan = plan_of(req, view, (candidates, req.model.name()), output);
@@ -116,13 +116,13 @@ pub async fn reserve(
         req.recorder.record_mut().virtual_model = candidates.virtual_model.as_ref().map_or(0, |model| model.id);
         req.pooled = candidates.pooled();
         req.core.metrics.inc(Counter::BudgetDowngraded);
-        let mut left = req.meta.spending.take().unwrap_or_else(|| left_of(req, &budget));
+        let mut left = req.meta.spending.take().unwrap_or_else(|| left_of(&budget, req.core.timers.unix_s()));
         left.set_downgraded_to(model);
         req.meta.spending = Some(left);
         return Ok(candidates);
     }
     req.core.metrics.inc(Counter::BudgetExceeded);
-    req.meta.spending = Some(left_of(req, &budget));
+    req.meta.spending = Some(left_of(&budget, req.core.timers.unix_s()));
     Err(error.into())
 }
 
@@ -181,7 +181,7 @@ async fn reserve_own(
         req.core.metrics.inc(Counter::BudgetCapped);
         req.output_cap = Some(most);
     }
-    let unix = unix_s(req);
+    let unix = req.core.timers.unix_s();
     let accounts: Vec<_> = budgets.iter().map(|budget| budget.state.account(unix)).collect();
     let mut left = tightest(budgets.iter().zip(accounts.iter().map(Option::as_deref)));
     if let (Some(left), Some(cap)) = (&mut left, req.output_cap) {

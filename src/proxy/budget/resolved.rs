@@ -1,20 +1,20 @@
 //! The budgets of a caller with what this gateway holds of each, found once by a worker for many
 //! requests.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Cache};
 
-use super::super::reply::BudgetLeft;
-use super::super::spending::Used;
-use super::left;
+use super::left::{self, BudgetLeft};
 use crate::config::prices::PriceTable;
 use crate::limit::budget::{Account, Budget, Fields, Unit};
 
 /// Callers whose budgets a worker remembers. A power of two.
 const CALLERS: usize = 256;
+/// How often a worker looks for those whose windows have ended, in seconds.
+const SWEEP_SECS: i64 = 60;
 
 /// The budgets of a caller, with the accounts of the windows that run.
 #[derive(Debug)]
@@ -79,7 +79,12 @@ impl ResolvedBudgets {
     }
 
     fn is_current(&self, key: Key, unix: i64) -> bool {
-        self.key == key && (self.from..self.until).contains(&unix) && self.lines.iter().all(Line::is_current)
+        self.key == key && self.is_in_force(unix)
+    }
+
+    /// Returns whether a moment is in all the windows, and no account was replaced.
+    fn is_in_force(&self, unix: i64) -> bool {
+        (self.from..self.until).contains(&unix) && self.lines.iter().all(Line::is_current)
     }
 
     /// Returns whether one of them is in dollars.
@@ -144,6 +149,33 @@ impl Amounts {
     }
 }
 
+/// What a request has used, in both units.
+#[derive(Debug, Clone, Copy)]
+pub struct Used {
+    pub tokens: i64,
+    /// `None` if a price is not known any more.
+    pub dollars: Option<i64>,
+}
+
+impl Used {
+    /// Returns the sum of both.
+    pub fn plus(self, other: Used) -> Used {
+        Used {
+            tokens: self.tokens.saturating_add(other.tokens),
+            dollars: self.dollars.zip(other.dollars).map(|(sum, one)| sum.saturating_add(one)),
+        }
+    }
+
+    /// Returns what counts for a budget in this unit of which `reserved` was reserved: of a price
+    /// that is not known any more, what was reserved.
+    pub fn units(&self, unit: Unit, reserved: i64) -> i64 {
+        match unit {
+            Unit::Tokens => self.tokens,
+            Unit::Dollars => self.dollars.unwrap_or(reserved),
+        }
+    }
+}
+
 /// What a request has reserved of several budgets: of each the same, in its unit. Dropped without
 /// having been settled, it gives everything back.
 #[derive(Debug)]
@@ -178,17 +210,24 @@ fn give_back(lines: &[Line], reserved: Amounts) {
 }
 
 /// What a worker remembers for the budgets of its requests: a bounded number of callers, and the
-/// table of prices.
+/// table of prices. An account that has ended is kept for at most [`SWEEP_SECS`] while there are
+/// requests of callers with budgets, since the control plane waits until nobody has it.
 pub struct KnownBudgets {
     /// By [`slot_of`]. A caller takes the place of another one.
     callers: RefCell<[Option<Rc<ResolvedBudgets>>; CALLERS]>,
+    /// When [`KnownBudgets::sweep`] is due, in seconds since 1970.
+    next_sweep: Cell<i64>,
     prices: RefCell<Cache<Arc<ArcSwap<PriceTable>>, Arc<PriceTable>>>,
 }
 
 impl KnownBudgets {
     /// Remembers nothing yet. `prices` is the table of the process.
     pub fn new(prices: Arc<ArcSwap<PriceTable>>) -> KnownBudgets {
-        KnownBudgets { callers: RefCell::new([const { None }; CALLERS]), prices: RefCell::new(Cache::new(prices)) }
+        KnownBudgets {
+            callers: RefCell::new([const { None }; CALLERS]),
+            next_sweep: Cell::new(0),
+            prices: RefCell::new(Cache::new(prices)),
+        }
     }
 
     /// Calls `read` with the table of prices.
@@ -200,6 +239,9 @@ impl KnownBudgets {
     /// in seconds since 1970. `None` if this node knows nothing yet of one of them.
     pub(super) fn of_caller(&self, generation: u64, budgets: &[Arc<Budget>], unix: i64) -> Option<Rc<ResolvedBudgets>> {
         let key = Key { generation, place: budgets.as_ptr().addr() };
+        if unix >= self.next_sweep.get() {
+            self.sweep(unix);
+        }
         let mut callers = self.callers.borrow_mut();
         let known = &mut callers[slot_of(key.place)];
         if let Some(known) = known.as_ref().filter(|known| known.is_current(key, unix)) {
@@ -209,6 +251,20 @@ impl KnownBudgets {
         let found = ResolvedBudgets::new(key, budgets, unix)?;
         *known = Some(found.clone());
         Some(found)
+    }
+
+    /// Forgets all callers: those of another configuration have other lists.
+    pub fn forget_callers(&self) {
+        self.callers.borrow_mut().fill(None);
+    }
+
+    /// Forgets the callers of whom a window has ended, also those who do not come again.
+    #[cold]
+    fn sweep(&self, unix: i64) {
+        self.next_sweep.set(unix.saturating_add(SWEEP_SECS));
+        for known in self.callers.borrow_mut().iter_mut() {
+            known.take_if(|known| !known.is_in_force(unix));
+        }
     }
 }
 
@@ -300,5 +356,25 @@ mod tests {
         assert!(after.reserve(1, |_| 1).is_none(), "nothing is held after a reset");
 
         assert!(find(7, 9).is_some() && find(7, 10).is_none(), "the window of one has ended");
+    }
+
+    /// The account of a caller who does not come again is free a minute after its end, once another
+    /// caller has come, and that of any caller at once after a reload.
+    #[test]
+    fn accounts_that_have_ended_are_not_kept() {
+        let known = KnownBudgets::new(Arc::default());
+        let (gone, other) = ([holding(Some(100), true)], [holding(Some(100), true)]);
+        let account = Arc::new(Account::new(Window { starts_at: 0, ends_at: 10 }, 0));
+        gone[0].state.begin(account.clone());
+        assert!(known.of_caller(7, &gone, 1).is_some());
+        gone[0].state.begin(Arc::new(Account::new(Window { starts_at: 10, ends_at: 20 }, 0)));
+        assert_eq!(Arc::strong_count(&account), 2);
+        assert!(known.of_caller(7, &other, 1 + SWEEP_SECS).is_some());
+        assert_eq!(Arc::strong_count(&account), 1);
+
+        let account = other[0].state.account(1).unwrap();
+        let count = Arc::strong_count(&account);
+        known.forget_callers();
+        assert_eq!(Arc::strong_count(&account), count - 1);
     }
 }
