@@ -77,12 +77,8 @@ pub fn is_about_quota(format: Format, status: u16, body: &[u8]) -> bool {
 /// Returns whether a provider that serves every name, or one behind a virtual model, reports that
 /// it does not have this model. A 404 of the latter may be about a file as well.
 pub fn lacks_model(candidate: &Candidate, status: u16, reported: Option<&ReadError<'_>>) -> bool {
-    let is_said = || reported.is_some_and(classify::is_no_model);
-    may_lack_model(candidate, status)
-        && match candidate.rank.is_catch_all() {
-            true => status == 404 || is_said(),
-            false => is_said() && reported.is_some_and(classify::names_model),
-        }
+    let is_reported = || reported.is_some_and(|read| classify::is_no_model(read, &candidate.upstream_model));
+    may_lack_model(candidate, status) && ((candidate.rank.is_catch_all() && status == 404) || is_reported())
 }
 
 fn may_lack_model(candidate: &Candidate, status: u16) -> bool {

@@ -189,6 +189,31 @@ fn a_member_that_its_provider_no_longer_has_leads_on() {
     }
 }
 
+/// What is wrong with one request must not take the model from every other one.
+#[test]
+fn a_refused_request_does_not_bench_a_member() {
+    for words in ["Tool choice 'get_model' not found in 'tools'", "the parameter does not exist for this model"] {
+        let body = json!({ "error": { "message": words, "type": "invalid_request_error", "code": null } }).to_string();
+        let first = Fake::answering(move |_| answer::json(400, body.clone()));
+        let second = Fake::answering(|_| answer::json(200, sample::CHAT.answer));
+        let gateway = memory::remembering()
+            .provider(serving("first", &first, &["o"]))
+            .provider(serving("second", &second, &["n"]))
+            .model(model("m", json!(["o", { "model": "n", "priority": 1 }])))
+            .start();
+        let mut client = gateway.client();
+        for sample in [&sample::CHAT, &sample::MESSAGES] {
+            let response = client.call(sample.path, sample.ask.replace(sample::MODEL, "m"));
+            assert_eq!(response.status, 400, "{words}");
+            assert!(response.text().contains(words), "{}", response.text());
+        }
+        assert_eq!(second.requests().len(), 0);
+        let circuits = memory::circuits(&gateway);
+        let circuits = circuits["circuits"].as_array().unwrap();
+        assert!(circuits.iter().all(|circuit| circuit["is_benched"] == false), "{circuits:?}");
+    }
+}
+
 #[test]
 fn content_filters_lead_on_only_if_configured() {
     let strict = Fake::answering(|_| answer::json(400, r#"{"error":{"message":"m","code":"content_filter"}}"#));

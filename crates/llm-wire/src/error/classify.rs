@@ -194,12 +194,13 @@ const NO_MODEL: &[&str] = &[
     "model_not_exist",
     "invalid_model",
     "unknown_model",
-    "not_found_error",
     "DeploymentNotFound",
-    "NOT_FOUND",
 ];
 
-/// Words of a message about a model, in lower case, that say the same.
+/// Types and codes of whatever is not there: a model, a file, a conversation.
+const NOT_FOUND: &[&str] = &["not_found_error", "NOT_FOUND"];
+
+/// Words of a message about a model, in lower case, that say that it is not there.
 const NO_MODEL_PROSE: &[&str] = &[
     "not exist",
     "not found",
@@ -211,21 +212,37 @@ const NO_MODEL_PROSE: &[&str] = &[
     "isn't a valid model",
 ];
 
-/// Returns whether a 400 means that the provider does not have the model. Hosts have no common word
-/// for it.
-pub fn is_no_model(read: &ReadError<'_>) -> bool {
-    let is_word = |raw: RawStr<'_>| NO_MODEL.iter().any(|word| raw.eq_str(word));
-    if [read.r#type, read.code].into_iter().flatten().any(is_word) {
+/// How a message begins, in lower case, that says so and names no model: DeepSeek and Fireworks.
+const NAMELESS_PROSE: &[&str] = &["model not exist", "model not found", "no such model"];
+
+/// Returns whether an error means that the provider does not have the model that the request named
+/// to it. Hosts have no common word for it. Their prose counts only if it holds this name: a message
+/// about a tool of the client's, or about a parameter, may speak of models and of what is not found.
+pub fn is_no_model(read: &ReadError<'_>, model: &str) -> bool {
+    let has_word = |words: &[&str]| {
+        let is_word = |raw: RawStr<'_>| words.iter().any(|word| raw.eq_str(word));
+        [read.r#type, read.code].into_iter().flatten().any(is_word)
+    };
+    if has_word(NO_MODEL) {
         return true;
     }
+    if read.param.is_some_and(|param| !param.eq_str("model") && !param.eq_str("")) {
+        return false;
+    }
     let prose = read.message.unescape().to_ascii_lowercase();
-    prose.contains("model") && NO_MODEL_PROSE.iter().any(|words| prose.contains(words))
+    let says_so = || prose.contains("model") && NO_MODEL_PROSE.iter().any(|words| prose.contains(words));
+    (has_word(NOT_FOUND) || says_so())
+        && (NAMELESS_PROSE.iter().any(|words| prose.starts_with(words)) || has_name(&prose, model))
 }
 
-/// Returns whether an error is about a model, by its code or its message.
-pub fn names_model(read: &ReadError<'_>) -> bool {
-    let has = |text: RawStr<'_>| text.unescape().to_ascii_lowercase().contains("model");
-    has(read.message) || read.code.is_some_and(has)
+/// Returns whether a text in lower case holds a name as a word of its own.
+fn has_name(prose: &str, name: &str) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
+    let name = name.to_ascii_lowercase();
+    !name.is_empty()
+        && prose
+            .match_indices(&name)
+            .any(|(at, _)| !prose[..at].ends_with(is_part) && !prose[at + name.len()..].starts_with(is_part))
 }
 
 /// Returns a status in the place of a code, as OpenRouter and Google write it.

@@ -125,12 +125,23 @@ fn a_missing_model_is_recognized() {
         (r#"{"error":{"message":"x is not a valid model ID","code":400}}"#, true),
         (r#"{"message":"Invalid model: x","type":"invalid_model","code":"1500"}"#, true),
         (r#"{"error":{"message":"m","code":"model_not_found"}}"#, true),
+        (r#"{"type":"error","error":{"type":"not_found_error","message":"model: x"}}"#, true),
+        (r#"{"error":{"code":404,"message":"models/x is not found for API version v1","status":"NOT_FOUND"}}"#, true),
+        (r#"{"error":{"message":"The model 'x' does not exist","param":"model"}}"#, true),
+        (r#"{"error":{"message":"Model not found, inaccessible, and/or not deployed","code":"NOT_FOUND"}}"#, true),
         (r#"{"error":{"message":"this model does not support tools","type":"invalid_request_error"}}"#, false),
         (r#"{"error":{"message":"file abc not found","type":"invalid_request_error"}}"#, false),
+        (r#"{"type":"error","error":{"type":"not_found_error","message":"File not found: file_1"}}"#, false),
+        (r#"{"error":{"message":"Tool choice 'get_model' not found in 'tools'"}}"#, false),
+        (r#"{"error":{"message":"Tool choice 'model_x-1' not found in 'tools'"}}"#, false),
+        (r#"{"error":{"message":"the parameter does not exist for this model"}}"#, false),
+        (r#"{"error":{"message":"invalid model output schema"}}"#, false),
+        (r#"{"error":{"message":"`top_k` does not exist for the model x","param":"top_k"}}"#, false),
+        (r#"{"error":{"message":"The model `x-1` does not exist."}}"#, false),
     ];
     for (body, expected) in rows {
         let read = crate::formats::errors::read_refusal(Format::Chat, body.as_bytes()).unwrap();
-        assert_eq!(is_no_model(&read), expected, "{body}");
+        assert_eq!(is_no_model(&read, "x"), expected, "{body}");
     }
 }
 
