@@ -59,7 +59,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// What `/health` of a gateway reports about it.
 #[derive(Debug)]
 pub(super) struct Health {
-    /// `None` for a gateway whose configuration is a file.
+    /// `None` if it could not be read when the gateway started.
     pub(super) store_id: Option<String>,
     /// It is `llm-proxy demo`.
     pub(super) is_demo: bool,

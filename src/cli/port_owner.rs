@@ -1,7 +1,7 @@
 //! What listens at a port of this machine, looked at before a command writes for the gateway there,
 //! or after a gateway could not have the port.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use super::admin_client::{self, Health};
@@ -44,7 +44,25 @@ pub(super) fn url(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
 }
 
-/// Returns the first port behind `port` that nobody has, of the next hundred.
-pub(super) fn free_behind(port: u16) -> Option<u16> {
-    (1..=100).map_while(|more| port.checked_add(more)).find(|port| matches!(PortOwner::of(*port), PortOwner::Nobody))
+/// Returns the first port behind `port`, of the next hundred, that a gateway can listen at. Nobody is
+/// connected to: what listens there may be any program.
+pub(super) fn free_behind(host: IpAddr, port: u16) -> Option<u16> {
+    (1..=100).map_while(|more| port.checked_add(more)).find(|port| TcpListener::bind((host, *port)).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn a_search_for_a_free_port_connects_to_nobody() {
+        let host = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let other = TcpListener::bind((host, 0)).unwrap();
+        other.set_nonblocking(true).unwrap();
+        let taken = other.local_addr().unwrap().port();
+        assert!(free_behind(host, taken - 1).is_none_or(|free| free > taken));
+        assert_eq!(other.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+    }
 }

@@ -110,7 +110,9 @@ pub(super) fn add_to_dotenv(variables: &[(String, String)]) -> Result<bool, Fail
     let mut is_changed = false;
     for (name, value) in variables {
         let line = format!("{name}={}\n", quoted(value));
-        if !before.lines().any(|known| known == line.trim_end()) {
+        let begin = format!("{name}=");
+        let last = before.lines().rfind(|known| known.starts_with(&begin));
+        if last.is_none_or(|known| known != line.trim_end()) {
             more.push_str(&line);
             is_changed = true;
         }
@@ -148,6 +150,8 @@ fn replace(path: &Path, text: &str) -> Result<(), Failure> {
     let mut new = path.clone().into_os_string();
     new.push(".new");
     let new = Path::new(&new);
+    // One that a command left which was ended between the two steps.
+    let _ = std::fs::remove_file(new);
     create(new, text)?;
     let renamed = set_permissions(new, mode).and_then(|()| std::fs::rename(new, &path));
     renamed.map_err(|error| {

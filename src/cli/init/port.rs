@@ -1,6 +1,7 @@
 //! The port of the gateway that `llm-proxy init` sets up, and whether it runs already.
 
 use super::target::Target;
+use crate::cli::admin_client::Health;
 use crate::cli::failure::Failure;
 use crate::cli::port_owner::{self, PortOwner};
 use crate::cli::print;
@@ -31,21 +32,17 @@ impl Port {
         let is_served = match &owner {
             PortOwner::Nobody => return Ok(Port { number, is_served: false, is_chosen }),
             PortOwner::Gateway(health) if health.is_demo => false,
-            // One that serves a file does not name it.
-            PortOwner::Gateway(health) => match (&health.store_id, target) {
-                (None, Target::File(path)) => path.exists(),
-                (Some(theirs), Target::Embedded | Target::Database(_)) => {
-                    stores::identity(&boot)?.is_some_and(|ours| ours == *theirs)
-                }
-                _ => false,
-            },
+            PortOwner::Gateway(Health { store_id: Some(theirs), .. }) => {
+                stores::identity(&boot)?.is_some_and(|ours| ours == *theirs)
+            }
+            PortOwner::Gateway(_) => false,
             PortOwner::Other => false,
         };
         if is_served {
             return Ok(Port { number, is_served, is_chosen });
         }
         let (name, _) = owner.describe();
-        let Some(free) = port_owner::free_behind(number) else {
+        let Some(free) = port_owner::free_behind(boot.host, number) else {
             return Err(Failure::failed(format!("port {number} is in use by {name}; choose another one with PORT")));
         };
         print::note("note", &format!("port {number} is in use by {name}; this gateway gets port {free}"));

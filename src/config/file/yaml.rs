@@ -169,6 +169,10 @@ impl<'t> Reader<'t, '_> {
             let (event, span) = self.next()?;
             let node = self.node(event, span, depth + 1)?;
             if merges {
+                if !yaml_1_1::can_be_merged(&node) {
+                    let why = "`<<` takes a mapping, or a list of mappings, over; this is neither";
+                    self.problems.push(FileProblem::new(line, why));
+                }
                 merged.push(node);
                 continue;
             }
@@ -199,10 +203,8 @@ impl<'t> Reader<'t, '_> {
                 }
                 rest = after;
             } else if rest.starts_with('{') {
-                let why = format!(
-                    "`${}` has no `}}`; write `$$` for a dollar sign",
-                    rest.chars().take(60).collect::<String>()
-                );
+                // The text may be a key.
+                let why = "a `${` has no `}` behind it; write `$$` for a dollar sign";
                 self.problems.push(FileProblem::new(line, why));
                 out.push('$');
             } else {
@@ -221,7 +223,9 @@ impl<'t> Reader<'t, '_> {
         };
         let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         if name.is_empty() || !name.bytes().all(word) {
-            return Err(format!("`${{{name}}}` names no variable; write `$$` for a dollar sign"));
+            // The text may be a key.
+            let why = "the name in a `${...}` is no name of a variable; write `$$` for a dollar sign";
+            return Err(why.to_owned());
         }
         let unset = || format!("the variable {name} is not set or empty; set it, or write ${{{name}:-VALUE}}");
         (self.env)(name).or_else(|| default.map(str::to_owned)).ok_or_else(unset)
@@ -306,8 +310,8 @@ mod tests {
         let rows = [
             ("a: 1\nb: 2\na: 3", &[(3, "`a` appears twice, first on line 1")][..]),
             ("a: ${NO}\nb: '${ALSO}'", &[(1, "the variable NO is not set"), (2, "the variable ALSO is not set")]),
-            ("a: ${no such}", &[(1, "`${no such}` names no variable")]),
-            ("a: ${NO", &[(1, "`${NO` has no `}`")]),
+            ("a: 1\nb: sk-${NO", &[(2, "a `${` has no `}` behind it; write `$$` for a dollar sign")]),
+            ("a: 'sk-${two words}'", &[(1, "the name in a `${...}` is no name of a variable")]),
             ("a: !secret x\nb: !!binary eA==", &[(1, "the tag !secret is not known"), (2, "the tag !binary")]),
             (
                 "a:\n  gpt-*: *",
@@ -317,6 +321,7 @@ mod tests {
                 alphabetic or numeric character; a text that begins with `*`",
                 )],
             ),
+            ("a: {<<: text}\nb: {<<: [{}, 5]}", &[(1, "`<<` takes a mapping"), (2, "`<<` takes a mapping")]),
             ("a: 1\n b: 2", &[(2, "this is no YAML")]),
             ("a: 1\n---\nb: 2", &[(2, "a second document")]),
             ("? [a]\n: 1", &[(1, "a key must be text")]),

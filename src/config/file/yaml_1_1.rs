@@ -31,6 +31,15 @@ pub(super) fn plain(text: String) -> Value {
     if is_number(&number) { Value::Number(number) } else { Value::Text(text) }
 }
 
+/// Returns whether a value can be given as `<<`.
+pub(super) fn can_be_merged(node: &Node) -> bool {
+    let is_mapping = |node: &Node| matches!(node.value, Value::Map(_));
+    match &node.value {
+        Value::List(items) => items.iter().all(is_mapping),
+        _ => is_mapping(node),
+    }
+}
+
 /// Adds the members of the mappings that were given as `<<`, each a mapping or a list of them,
 /// where `pairs` does not have them. Of several the first that has a member counts.
 pub(super) fn merge(pairs: &mut Vec<(String, Node)>, merged: Vec<Node>) {

@@ -21,6 +21,7 @@ use crate::config::snapshot::Problem;
 use crate::control_plane::store::change::{AuditRow, Change, Changes, SumsKey, Write, Written};
 use crate::control_plane::store::error::{Answer, Error, Fault};
 use crate::control_plane::store::file_text;
+use crate::control_plane::store::identity::digest;
 use crate::control_plane::store::interface::Store;
 use crate::control_plane::store::sqlite::Sqlite;
 use crate::limit::budget::{Claim, Grant};
@@ -273,7 +274,18 @@ impl Numbered for ModelRow {
     }
 }
 
+/// Returns [`Store::identity`] of the file at this path. Its inode is another after each change by an
+/// editor that replaces it.
+pub(super) fn identity(path: &Path) -> Option<String> {
+    let path = path.canonicalize().ok()?;
+    Some(digest(&format!("file:{}", path.display())))
+}
+
 impl Store for FileStore {
+    fn identity(&self) -> Answer<'_, Option<String>> {
+        Box::pin(std::future::ready(Ok(identity(&self.path))))
+    }
+
     fn place(&self) -> String {
         format!("file, {}", self.path.display())
     }

@@ -54,8 +54,8 @@ pub fn open(boot: &Boot, environment: &Environment) -> Result<Arc<dyn Store>, Er
 /// [`Store::identity`] of the store that `boot` names, without making it: `None` if it does not
 /// exist, or can't be distinguished.
 pub fn identity(boot: &Boot) -> Result<Option<String>, Error> {
-    if boot.config_file.is_some() {
-        return Ok(None);
+    if let Some(path) = &boot.config_file {
+        return Ok(file::identity(path));
     }
     match &boot.db_url {
         Some(url) => {

@@ -108,6 +108,28 @@ fn a_gateway_that_serves_the_store_is_known() {
     assert!(env.contains(&format!("DATA_DIR={}/mine\n", place.0.path().display())), "{env}");
 }
 
+/// A gateway that serves a file is taken for the one of this file alone.
+#[test]
+fn a_gateway_that_serves_the_file_is_known() {
+    let (theirs, mine, upstream) = (Place::new(), Place::new(), listing());
+    let text = "providers:\n  - provider_key: a\n    api_base: https://a/v1\n";
+    for place in [&theirs, &mine] {
+        std::fs::write(place.0.path().join("gateway.yaml"), text).unwrap();
+    }
+    let path = theirs.0.path().join("gateway.yaml");
+    let gateway = Setup::new().no_credentials().env("CONFIG_FILE", path.display()).start();
+    let port = gateway.addr.port();
+    let base = upstream.url("/v1");
+    let init =
+        ["init", "--base", &base, "--api-key", "env:B_KEY", "--name", "b", "--store", "gateway.yaml", "--no-check"];
+    let own = at_port(&theirs, port, &init);
+    let displayed = format!("The gateway at http://127.0.0.1:{port} serves it from now on, if B_KEY is set");
+    assert!(own.code == 0 && own.stdout.contains(&displayed), "{} {}", own.stdout, own.stderr);
+    let other = at_port(&mine, port, &init);
+    let displayed = format!("note: port {port} is in use by another gateway; this gateway gets port ");
+    assert!(other.code == 0 && other.stderr.contains(&displayed), "{} {}", other.stdout, other.stderr);
+}
+
 #[test]
 fn another_program_is_not_taken_for_a_gateway() {
     let held = TcpListener::bind("127.0.0.1:0").unwrap();
