@@ -44,8 +44,8 @@ pub(super) fn url(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
 }
 
-/// Returns the first port behind `port`, of the next hundred, that a gateway can listen at. Nobody is
-/// connected to: what listens there may be any program.
+/// Returns the first port behind `port`, of the next hundred, that a gateway can listen at. Nobody
+/// is connected to: what listens there may be any program.
 pub(super) fn free_behind(host: IpAddr, port: u16) -> Option<u16> {
     (1..=100).map_while(|more| port.checked_add(more)).find(|port| TcpListener::bind((host, *port)).is_ok())
 }

@@ -274,8 +274,8 @@ impl Numbered for ModelRow {
     }
 }
 
-/// Returns [`Store::identity`] of the file at this path. Its inode is another after each change by an
-/// editor that replaces it.
+/// Returns [`Store::identity`] of the file at this path. Its inode is another after each change by
+/// an editor that replaces it.
 pub(super) fn identity(path: &Path) -> Option<String> {
     let path = path.canonicalize().ok()?;
     Some(digest(&format!("file:{}", path.display())))

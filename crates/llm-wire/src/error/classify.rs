@@ -216,8 +216,9 @@ const NO_MODEL_PROSE: &[&str] = &[
 const NAMELESS_PROSE: &[&str] = &["model not exist", "model not found", "no such model"];
 
 /// Returns whether an error means that the provider does not have the model that the request named
-/// to it. Hosts have no common word for it. Their prose counts only if it holds this name: a message
-/// about a tool of the client's, or about a parameter, may speak of models and of what is not found.
+/// to it. Hosts have no common word for it. Their prose counts only if it holds this name: a
+/// message about a tool of the client's, or about a parameter, may speak of models and of what is
+/// not found.
 pub fn is_no_model(read: &ReadError<'_>, model: &str) -> bool {
     let has_word = |words: &[&str]| {
         let is_word = |raw: RawStr<'_>| words.iter().any(|word| raw.eq_str(word));
