@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config;
-use crate::config::budget::show;
+use crate::config::budget::{self as amounts, show};
 use crate::limit::budget::{Account, Budget, Fields, Unit};
 use crate::limit::period::Period;
 use crate::rfc3339;
@@ -49,7 +48,7 @@ impl BudgetLeft {
     /// Writes the fields.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.fields.text);
-        config::budget::write(out, self.unit, self.left);
+        amounts::write(out, self.unit, self.left);
         out.extend_from_slice(b"\r\n");
         let Some(changed) = &self.changed else { return };
         if let Some(model) = &changed.downgraded_to {

@@ -166,7 +166,7 @@ fn when_a_gateway_is_upgraded() {
     let setup = Setup::new().provider(priced("p", &fake)).env("ADMIN_KEY", ADMIN).env("SHUTDOWN_DELAY_SECS", 0);
     let mut first = setup.budget(budget("b", "credential", KEY, 100 * DOLLAR)).start();
     let lock = first.data_dir().join("gateway.lock");
-    let successor = || std::fs::read_to_string(&lock).unwrap_or_default();
+    let successor = || std::fs::read_to_string(&lock).unwrap_or_default().trim().to_owned();
     let mut client = first.client();
     client.send(request(false));
     let mut upstream = fake.accept();
@@ -185,7 +185,7 @@ fn when_a_gateway_is_upgraded() {
     });
     let _ = Command::new("kill").args(["-s", "TERM", pid.trim()]).status();
     eventually("the successor ends", || {
-        successor().is_empty() || !std::path::Path::new(&format!("/proc/{}", pid.trim())).exists()
+        successor().is_empty() || !std::path::Path::new(&format!("/proc/{pid}")).exists()
     });
 }
 

@@ -266,8 +266,14 @@ async fn page<R: Row, T: Serialize>(
     lines.truncate(page_size as usize);
     let items = lines.into_iter().map(|(id, values)| show(&R::of(id, values))).collect();
     let total_pages = total.unsigned_abs().div_ceil(page_size.unsigned_abs()) as i64;
-    let searched_to = searched_to.map(|us| rfc3339::format(us.div_euclid(1_000_000)));
+    let searched_to = searched_to.map(|us| rfc3339::format(whole_second(us, descending)));
     json(200, &Paged { items, total, total_is_exact, page, page_size, total_pages, next_cursor, searched_to })
+}
+
+/// Returns the second as far as which everything was searched, of a time in microseconds: of a list
+/// from new to old the next one, since of its own a part was not.
+fn whole_second(us: i64, descending: bool) -> i64 {
+    us.div_euclid(1_000_000) + i64::from(descending && us.rem_euclid(1_000_000) != 0)
 }
 
 /// Where the part of a list begins that is asked for.
