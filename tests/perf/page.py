@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Times the operator's page on stores with a lot in them: 100,000 keys and a million logged requests.
+"""Times the operator's page on full stores: 100,000 keys, as many changes, a million logged requests.
 
 usage: page.py LLM_PROXY [--keys N] [--rows N] [--limit MS] [--store sqlite|postgres]
 
@@ -42,7 +42,7 @@ PAGES = [
     "/logs?model=gpt-4o&provider_name=provider-3&start_time={day}", "/logs?credential_name=key-1&model=gpt-4o&provider_name=provider-2&status_code=200",
     "/logs?model=gpt-5&provider_name=provider-9", "/logs?model=gpt-5&provider_name=provider-9&status_code=200", "/logs?model=gpt-5&status_code=200",
     "/logs/500000", "/spend", "/spend?by=group", "/spend?by=tag", "/spend?by=model", "/spend?by=provider", "/spend?by=day", "/playground", "/connect", "/prices",
-    "/settings", "/audit",
+    "/settings", "/audit", "/audit?before=1000", "/audit?object=key-77777&action=credential", "/audit?actor=nobody", "/audit?end_time={day}",
 ]  # fmt: skip
 
 # With `i` from 1 on, as both stores write it; `||` binds before `%` in SQLite, and behind it in
@@ -147,6 +147,8 @@ def fill(store, keys, rows):
         "INSERT INTO spend_days (day, key, credential, group_path, tags, model, provider, upstream_model, tier, requests, input_tokens, "
         f"output_tokens, cost) SELECT {now // 86400 * 86400} - i % {DAYS} * 86400, 'k' || i, 'key-' || (i / {DAYS} % 1000), 'team-' || (i % 50 + 1), '', "
         f"{MODEL_OF}, 'provider-' || (i % 10), {MODEL_OF}, '', 16, 8000, 4000, 50000000 FROM {series(60_000)}",
+        f"INSERT INTO audit_log (timestamp, actor, action, object, object_id) SELECT {moment}, 'admin:0123456789ab', "
+        f"'credential.create', 'key-' || i, i FROM {series(keys)}",
         f"INSERT INTO request_logs (timestamp, {COLUMNS}) SELECT {moment}, {row} FROM {series(rows)}",
     )
     # The sums by the hour, as a step of the schema makes them of rows that are there.

@@ -7,8 +7,10 @@ use serde::Serialize;
 
 use crate::control_plane::admin::audit_file::Entry;
 use crate::control_plane::admin::context::Context;
+use crate::control_plane::admin::logs::period;
 use crate::control_plane::admin::request::{AdminRequest, Outcome, json};
-use crate::control_plane::store::AuditRow;
+use crate::control_plane::store::logs::Filter;
+use crate::control_plane::store::{AuditFilter, AuditRow};
 
 /// The newest changes
 #[derive(Debug, Serialize, JsonSchema)]
@@ -17,10 +19,20 @@ pub(super) struct AuditLog<'a> {
 }
 
 pub(super) async fn list(context: Arc<Context>, req: AdminRequest) -> Outcome {
-    let before = req.number("before", 1, i64::MAX)?;
+    // PostgreSQL takes no U+0000, and no row has one.
+    let text = |name| req.query(name).map(|text| text.replace('\0', "\u{fffd}"));
+    let Filter { from, to, .. } = period(&req)?;
+    let filter = AuditFilter {
+        before: req.number("before", 1, i64::MAX)?,
+        actor: text("actor"),
+        action: text("action"),
+        object: text("object"),
+        from,
+        to,
+    };
     let limit = req.number("limit", 1, 1000)?.unwrap_or(100);
     context.check_store().await?;
-    let rows = context.store.audit_log(before, u32::try_from(limit).unwrap_or(100)).await?;
+    let rows = context.store.audit_log(filter, u32::try_from(limit).unwrap_or(100)).await?;
     let entry = |row: &'_ AuditRow| (row.id, row.timestamp.div_euclid(1_000_000));
     let entries = rows.iter().map(|row| {
         let (id, seconds) = entry(row);

@@ -66,6 +66,15 @@ const CREDENTIALS: &[Parameter] = &[
 const AUDIT: &[Parameter] = &[
     Parameter { name: "before", help: "only entries whose id is lower", kind: Kind::Number(1, i64::MAX) },
     Parameter { name: "limit", help: "number of entries, 100 by default", kind: Kind::Number(1, 1000) },
+    Parameter { name: "actor", help: "only changes of an actor whose name has this text", kind: Kind::Text },
+    Parameter {
+        name: "action",
+        help: "only changes of this action, such as provider.create, or of this kind of row, such as provider",
+        kind: Kind::Text,
+    },
+    Parameter { name: "object", help: "only changes of rows whose name has this text", kind: Kind::Text },
+    logs::FROM,
+    logs::TO,
 ];
 
 const CHECK: &[Parameter] = &[

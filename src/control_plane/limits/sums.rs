@@ -26,7 +26,8 @@ use crate::config::boot::{Boot, Environment};
 use crate::config::rows::Rows;
 use crate::config::snapshot::Problem;
 use crate::control_plane::store::{
-    self, Answer, AuditRow, Change, Changes, Error, Fault, IdempotencyKey, Store, SumsKey, Write, Written, logs, now,
+    self, Answer, AuditFilter, AuditRow, Change, Changes, Error, Fault, IdempotencyKey, Store, SumsKey, Write, Written,
+    logs, now,
 };
 use crate::limit::budget::{Claim, Grant};
 
@@ -240,8 +241,8 @@ impl Store for SharedSums {
         })
     }
 
-    fn audit_log(&self, before: Option<i64>, limit: u32) -> Answer<'_, Vec<AuditRow>> {
-        self.inner.audit_log(before, limit)
+    fn audit_log(&self, filter: AuditFilter, limit: u32) -> Answer<'_, Vec<AuditRow>> {
+        self.inner.audit_log(filter, limit)
     }
 
     fn identity(&self) -> Answer<'_, Option<String>> {

@@ -238,6 +238,23 @@ fn with_stamp(row: &str, id: i64, version: i64, now: i64) -> String {
     out
 }
 
+/// Which lines of `audit_log` are read. Without a field, no line is left out for it.
+#[derive(Debug, Clone, Default)]
+pub struct AuditFilter {
+    /// Lines with lower ids.
+    pub before: Option<i64>,
+    /// A part of the actor.
+    pub actor: Option<String>,
+    /// An action as `provider.create`, or the kind of row before the dot.
+    pub action: Option<String>,
+    /// A part of the row's name.
+    pub object: Option<String>,
+    /// The first moment, in microseconds since 1970.
+    pub from: Option<i64>,
+    /// The last moment, in microseconds since 1970.
+    pub to: Option<i64>,
+}
+
 /// A line of `audit_log`.
 #[derive(Debug, Clone)]
 pub struct AuditRow {

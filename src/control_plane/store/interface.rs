@@ -1,6 +1,6 @@
 //! The interface of every store.
 
-use super::change::{AuditRow, Changes, SumsKey, Write, Written};
+use super::change::{AuditFilter, AuditRow, Changes, SumsKey, Write, Written};
 use super::error::{Answer, Error, Fault};
 use super::logs;
 use crate::config::rows::Rows;
@@ -39,8 +39,8 @@ pub trait Store: Send + Sync {
         })
     }
 
-    /// Reads at most `limit` lines of the audit log with ids below `before`, the newest first.
-    fn audit_log(&self, before: Option<i64>, limit: u32) -> Answer<'_, Vec<AuditRow>>;
+    /// Reads at most `limit` lines of the audit log that fit the filter, the newest first.
+    fn audit_log(&self, filter: AuditFilter, limit: u32) -> Answer<'_, Vec<AuditRow>>;
 
     /// Reads a value that is equal for two handles on one store and differs between stores, by
     /// which the command line notices that it works on another store than the gateway beside it.

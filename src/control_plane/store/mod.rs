@@ -30,7 +30,9 @@ use std::sync::Arc;
 
 use crate::config::boot::{Boot, Environment};
 
-pub use change::{Audit, AuditRow, Change, Changes, Delta, IdempotencyKey, PriceChange, SumsKey, Write, Written};
+pub use change::{
+    Audit, AuditFilter, AuditRow, Change, Changes, Delta, IdempotencyKey, PriceChange, SumsKey, Write, Written,
+};
 pub(crate) use clock::{SUMS_KEPT_SECS, now};
 pub use error::{Answer, Error, Fault};
 pub use interface::Store;

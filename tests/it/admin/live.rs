@@ -112,6 +112,25 @@ fn each_change_is_in_the_audit_table_and_file() {
     assert_eq!(admin.get("/audit?limit=1")["entries"][0], entries[0]);
     let before = format!("/audit?before={}", entries[1]["id"]);
     assert_eq!(admin.get(&before)["entries"].as_array().unwrap().len(), 2);
+    let filters = [
+        ("action=provider", 3),
+        ("action=provider.update", 1),
+        ("action=provid", 0),
+        ("object=C", 1),
+        ("object=p&action=provider.delete", 1),
+        ("actor=admin:", 4),
+        ("actor=cli:", 0),
+        ("start_time=2020-01-31T00:00:00Z", 4),
+        ("end_time=2020-01-31T00:00:00Z", 0),
+        ("start_time=2020-01-31&end_time=9999-01-31", 4),
+        ("action=provider&limit=2", 2),
+        ("object=%25", 0),
+    ];
+    for (filter, count) in filters {
+        assert_eq!(admin.get(&format!("/audit?{filter}"))["entries"].as_array().unwrap().len(), count, "{filter}");
+    }
+    let (status, message) = error(&admin.call("GET", "/audit?start_time=yesterday", Value::Null));
+    assert!(status == 400 && message.contains("start_time"), "{status} {message}");
 
     let file = std::fs::read_to_string(gateway.data_dir().join("audit.jsonl")).unwrap();
     let lines: Vec<Value> = file.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use llm_proxy::config::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow, Rows, Stamp};
 use llm_proxy::control_plane::store::blocking::Blocking;
-use llm_proxy::control_plane::store::{Audit, Change, Changes, Delta, Fault, IdempotencyKey, Write, Written};
+use llm_proxy::control_plane::store::{
+    Audit, AuditFilter, Change, Changes, Delta, Fault, IdempotencyKey, Write, Written,
+};
 
 use crate::support::postgres::{Db, Server, open};
 use crate::support::{HANG, Removals};
@@ -212,12 +214,29 @@ fn a_change_with_a_key_is_made_once() {
     db.sql("UPDATE idempotency_keys SET created_at = now() - interval '2 days'");
     assert_eq!(add("p").unwrap_err().fault, Fault::Conflict, "forgotten after a day");
 
-    let log = store.wait(store.store().audit_log(None, 10)).unwrap();
+    let log = store.wait(store.store().audit_log(AuditFilter::default(), 10)).unwrap();
     assert_eq!(log.len(), 1);
     assert!(log[0].timestamp > 1_700_000_000_000_000);
     assert_eq!((log[0].object_id, log[0].audit.actor.as_str()), (first.id, "admin:ab"));
     assert_eq!(log[0].audit.new.as_deref(), Some(r#"{"z":1,"a":2}"#), "as it was written");
-    assert!(store.wait(store.store().audit_log(Some(log[0].id), 10)).unwrap().is_empty());
+    let (id, moment, all) = (log[0].id, log[0].timestamp, AuditFilter::default);
+    let text = |text: &str| Some(text.to_owned());
+    let filters = [
+        (AuditFilter { before: Some(id), ..all() }, false),
+        (AuditFilter { before: Some(id + 1), actor: text("ADMIN"), object: text("A"), ..all() }, true),
+        (AuditFilter { actor: text("cli"), ..all() }, false),
+        (AuditFilter { action: text("provider"), ..all() }, true),
+        (AuditFilter { action: text("provider.create"), ..all() }, true),
+        (AuditFilter { action: text("provid"), ..all() }, false),
+        (AuditFilter { object: text("%"), ..all() }, false),
+        (AuditFilter { from: Some(moment), to: Some(moment), ..all() }, true),
+        (AuditFilter { from: Some(moment + 1), ..all() }, false),
+        (AuditFilter { to: Some(moment - 1), ..all() }, false),
+    ];
+    for (filter, is_found) in filters {
+        let found = store.wait(store.store().audit_log(filter.clone(), 10)).unwrap();
+        assert_eq!(!found.is_empty(), is_found, "{filter:?}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Transaction};
 
-use crate::control_plane::store::change::{Audit, AuditRow, Change, IdempotencyKey, Write, Written};
+use crate::control_plane::store::change::{Audit, AuditFilter, AuditRow, Change, IdempotencyKey, Write, Written};
 use crate::control_plane::store::clock::now;
 use crate::control_plane::store::error::{Error, Fault};
 use crate::control_plane::store::log_sql::{Dialect, Statement};
@@ -143,10 +143,24 @@ async fn audit(transaction: &Transaction<'_>, audit: &Audit, id: i64) -> Result<
     Ok(())
 }
 
-pub(super) async fn audit_log(client: &Client, before: Option<i64>, limit: u32) -> Result<Vec<AuditRow>, QueryError> {
+pub(super) async fn audit_log(client: &Client, filter: &AuditFilter, limit: u32) -> Result<Vec<AuditRow>, QueryError> {
     const SQL: &str = "SELECT id, (extract(epoch FROM timestamp) * 1000000)::bigint, actor, request_id, action, object, object_id, \
-        old::text, new::text FROM audit_log WHERE id < $1 ORDER BY id DESC LIMIT $2";
-    let values: &[Value<'_>] = &[(&before.unwrap_or(i64::MAX), Type::INT8), (&i64::from(limit), Type::INT8)];
+        old::text, new::text FROM audit_log \
+        WHERE id < coalesce($1, 9223372036854775807) AND ($2 IS NULL OR strpos(lower(actor), lower($2)) > 0) \
+        AND ($3 IS NULL OR action = $3 OR starts_with(action, $3 || '.')) \
+        AND ($4 IS NULL OR strpos(lower(object), lower($4)) > 0) \
+        AND ($5 IS NULL OR timestamp >= to_timestamp($5::float8 / 1e6)) \
+        AND ($6 IS NULL OR timestamp <= to_timestamp($6::float8 / 1e6)) ORDER BY id DESC LIMIT $7";
+    let AuditFilter { before, actor, action, object, from, to } = filter;
+    let values: &[Value<'_>] = &[
+        (before, Type::INT8),
+        (actor, Type::TEXT),
+        (action, Type::TEXT),
+        (object, Type::TEXT),
+        (from, Type::INT8),
+        (to, Type::INT8),
+        (&i64::from(limit), Type::INT8),
+    ];
     let mut lines = Vec::new();
     for row in client.query_typed(SQL, values).await? {
         lines.push(AuditRow {

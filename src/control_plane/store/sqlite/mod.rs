@@ -27,7 +27,7 @@ use tokio::time::timeout;
 
 use crate::config::rows::Rows;
 use crate::config::snapshot::Problem;
-use crate::control_plane::store::change::{AuditRow, Changes, SumsKey, Write, Written};
+use crate::control_plane::store::change::{AuditFilter, AuditRow, Changes, SumsKey, Write, Written};
 use crate::control_plane::store::error::{Answer, Error, Fault};
 use crate::control_plane::store::identity::digest;
 use crate::control_plane::store::interface::Store;
@@ -136,8 +136,8 @@ impl Store for Sqlite {
         })
     }
 
-    fn audit_log(&self, before: Option<i64>, limit: u32) -> Answer<'_, Vec<AuditRow>> {
-        self.run(move |connection| rows::audit_log(connection, before.unwrap_or(i64::MAX), limit))
+    fn audit_log(&self, filter: AuditFilter, limit: u32) -> Answer<'_, Vec<AuditRow>> {
+        self.run(move |connection| rows::audit_log(connection, &filter, limit))
     }
 
     fn identity(&self) -> Answer<'_, Option<String>> {

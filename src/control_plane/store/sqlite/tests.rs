@@ -1,7 +1,7 @@
 use rusqlite::Connection;
 
 use crate::config::rows::{CredentialRow, ProviderRow};
-use crate::control_plane::store::change::{Audit, Change, IdempotencyKey, PriceChange};
+use crate::control_plane::store::change::{Audit, AuditFilter, Change, IdempotencyKey, PriceChange};
 use crate::control_plane::store::logs::PriceRow;
 use crate::control_plane::store::migrations;
 use crate::control_plane::store::migrations::Migration;
@@ -231,9 +231,19 @@ fn changes_leave_a_line_in_the_audit_log_and_failures_do_not() {
         let audit = Audit { actor: format!("t{n}"), new: Some("{}".into()), ..Audit::default() };
         let _ = write(&mut connection, &Write { audit, ..plain(Change::AddProvider(provider(key))) });
     }
-    let lines = rows::audit_log(&connection, i64::MAX, 9).unwrap();
+    let lines = rows::audit_log(&connection, &AuditFilter::default(), 9).unwrap();
     let seen: Vec<_> = lines.iter().map(|line| (line.object_id, line.audit.actor.as_str())).collect();
     assert_eq!(seen, [(2, "t2"), (1, "t0")]);
     assert!(lines[0].timestamp > 1_700_000_000_000_000, "{}", lines[0].timestamp);
-    assert_eq!(rows::audit_log(&connection, lines[0].id, 1).unwrap()[0].id, lines[1].id);
+    let read = |filter: AuditFilter| -> Vec<i64> {
+        rows::audit_log(&connection, &filter, 1).unwrap().iter().map(|line| line.id).collect()
+    };
+    let [first, second] = [lines[1].id, lines[0].id];
+    connection.execute("UPDATE audit_log SET timestamp = id", []).unwrap();
+    let none = AuditFilter::default;
+    assert_eq!(read(AuditFilter { before: Some(second), ..none() }), [first]);
+    assert_eq!(read(AuditFilter { actor: Some("T0".into()), ..none() }), [first]);
+    assert_eq!(read(AuditFilter { to: Some(first), ..none() }), [first]);
+    assert_eq!(read(AuditFilter { from: Some(second), ..none() }), [second]);
+    assert!(read(AuditFilter { from: Some(second + 1), ..none() }).is_empty());
 }

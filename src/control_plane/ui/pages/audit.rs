@@ -4,28 +4,57 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use crate::control_plane::ui::html::{code, empty, failure, framed, moment};
-use crate::control_plane::ui::visit::{Visit, list, number, text};
+use crate::control_plane::ui::visit::{Visit, encode, list, number, text};
 
 /// Entries of a page.
 const SIZE: usize = 50;
 
+/// Kinds of rows, each of which is a filter.
+const KINDS: [&str; 6] = ["provider", "model", "credential", "group", "budget", "price"];
+
 pub(super) async fn page(visit: &Visit<'_>) -> Markup {
-    let before = visit.query("before");
-    let found = visit.get("/audit", &[("before", &before), ("limit", &SIZE.to_string())]).await;
-    let body = match found {
-        Ok(found) => entries(&found),
-        Err(message) => failure(&message),
+    let [actor, action, object, from, to, before] =
+        ["actor", "action", "object", "start_time", "end_time", "before"].map(|name| visit.query(name));
+    let mut wanted = vec![
+        ("actor", actor.as_str()),
+        ("action", &action),
+        ("object", &object),
+        ("start_time", &from),
+        ("end_time", &to),
+    ];
+    let filters = encode(&wanted);
+    let size = SIZE.to_string();
+    wanted.extend([("before", before.as_str()), ("limit", &size)]);
+    let found = visit.get("/audit", &wanted).await;
+    let body = html! {
+        form.filters method="get" action="/ui/audit" role="search" {
+            label { "Who" input name="actor" value=(actor) spellcheck="false"; }
+            label { "Change" input name="action" value=(action) list="actions" placeholder="provider.update" spellcheck="false"; }
+            label { "Row" input name="object" value=(object) spellcheck="false"; }
+            label { "From (UTC)" input type="datetime-local" name="start_time" value=(from); }
+            label { "To (UTC)" input type="datetime-local" name="end_time" value=(to); }
+            div.actions {
+                button.quiet type="submit" { "Filter" }
+                @if !filters.is_empty() { a href="/ui/audit" { "All" } }
+            }
+            datalist #actions { @for kind in KINDS { option value=(kind) {} } }
+        }
+        (match found { Ok(found) => entries(&found, &filters, !before.is_empty()), Err(why) => failure(&why) })
     };
     framed(visit, "/audit", "Audit", body)
 }
 
-fn entries(found: &Value) -> Markup {
+fn entries(found: &Value, filters: &str, is_older: bool) -> Markup {
     let entries = list(found, "entries");
     let Some(last) = entries.last() else {
-        return empty(
-            html! { "No change yet. Each change by this page, the admin interface or the command line is listed here." },
-        );
+        return empty(html! {
+            @if is_older { "Nothing is older. " a href={ "/ui/audit?" (filters) } { "Newest" } }
+            @else if !filters.is_empty() { "No change fits these filters." }
+            @else { "No change yet. Each change by this page, the admin interface or the command line is listed here." }
+        });
     };
+    let older =
+        format!("/ui/audit?{filters}{}before={}", if filters.is_empty() { "" } else { "&" }, number(last, "id"));
     html! {
         div.wide { table {
             thead { tr { th scope="col" { "Time (UTC)" } th scope="col" { "Who" } th scope="col" { "Change" } th scope="col" { "Row" } th scope="col" { "Before and after" } } }
@@ -37,7 +66,7 @@ fn entries(found: &Value) -> Markup {
                 td { (change(entry)) }
             } } }
         } }
-        @if entries.len() == SIZE { nav.pages aria-label="Pages of the list" { a rel="next" href={ "/ui/audit?before=" (number(last, "id")) } { "Older" } } }
+        @if entries.len() == SIZE { nav.pages aria-label="Pages of the list" { a rel="next" href=(older) { "Older" } } }
     }
 }
 
