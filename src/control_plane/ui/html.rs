@@ -1,10 +1,12 @@
 //! The frame of every page, and the pieces that pages share.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use std::fmt::Display;
+
+use maud::{DOCTYPE, Markup, PreEscaped, display, html};
 use serde_json::Value;
 
 use super::assets::address;
-use super::visit::{Visit, text};
+use super::visit::{Refused, Visit, text};
 
 /// The pages of the menu: address behind `/ui`, title.
 const MENU: &[(&str, &str)] = &[
@@ -80,8 +82,16 @@ pub(super) fn framed(visit: &Visit<'_>, current: &str, title: &str, body: Markup
 }
 
 /// Returns the message of the admin interface in the place of what it could not give.
-pub(super) fn failure(message: &str) -> Markup {
-    html! { p.notice.bad role="alert" { (message) } }
+pub(super) fn failure(message: &(impl Display + ?Sized)) -> Markup {
+    html! { p.notice.bad role="alert" { (display(message)) } }
+}
+
+/// Returns the status and the document in the place of a page whose row could not be read: 404 for
+/// a row that there is not. `list` is the address of the list of its kind behind `/ui`.
+pub(super) fn refused(visit: &Visit<'_>, list: &str, title: &str, why: &Refused) -> (u16, Markup) {
+    let title = if why.status == 404 { format!("{title} not found") } else { title.to_owned() };
+    let body = html! { (failure(why)) p { a href={ "/ui" (list) } { "To the list" } } };
+    (why.status, framed(visit, list, &title, body))
 }
 
 /// Returns a sentence in the place of an empty list.

@@ -1,5 +1,6 @@
 //! What a page is made from: the request for it, and what the admin interface answers.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
@@ -23,8 +24,21 @@ pub(super) struct Visit<'a> {
     pub address: String,
 }
 
-/// An answer of the admin interface, or the message of its error.
-pub(super) type Fetched<T> = Result<T, String>;
+/// An answer of the admin interface, or why there is none.
+pub(super) type Fetched<T> = Result<T, Refused>;
+
+/// An error of the admin interface. It is shown by its message.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub status: u16,
+    message: String,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.message)
+    }
+}
 
 impl<'a> Visit<'a> {
     pub(super) async fn begin(read: &'a Read, request: Request, scheme: &str) -> Visit<'a> {
@@ -48,7 +62,7 @@ impl<'a> Visit<'a> {
         percent_decode_str(&text).decode_utf8_lossy().into_owned()
     }
 
-    /// Reads from the admin interface. The error is its own message.
+    /// Reads from the admin interface.
     pub(super) async fn get(&self, path: &str, query: &[(&str, &str)]) -> Fetched<Value> {
         self.read(reading(&self.request, path, encode(query))).await
     }
@@ -65,7 +79,8 @@ impl<'a> Visit<'a> {
         if response.status < 400 {
             return Ok(body);
         }
-        Err(body["error"]["message"].as_str().unwrap_or("the admin interface gave no reason").to_owned())
+        let message = body["error"]["message"].as_str().unwrap_or("the admin interface gave no reason").to_owned();
+        Err(Refused { status: response.status, message })
     }
 
     /// Returns why nothing can be changed by this visitor. `None` if it can.

@@ -307,3 +307,20 @@ def test_the_changes_are_searched(page, gateway):
     expect(page.get_by_text("No change fits these filters.")).to_be_visible()
     page.get_by_role("link", name="All").click()
     expect(rows).to_have_count(2)
+
+
+def test_many_candidates_have_pages_and_a_search(page, gateway):
+    for at in range(60):
+        row = {"provider_key": f"p-{at:02}", "api_base": f"{gateway.mock}/v1", "model_mapping": {"m": "m"}}
+        admin(gateway, "POST", "/providers", row)
+    sign_in(page, gateway, "explain?model=m")
+    rows = page.locator("main tbody tr")
+    expect(rows).to_have_count(50)
+    picture(page, "explain-many")
+    page.get_by_role("link", name="Next").click()
+    expect(rows).to_have_count(10)
+    expect(rows.first).to_contain_text("51")
+    page.get_by_label("Provider", exact=True).fill("P-07")
+    page.get_by_role("button", name="Explain").click()
+    expect(rows).to_have_count(1)
+    expect(rows).to_contain_text("p-07")

@@ -272,7 +272,6 @@ fn every_page_is_complete_by_itself() {
     }
     assert_eq!(ask(&mut client, &get("/ui/assets/page-0000000000000000.js")).status, 404);
     assert_eq!(visit(&mut client, &cookie, "/nothing").status, 404);
-    assert_eq!(visit(&mut client, &cookie, "/keys/99").status, 200);
 }
 
 #[test]
@@ -318,6 +317,9 @@ fn a_first_visit_leads_to_a_first_answer() {
     assert!(visit(&mut client, &cookie, "/logs").text().contains("first"));
     eventually("the request is summed up", || visit(&mut client, &cookie, "/spend").text().contains("first"));
     assert!(visit(&mut client, &cookie, "/audit").text().contains("credential.create"));
+    let found = visit(&mut client, &cookie, "/audit?action=provider&object=OWN").text().to_owned();
+    assert!(found.contains("provider.create") && !found.contains("credential.create"), "{found}");
+    assert!(visit(&mut client, &cookie, "/audit?actor=cli").text().contains("No change fits these filters."));
     // The same numbers by the interface, as JSON and as CSV.
     let spend = admin.get("/spend?by=model");
     assert_eq!((&spend["rows"][0]["group"], &spend["rows"][0]["input_tokens"]), (&json!("m"), &json!(3)));
@@ -345,4 +347,24 @@ fn settings_are_shown_without_secrets() {
     let cookie = session(&mut client, ADMIN_KEY);
     let text = visit(&mut client, &cookie, "/settings").text().to_owned();
     assert!(text.contains("MODEL_PREFIX") && !text.contains(ADMIN_KEY) && !text.contains(READ_KEY));
+}
+
+/// The page of a row that there is not says so, with the status of the interface.
+#[test]
+fn pages_of_missing_rows_are_not_found() {
+    let gateway = empty().start();
+    let mut client = gateway.client();
+    let cookie = session(&mut client, ADMIN_KEY);
+    for kind in ["providers", "models", "keys", "groups", "budgets", "logs"] {
+        let response = visit(&mut client, &cookie, &format!("/{kind}/999"));
+        let (status, text) = (response.status, response.text());
+        let list = format!("<a href=\"/ui/{kind}\">To the list</a>");
+        assert_eq!(status, 404, "{kind}: {text}");
+        assert!(text.contains("not found</h1>") && text.contains(&list), "{text}");
+    }
+    // A number that no row can have.
+    assert_eq!(visit(&mut client, &cookie, "/keys/99999999999999999999").status, 400);
+    for path in ["/providers/x", "/audit/1", "/nothing"] {
+        assert_eq!(visit(&mut client, &cookie, path).status, 404, "{path}");
+    }
 }

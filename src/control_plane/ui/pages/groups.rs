@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::budgets;
 use super::cells::{limit, models};
 use crate::control_plane::ui::forms::{Row, names, search_bar};
-use crate::control_plane::ui::html::{empty, failure, framed, grouped, moment, new_link, pages, state};
+use crate::control_plane::ui::html::{empty, failure, framed, grouped, moment, new_link, pages, refused, state};
 use crate::control_plane::ui::visit::{Visit, encode, list, number, text};
 
 /// Names that a field completes at most.
@@ -71,10 +71,10 @@ pub(super) async fn new(visit: &Visit<'_>) -> Markup {
     framed(visit, "/groups", "Create a group", body)
 }
 
-pub(super) async fn one(visit: &Visit<'_>, id: &str) -> Markup {
+pub(super) async fn one(visit: &Visit<'_>, id: &str) -> (u16, Markup) {
     let group = match visit.get(&format!("/groups/{id}"), &[]).await {
         Ok(group) => group,
-        Err(message) => return framed(visit, "/groups", "Group", failure(&message)),
+        Err(why) => return refused(visit, "/groups", "Group", &why),
     };
     let name = text(&group, "name").to_owned();
     let row = Row { kind: "/groups", value: &group };
@@ -92,7 +92,7 @@ pub(super) async fn one(visit: &Visit<'_>, id: &str) -> Markup {
             (row.dangers(&format!("Remove the group {name}? A group that keys or groups belong to cannot be removed.")))
         }
     };
-    framed(visit, "/groups", &name, body)
+    (200, framed(visit, "/groups", &name, body))
 }
 
 /// Returns a field for the group that a key or group belongs to, which completes the names of

@@ -7,7 +7,7 @@ use super::cells::{limit, models};
 use super::{budgets, groups};
 use crate::control_plane::ui::forms::Row;
 use crate::control_plane::ui::html::{
-    code, empty, failure, framed, grouped, minute, moment, new_link, outcome, pages, state,
+    code, empty, failure, framed, grouped, minute, moment, new_link, outcome, pages, refused, state,
 };
 use crate::control_plane::ui::visit::{Visit, encode, list, number, text};
 
@@ -79,10 +79,10 @@ pub(super) async fn new(visit: &Visit<'_>) -> Markup {
     framed(visit, "/keys", "Create a key", body)
 }
 
-pub(super) async fn one(visit: &Visit<'_>, id: &str) -> Markup {
+pub(super) async fn one(visit: &Visit<'_>, id: &str) -> (u16, Markup) {
     let key = match visit.get(&format!("/credentials/{id}"), &[]).await {
         Ok(key) => key,
-        Err(message) => return framed(visit, "/keys", "Key", failure(&message)),
+        Err(why) => return refused(visit, "/keys", "Key", &why),
     };
     let name = text(&key, "name").to_owned();
     let row = Row { kind: "/credentials", value: &key };
@@ -104,7 +104,7 @@ pub(super) async fn one(visit: &Visit<'_>, id: &str) -> Markup {
             (row.dangers(&format!("Remove the key {name}? Applications that send it get errors.")))
         }
     };
-    framed(visit, "/keys", &name, body)
+    (200, framed(visit, "/keys", &name, body))
 }
 
 /// Returns the form of a new key, or of one with its values.

@@ -23,26 +23,26 @@ use super::visit::Visit;
 
 /// Returns the status and the document of the page that is visited.
 pub(super) async fn serve(visit: &Visit<'_>) -> (u16, Markup) {
-    let page = match visit.segments().as_slice() {
+    let segments = visit.segments();
+    if let [kind, id] = segments.as_slice()
+        && is_id(id)
+    {
+        return row(visit, kind, id).await;
+    }
+    let page = match segments.as_slice() {
         [] => overview::page(visit).await,
         ["providers"] => providers::all(visit).await,
         ["providers", "new"] => providers::new(visit),
-        ["providers", id] if is_id(id) => providers::one(visit, id).await,
         ["models"] => models::all(visit).await,
         ["models", "new"] => models::new(visit).await,
-        ["models", id] if is_id(id) => models::one(visit, id).await,
         ["explain"] => explain::page(visit).await,
         ["keys"] => keys::all(visit).await,
         ["keys", "new"] => keys::new(visit).await,
-        ["keys", id] if is_id(id) => keys::one(visit, id).await,
         ["groups"] => groups::all(visit).await,
         ["groups", "new"] => groups::new(visit).await,
-        ["groups", id] if is_id(id) => groups::one(visit, id).await,
         ["budgets"] => budgets::all(visit).await,
         ["budgets", "new"] => budgets::new(visit).await,
-        ["budgets", id] if is_id(id) => budgets::one(visit, id).await,
         ["logs"] => logs::all(visit).await,
-        ["logs", id] if is_id(id) => logs::one(visit, id).await,
         ["spend"] => spend::page(visit).await,
         ["playground"] => playground::page(visit).await,
         ["connect"] => connect::page(visit).await,
@@ -53,6 +53,19 @@ pub(super) async fn serve(visit: &Visit<'_>) -> (u16, Markup) {
         _ => return (404, missing(visit)),
     };
     (200, page)
+}
+
+/// Returns the page of one row.
+async fn row(visit: &Visit<'_>, kind: &str, id: &str) -> (u16, Markup) {
+    match kind {
+        "providers" => providers::one(visit, id).await,
+        "models" => models::one(visit, id).await,
+        "keys" => keys::one(visit, id).await,
+        "groups" => groups::one(visit, id).await,
+        "budgets" => budgets::one(visit, id).await,
+        "logs" => logs::one(visit, id).await,
+        _ => (404, missing(visit)),
+    }
 }
 
 /// Returns whether it is a number, so that no other path of the admin interface is read.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::control_plane::ui::bar::Usage;
 use crate::control_plane::ui::forms::Row;
 use crate::control_plane::ui::html::{
-    dollars, empty, failure, framed, grouped, minute, new_link, options, outcome, pages, state,
+    dollars, empty, failure, framed, grouped, minute, new_link, options, outcome, pages, refused, state,
 };
 use crate::control_plane::ui::visit::{Visit, decimal, encode, list, number, text};
 
@@ -179,10 +179,10 @@ fn kind(budget: &Value) -> Markup {
     }
 }
 
-pub(super) async fn one(visit: &Visit<'_>, id: &str) -> Markup {
+pub(super) async fn one(visit: &Visit<'_>, id: &str) -> (u16, Markup) {
     let budget = match visit.get(&format!("/budgets/{id}"), &[]).await {
         Ok(budget) => budget,
-        Err(message) => return framed(visit, "/budgets", "Budget", failure(&message)),
+        Err(why) => return refused(visit, "/budgets", "Budget", &why),
     };
     let name = text(&budget, "name").to_owned();
     let row = Row { kind: "/budgets", value: &budget };
@@ -194,7 +194,7 @@ pub(super) async fn one(visit: &Visit<'_>, id: &str) -> Markup {
         (form::form(visit, &budget).await)
         @if can_change { (row.dangers(&format!("Remove the budget {name} with its sums?"))) }
     };
-    framed(visit, "/budgets", &name, body)
+    (200, framed(visit, "/budgets", &name, body))
 }
 
 fn facts(budget: &Value) -> Markup {

@@ -6,13 +6,13 @@ use serde_json::Value;
 
 use super::status::status;
 use crate::control_plane::ui::chart::Series;
-use crate::control_plane::ui::html::{code, dollars, failure, framed, grouped, milliseconds, moment};
+use crate::control_plane::ui::html::{code, dollars, failure, framed, grouped, milliseconds, moment, refused};
 use crate::control_plane::ui::visit::{Visit, decimal, encode, list, number, text};
 
-pub(in crate::control_plane::ui::pages) async fn one(visit: &Visit<'_>, id: &str) -> Markup {
+pub(in crate::control_plane::ui::pages) async fn one(visit: &Visit<'_>, id: &str) -> (u16, Markup) {
     let entry = match visit.get(&format!("/logs/{id}"), &[]).await {
         Ok(entry) => entry,
-        Err(message) => return framed(visit, "/logs", "Request", failure(&message)),
+        Err(why) => return refused(visit, "/logs", "Request", &why),
     };
     let failed = visit.get("/error-logs", &[("request_id", text(&entry, "request_id")), ("sort_order", "asc")]).await;
     let trace = &entry["trace"];
@@ -32,7 +32,7 @@ pub(in crate::control_plane::ui::pages) async fn one(visit: &Visit<'_>, id: &str
             p.hint { "Texts of more than 200 bytes are cut in the log: put them back before the request is sent again." }
         }
     };
-    framed(visit, "/logs", &format!("Request {}", text(&entry, "request_id")), body)
+    (200, framed(visit, "/logs", &format!("Request {}", text(&entry, "request_id")), body))
 }
 
 fn facts(entry: &Value) -> Markup {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::explain;
 use crate::control_plane::ui::forms::{Row, search_bar};
-use crate::control_plane::ui::html::{empty, failure, framed, grouped, moment, new_link, pages, state};
+use crate::control_plane::ui::html::{empty, failure, framed, grouped, moment, new_link, pages, refused, state};
 use crate::control_plane::ui::visit::{Visit, encode, list, number, text};
 
 pub(super) use form::new;
@@ -95,10 +95,10 @@ impl Member<'_> {
     }
 }
 
-pub(super) async fn one(visit: &Visit<'_>, id: &str) -> Markup {
+pub(super) async fn one(visit: &Visit<'_>, id: &str) -> (u16, Markup) {
     let model = match visit.get(&format!("/models/{id}"), &[]).await {
         Ok(model) => model,
-        Err(message) => return framed(visit, "/models", "Virtual model", failure(&message)),
+        Err(why) => return refused(visit, "/models", "Virtual model", &why),
     };
     let name = text(&model, "name").to_owned();
     let row = Row { kind: "/models", value: &model };
@@ -116,7 +116,7 @@ pub(super) async fn one(visit: &Visit<'_>, id: &str) -> Markup {
             (row.dangers(&format!("Remove the virtual model {name}? Requests for it then go to a model of that name, or to nobody.")))
         }
     };
-    framed(visit, "/models", &name, body)
+    (200, framed(visit, "/models", &name, body))
 }
 
 #[cfg(test)]

@@ -8,7 +8,9 @@ use serde_json::Value;
 
 use super::budgets;
 use crate::control_plane::ui::forms::{Row, search_bar};
-use crate::control_plane::ui::html::{empty, failure, framed, grouped, moment, new_link, outcome, pages, state};
+use crate::control_plane::ui::html::{
+    empty, failure, framed, grouped, moment, new_link, outcome, pages, refused, state,
+};
 use crate::control_plane::ui::visit::{Visit, encode, list, number, text};
 
 pub(super) use form::new;
@@ -67,10 +69,10 @@ fn row(provider: &Value, circuits: &Value) -> Markup {
     }
 }
 
-pub(super) async fn one(visit: &Visit<'_>, id: &str) -> Markup {
+pub(super) async fn one(visit: &Visit<'_>, id: &str) -> (u16, Markup) {
     let provider = match visit.get(&format!("/providers/{id}"), &[]).await {
         Ok(provider) => provider,
-        Err(message) => return framed(visit, "/providers", "Provider", failure(&message)),
+        Err(why) => return refused(visit, "/providers", "Provider", &why),
     };
     let name = text(&provider, "provider_key").to_owned();
     let row = Row { kind: "/providers", value: &provider };
@@ -93,7 +95,7 @@ pub(super) async fn one(visit: &Visit<'_>, id: &str) -> Markup {
             (row.dangers(&format!("Remove the provider {name}? Its key cannot be restored.")))
         }
     };
-    framed(visit, "/providers", &name, body)
+    (200, framed(visit, "/providers", &name, body))
 }
 
 /// One-token requests through the control plane, to the models of the mapping or to one that is
