@@ -143,6 +143,8 @@ pub(super) struct GatewayStatus {
     providers_count: usize,
     credentials_count: usize,
     problems_count: usize,
+    /// Whether the store keeps finished requests (REQUEST_LOG_ENABLED)
+    logs_requests: bool,
 }
 
 pub(super) async fn status(context: Arc<Context>, _: AdminRequest) -> Outcome {
@@ -169,6 +171,7 @@ pub(super) async fn status(context: Arc<Context>, _: AdminRequest) -> Outcome {
         providers_count: read.rows.providers.len(),
         credentials_count: read.rows.credentials.len(),
         problems_count: read.problems.len(),
+        logs_requests: boot.observe.request_log.enabled,
     };
     Ok(freshness.mark(json(200, &status)?))
 }

@@ -94,6 +94,15 @@ pub(super) fn refused(visit: &Visit<'_>, list: &str, title: &str, why: &Refused)
     (why.status, framed(visit, list, &title, body))
 }
 
+/// Returns why there are neither requests nor sums of them; nothing where they are logged.
+pub(super) fn unlogged(visit: &Visit<'_>) -> Markup {
+    html! {
+        @if visit.status["logs_requests"] == false {
+            p.notice { "Requests are not logged: " code { "REQUEST_LOG_ENABLED" } " is off." }
+        }
+    }
+}
+
 /// Returns a sentence in the place of an empty list.
 pub(super) fn empty(body: Markup) -> Markup {
     html! { div.empty { (body) } }

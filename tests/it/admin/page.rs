@@ -368,3 +368,20 @@ fn pages_of_missing_rows_are_not_found() {
         assert_eq!(visit(&mut client, &cookie, path).status, 404, "{path}");
     }
 }
+
+/// Without a log nobody knows of the first request, so that nothing asks for it for ever.
+#[test]
+fn a_gateway_without_a_log_says_so() {
+    let steps = |log: &str| {
+        let store = empty().provider(provider("own", "openai", "http://127.0.0.1:9/v1")).credential(credential(KEY));
+        let gateway = store.env("REQUEST_LOG_ENABLED", log).start();
+        let mut client = gateway.client();
+        let cookie = session(&mut client, ADMIN_KEY);
+        ["", "/logs"].map(|path| {
+            let text = visit(&mut client, &cookie, path).text().to_owned();
+            (text.contains("Three steps"), text.contains("Requests are not logged"))
+        })
+    };
+    assert_eq!(steps("true"), [(true, false), (false, false)]);
+    assert_eq!(steps("off"), [(false, true), (false, true)]);
+}

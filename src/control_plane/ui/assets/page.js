@@ -192,9 +192,12 @@ if (banner) setInterval(look, 5000);
 
 // A list that follows the gateway: the same page again, of which the list is taken.
 const follow = /** @type {HTMLInputElement | null} */ (document.getElementById("follow"));
+let isRefreshing = false;
 async function refresh() {
   const live = document.getElementById("live");
-  if (!follow?.checked || !live || document.hidden) return;
+  // A slow search is not asked for again before it has ended.
+  if (!follow?.checked || !live || document.hidden || isRefreshing) return;
+  isRefreshing = true;
   try {
     const response = await fetch(location.href);
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html").getElementById("live");
@@ -203,6 +206,8 @@ async function refresh() {
     if (response.ok) showSession(fresh !== null);
   } catch {
     // The banner tells of a lost connection.
+  } finally {
+    isRefreshing = false;
   }
 }
 if (follow) setInterval(refresh, 2000);

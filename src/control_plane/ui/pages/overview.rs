@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::providers::brief;
 use crate::control_plane::ui::chart::{Bar, Chart, Series, Stacking, chart};
 use crate::control_plane::ui::html::{
-    dollars, empty, failure, framed, grouped, milliseconds, nothing, options, short, state,
+    dollars, empty, failure, framed, grouped, milliseconds, nothing, options, short, state, unlogged,
 };
 use crate::control_plane::ui::visit::{Fetched, Visit, decimal, list, number, text};
 use crate::rfc3339;
@@ -52,20 +52,11 @@ async fn summary(visit: &Visit<'_>) -> Fetched<Value> {
     visit.get("/logs/summary", &[("start_time", &from), ("step", name)]).await
 }
 
-/// Returns whether no request was ever logged.
+/// Returns whether no request was ever logged, though they are.
 async fn is_unused(visit: &Visit<'_>, summary: &Fetched<Value>) -> bool {
-    summary.as_ref().is_ok_and(|summary| number(summary, "requests") == 0)
+    visit.status["logs_requests"] == true
+        && summary.as_ref().is_ok_and(|summary| number(summary, "requests") == 0)
         && visit.get("/logs", &[("page_size", "1")]).await.is_ok_and(|found| found["total"] == 0)
-}
-
-trait Names {
-    fn map_names(&self) -> Vec<(&'static str, &'static str)>;
-}
-
-impl Names for [(&'static str, &'static str, i64, bool)] {
-    fn map_names(&self) -> Vec<(&'static str, &'static str)> {
-        self.iter().map(|(name, title, ..)| (*name, *title)).collect()
-    }
 }
 
 fn period(visit: &Visit<'_>) -> (&'static str, i64, bool) {
@@ -104,11 +95,13 @@ fn first_steps(visit: &Visit<'_>, is_unused: bool) -> Markup {
 /// Returns the numbers of the time that is looked at, and the choice of it.
 fn numbers(visit: &Visit<'_>, summary: &Fetched<Value>) -> Markup {
     let (chosen, seconds, by_day) = period(visit);
+    let choices: Vec<_> = PERIODS.iter().map(|(name, title, ..)| (*name, *title)).collect();
     html! {
         form.bar method="get" action="/ui" {
-            label { "Time" select name="period" { (options(&PERIODS.map_names(), chosen)) } }
+            label { "Time" select name="period" { (options(&choices, chosen)) } }
             button.quiet type="submit" { "Show" }
         }
+        (unlogged(visit))
         @match summary {
             Ok(summary) => { (tiles(summary)) (charts(summary, seconds, by_day)) }
             Err(message) => (failure(message)),

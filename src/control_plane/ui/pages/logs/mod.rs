@@ -6,7 +6,9 @@ mod status;
 use maud::{Markup, html};
 use serde_json::Value;
 
-use crate::control_plane::ui::html::{dollars, empty, failure, framed, grouped, milliseconds, moment, options, pages};
+use crate::control_plane::ui::html::{
+    dollars, empty, failure, framed, grouped, milliseconds, moment, options, pages, unlogged,
+};
 use crate::control_plane::ui::visit::{Visit, encode, list, number, text};
 
 use status::status;
@@ -39,6 +41,7 @@ pub(super) async fn all(visit: &Visit<'_>) -> Markup {
     let found = visit.get("/logs", &wanted).await;
     let is_filtered = filters.iter().any(|(_, value)| !value.is_empty());
     let body = html! {
+        (unlogged(visit))
         form.filters method="get" action="/ui/logs" role="search" {
             @for (name, title) in FILTERS { label { (title) input name=(name) value=(visit.query(name)); } }
             label { "Outcome" select name="error_only" { (options(KINDS, &visit.query("error_only"))) } }
@@ -92,7 +95,7 @@ fn count(found: &Value, is_behind_a_cursor: bool) -> Markup {
     let total = grouped(number(found, "total"));
     match found["searched_to"].as_str() {
         Some(time) => html! {
-            "Found " (total) " since " (moment(time)) ". Older ones were not searched yet."
+            "Found " (total) @if is_behind_a_cursor { " more" } " since " (moment(time)) ". Older ones were not searched yet."
         },
         None if found["total_is_exact"] == true => html! { (total) " requests" },
         // Those before a cursor may not be counted.
