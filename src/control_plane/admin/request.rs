@@ -100,13 +100,14 @@ impl AdminRequest {
         choices.iter().find(|choice| **choice == text).map(|choice| Some(*choice)).ok_or_else(refusal)
     }
 
-    /// Returns a time in seconds since 1970. Without a zone it is UTC.
+    /// Returns a time in seconds since 1970. Without a zone it is UTC. Without seconds, as a
+    /// field of a browser sends it, it is the whole minute.
     pub(crate) fn time(&self, name: &'static str) -> Result<Option<i64>, Refusal> {
         let Some(text) = self.query(name) else { return Ok(None) };
         // A `+` that was not escaped arrives as a space.
         let zone = text.get(11..).map(|rest| format!("{}{}", &text[..11], rest.replace(' ', "+")));
         let found = rfc3339::parse(&text).or_else(|| rfc3339::parse(&format!("{text}Z")));
-        let found = found.or_else(|| rfc3339::parse(&zone?));
+        let found = found.or_else(|| rfc3339::parse(&zone?)).or_else(|| rfc3339::parse(&format!("{text}:00Z")));
         let refusal = || Refusal::invalid(format!("{name} must be a time, as 2030-01-31T00:00:00Z"), Some(name.into()));
         found.map(Some).ok_or_else(refusal)
     }
@@ -192,13 +193,13 @@ pub(crate) mod tests {
     #[test]
     fn flags_choices_and_moments() {
         let req = test_request(
-            "f=true&c=asc&t=1970-01-01T00:01:00&u=1970-01-01T01:00:00.5+01:00&v=1970-01-01T01:00:00%2B01:00&d=1970-01-02",
+            "f=true&c=asc&t=1970-01-01T00:01:00&u=1970-01-01T01:00:00.5+01:00&v=1970-01-01T01:00:00%2B01:00&d=1970-01-02&m=1970-01-01T00:02",
             None,
         );
         assert_eq!((req.flag("f").unwrap(), req.flag("none").unwrap()), (Some(true), None));
         assert!(req.flag("c").is_err() && req.choice("f", &["asc"]).is_err() && req.time("c").is_err());
         assert_eq!(req.choice("c", &["desc", "asc"]).unwrap(), Some("asc"));
-        let moments = ["t", "u", "v", "d"].map(|name| req.time(name).unwrap());
-        assert_eq!(moments, [Some(60), Some(0), Some(0), Some(86_400)]);
+        let moments = ["t", "u", "v", "d", "m"].map(|name| req.time(name).unwrap());
+        assert_eq!(moments, [Some(60), Some(0), Some(0), Some(86_400), Some(120)]);
     }
 }
