@@ -152,11 +152,16 @@ impl Client {
             self.deadline.poll_expired(cx).map(|()| Err(WaitError::DeadlineExpired))
         })
         .await;
-        if self.budget.spend(paused) {
-            // Boxed because it is rare, and every wait would need its room.
-            Box::pin(runtime::yield_now()).await;
+        if let Some(turn) = self.spend_budget(paused) {
+            turn.await;
         }
         result
+    }
+
+    /// Returns the turn of other tasks, which is awaited if this one has used its own. Boxed because
+    /// it is rare, and every wait would need its room.
+    fn spend_budget(&mut self, paused: bool) -> Option<Pin<Box<impl Future<Output = ()> + use<>>>> {
+        self.budget.spend(paused).then(|| Box::pin(runtime::yield_now()))
     }
 
     /// Sends all of `buf`, and returns it empty. Sets the deadline if it has to wait.
@@ -204,9 +209,8 @@ impl Client {
             deadline.poll_expired(cx).map(|()| Err(WaitError::DeadlineExpired))
         })
         .await;
-        if self.budget.spend(paused) {
-            // Boxed because it is rare, and every wait would need its room.
-            Box::pin(runtime::yield_now()).await;
+        if let Some(turn) = self.spend_budget(paused) {
+            turn.await;
         }
         result
     }

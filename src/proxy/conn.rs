@@ -257,6 +257,14 @@ mod tests {
         assert!(sizes[0] <= 128 && sizes[1] <= 768, "{sizes:?}");
     }
 
+    const fn align<A, B, C, R>(_: &impl Fn(A, B, C) -> R) -> usize {
+        align_of::<R>()
+    }
+
+    /// The allocator has a longer way for what is aligned beyond a word, and each request makes one
+    /// of these futures.
+    const _: () = assert!(align(&request::serve) == align_of::<usize>());
+
     /// Pends `pends` times, then panics or ends; `held` is what the task owns meanwhile.
     async fn task(pends: u32, panics: bool, held: Rc<()>) {
         let mut left = pends;

@@ -100,9 +100,9 @@ pub fn content_length(out: &mut Vec<u8>, length: u64) {
     let number @ 0..10_000 = length else {
         return line(out, "content-length", itoa::Buffer::new().format(length).as_bytes());
     };
-    // Nearly all. A number of bytes that is known here is copied without a call, while a slice of
-    // `itoa` takes one for each part of the line: 198 instructions of each response, as callgrind
-    // counted. Leading zeros are shifted out, and what is too much is taken back.
+    // Nearly all. A number of bytes that is known here is copied without a call: leading zeros are
+    // shifted out, and what is too much is taken back. It takes 47 instructions less than the way
+    // above (callgrind, both alone, lengths of 300 to 2,299); each message has such a line.
     let ([a, b], [c, d]) = (PAIRS[number as usize / 100], PAIRS[number as usize % 100]);
     let zeros = usize::from(number < 1000) + usize::from(number < 100) + usize::from(number < 10);
     let text = u64::from_le_bytes([a, b, c, d, b'\r', b'\n', 0, 0]) >> (8 * zeros);
