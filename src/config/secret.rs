@@ -34,6 +34,37 @@ impl Deref for HeaderLines {
     }
 }
 
+impl HeaderLines {
+    /// Overwrites the keys of these lines with `*` wherever `text` has them: providers quote the key
+    /// that they refuse. The text keeps its length.
+    pub fn hide_in(&self, text: &mut [u8]) {
+        for line in self.0.split(|byte| *byte == b'\n') {
+            let Some(colon) = memchr::memchr(b':', line) else { continue };
+            let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+            let key = value.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
+            if !carries_key(name) || key.len() < SHORTEST_KEY {
+                continue;
+            }
+            let mut from = 0;
+            while let Some(at) = memchr::memmem::find(&text[from..], key) {
+                text[from + at..from + at + key.len()].fill(b'*');
+                from += at + key.len();
+            }
+        }
+    }
+}
+
+/// A shorter value is a word that may stand in any text.
+const SHORTEST_KEY: usize = 8;
+
+/// Returns whether a header of this name carries a key, and not a remark of the operator's.
+fn carries_key(name: &[u8]) -> bool {
+    let name = name.to_ascii_lowercase();
+    [&b"auth"[..], b"key", b"token", b"secret", b"cookie"]
+        .iter()
+        .any(|part| memchr::memmem::find(&name, part).is_some())
+}
+
 impl Drop for HeaderLines {
     fn drop(&mut self) {
         self.0.zeroize();

@@ -141,6 +141,13 @@ pub struct Provider {
     pub budgets: Box<[Arc<Budget>]>,
 }
 
+impl Provider {
+    /// Overwrites the provider's own keys with `*` wherever `text` has them.
+    pub fn hide_keys(&self, text: &mut [u8]) {
+        self.auth.iter().chain([&self.extra_headers]).for_each(|lines| lines.hide_in(text));
+    }
+}
+
 impl Member {
     /// Returns whether requests for this member may go to the provider.
     pub fn is_served_by(&self, provider: &Provider) -> bool {

@@ -106,6 +106,7 @@ fn conclude(
         failure.hint = hint.1;
         failure.status = failure.status.or(hint.0);
         failure.upstream = req.meta.upstream.clone();
+        failure.hide_keys(provider);
     }
     settle(req, &result);
     let error = match &result {
@@ -118,6 +119,7 @@ fn conclude(
     };
     if error.is_some() || req.recorder.has_failed() {
         req.capture_after_all();
+        req.recorder.capture.hide_keys(provider);
     }
     req.recorder.end_attempt(&provider.key, error);
     result
@@ -220,7 +222,7 @@ impl Attempt<'_> {
             TransferMode::Translated(_) if req.route.operation == Operation::Count => {
                 Box::pin(count::respond_with_counted(req, response)).await
             }
-            TransferMode::Translated(translated) => relay::translate(req, response, translated, &provider.key).await,
+            TransferMode::Translated(translated) => relay::translate(req, response, translated, provider).await,
         }
     }
 

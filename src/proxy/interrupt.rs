@@ -1,10 +1,13 @@
 //! Why a stage ends without a response: the one error channel of the request path.
 
+use std::borrow::Cow;
+
 use super::client::ClientDisconnected;
 use super::reply::Upstream;
 use super::retry_hint::RetryHint;
 use super::stream_rest::StreamRest;
 use crate::breaker::attribution::Fault;
+use crate::config::snapshot::Provider;
 use llm_http::ResponseHead;
 use llm_wire::error::{Error, Kind, Side};
 use llm_wire::request::retry_without::RetryWithout;
@@ -56,6 +59,14 @@ impl Failure {
         }
     }
 
+    /// Overwrites the provider's keys in what the client and the log would get of the failure.
+    pub fn hide_keys(&mut self, provider: &Provider) {
+        hide_keys(&mut self.error, provider);
+        if let Some(response) = &mut self.response {
+            provider.hide_keys(&mut response.body);
+        }
+    }
+
     /// Returns the failure that the client should learn of: the one of the higher
     /// [`Failure::usefulness`]. Of several accounts that are at their limits, the first that is
     /// free again decides when the client may come back. Of equals the earlier counts: it is that
@@ -93,6 +104,21 @@ impl Failure {
         self.response.as_ref().filter(|_| self.fault() == Fault::Throttled)?;
         let wait = self.hint.wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
         Some(wait.unwrap_or(u64::MAX))
+    }
+}
+
+/// Overwrites the provider's keys in an error, which may repeat the provider's own text.
+pub fn hide_keys(error: &mut Error, provider: &Provider) {
+    let hide = |text: &mut String| {
+        let mut bytes = std::mem::take(text).into_bytes();
+        provider.hide_keys(&mut bytes);
+        *text = String::from_utf8_lossy(&bytes).into_owned();
+    };
+    if let Cow::Owned(note) = &mut error.note {
+        hide(note);
+    }
+    if let Some(detail) = &mut error.detail {
+        hide(detail);
     }
 }
 

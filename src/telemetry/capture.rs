@@ -213,6 +213,32 @@ impl Detail {
         }
     }
 
+    /// Calls `hide` with what the last attempt and the client got, and with their errors. It keeps
+    /// the length of each, and that it is text.
+    pub fn overwrite(&mut self, hide: impl Fn(&mut [u8])) {
+        let hide_text = |text: &mut Option<Box<str>>| {
+            *text = text.take().map(|text| {
+                let mut bytes = text.into_string().into_bytes();
+                hide(&mut bytes);
+                String::from_utf8_lossy(&bytes).into()
+            });
+        };
+        hide_text(&mut self.error);
+        if let SharedOrOwned::Own(body) = &mut self.response {
+            hide(&mut body.cut.bytes);
+        }
+        let Some(attempt) = self.attempts.last_mut() else { return };
+        hide_text(&mut attempt.provider_message);
+        if let Some(body) = &mut attempt.response {
+            hide(&mut body.cut.bytes);
+        }
+        if let Some((kind, text)) = attempt.failure.take() {
+            let mut text = Some(text);
+            hide_text(&mut text);
+            attempt.failure = text.map(|text| (kind, text));
+        }
+    }
+
     /// Returns the attempt that was begun last.
     pub fn last_attempt(&mut self) -> Option<&mut Attempt> {
         self.attempts.last_mut()

@@ -42,7 +42,10 @@ pub(crate) fn failure(record: &Record) -> Option<String> {
 pub(crate) fn attempt_failure(attempt: &Attempt) -> Option<String> {
     match &attempt.failure {
         Some((_, text)) => Some(text.to_string()),
-        None => refusal(attempt.status, attempt.format, attempt.response.as_ref()),
+        None => match &attempt.provider_message {
+            Some(message) => Some(message.to_string()),
+            None => refusal(attempt.status, attempt.format, attempt.response.as_ref()),
+        },
     }
 }
 

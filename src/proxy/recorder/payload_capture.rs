@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use crate::config::snapshot::Provider;
 use crate::telemetry::capture::{Attempt, CaptureConfig, Detail, Piece};
 use crate::telemetry::record::{Record, Short};
 use crate::telemetry::trace::Context;
@@ -109,6 +110,14 @@ impl PayloadCapture {
         }
     }
 
+    /// Overwrites the keys of the provider that was asked last in what it has sent.
+    pub fn hide_keys(&mut self, provider: &Provider) {
+        if let Some(detail) = &mut self.detail {
+            detail.overwrite(|text| provider.hide_keys(text));
+        }
+    }
+
+    /// Notes the error that the client gets.
     pub(super) fn set_error(&mut self, error: &Error) {
         if let Some(detail) = &mut self.detail {
             detail.error = Some(error.to_string().into());

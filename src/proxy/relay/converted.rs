@@ -21,5 +21,5 @@ pub(super) async fn run(
         return Err(malformed(provider, format_args!("status 200, and a body of the form {form:?}")).into());
     }
     let conversion = conversion(req, responder.provider, &responder.target, responder.model);
-    translated::run(req, body, Box::new(conversion), provider).await
+    translated::run(req, body, Box::new(conversion), responder.provider).await
 }

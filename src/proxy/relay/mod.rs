@@ -34,6 +34,7 @@ use super::pinned::pinned;
 use super::prepare::{Bypass, Translated};
 use super::request_context::{Next, RequestContext};
 use super::upstream::UpstreamResponse;
+use crate::config::snapshot::Provider;
 use form::Form;
 use llm_wire::Format;
 use llm_wire::error::{Error, Kind};
@@ -53,11 +54,11 @@ pub async fn translate(
     req: &mut RequestContext<'_>,
     response: UpstreamResponse,
     translated: Box<Translated>,
-    provider: &str,
+    provider: &Provider,
 ) -> Result<Next, Interrupt> {
     translation_record::count_losses(req, &translated);
     let body = match response.is_encoded {
-        true => Box::pin(buffered::decode(req, response, provider)).await?,
+        true => Box::pin(buffered::decode(req, response, &provider.key)).await?,
         false => UpstreamBody::new(response),
     };
     body.note_tier(req);
@@ -73,7 +74,7 @@ pub async fn passthrough(
     bypass: Bypass,
     responder: &Responder<'_>,
 ) -> Result<Next, Interrupt> {
-    let provider = &*responder.provider.key;
+    let provider = responder.provider;
     let is_answer = response.head.status == 200 && req.route.operation == Operation::Generate;
     let is_stream = match is_answer {
         true => req.stream,
@@ -88,7 +89,7 @@ pub async fn passthrough(
         return relay.forward_at_once(req, response).await;
     }
     let body = match is_answer && response.is_encoded {
-        true => Box::pin(buffered::decode(req, response, provider)).await?,
+        true => Box::pin(buffered::decode(req, response, &provider.key)).await?,
         false => UpstreamBody::new(response),
     };
     body.note_tier(req);
@@ -104,7 +105,7 @@ pub async fn passthrough(
         Relayed::Done(next) => Ok(next),
         // What the client has is a stream, and a whole answer can't be fitted to it.
         Relayed::Other(..) if req.rest.is_some() => {
-            let note = format!("provider `{provider}` did not continue the stream with a stream");
+            let note = format!("provider `{}` did not continue the stream with a stream", provider.key);
             Err(Error::upstream(Kind::UpstreamFault, note).into())
         }
         Relayed::Other(body, form) => Box::pin(converted::run(req, *body, form, responder)).await,

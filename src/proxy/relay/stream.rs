@@ -14,7 +14,7 @@
 
 use std::time::Duration;
 
-use super::super::interrupt::{Failure, Interrupt};
+use super::super::interrupt::{self, Failure, Interrupt};
 use super::super::prepare::Bypass;
 use super::super::request_context::{Next, RequestContext};
 use super::defect;
@@ -24,6 +24,7 @@ use super::relayed::Relayed;
 use super::source::{BodyEvent, Cut, UpstreamBody, truncated};
 use super::stream_events::{StreamEvents, Tail};
 use super::stream_writer::StreamWriter;
+use crate::config::snapshot::Provider;
 use crate::metrics::names::Counter;
 use crate::telemetry::capture::Piece;
 use crate::telemetry::record::Tokens;
@@ -44,14 +45,14 @@ struct Relay<'p> {
     form: Option<Form>,
     form_reader: FormReader,
     stream_writer: StreamWriter,
-    provider: &'p str,
+    provider: &'p Provider,
 }
 
 pub(super) async fn run(
     req: &mut RequestContext<'_>,
     body: UpstreamBody,
     bypass: Bypass,
-    provider: &str,
+    provider: &Provider,
 ) -> Result<Relayed, Interrupt> {
     let mut relay = Relay::new(req, &body, bypass, provider);
     let result = relay.forward(req, body).await;
@@ -67,7 +68,7 @@ const TAIL: Duration = Duration::from_secs(5);
 const DRAIN: Duration = Duration::from_millis(250);
 
 impl<'p> Relay<'p> {
-    fn new(req: &mut RequestContext<'_>, body: &UpstreamBody, bypass: Bypass, provider: &'p str) -> Relay<'p> {
+    fn new(req: &mut RequestContext<'_>, body: &UpstreamBody, bypass: Bypass, provider: &'p Provider) -> Relay<'p> {
         let response = body.response();
         let is_labelled = response.is_event_stream && !response.is_encoded;
         if !bypass.edits() {
@@ -75,7 +76,7 @@ impl<'p> Relay<'p> {
         }
         let mut stream_writer = StreamWriter::begin(req, response, is_labelled);
         let events = StreamEvents::begin(req, bypass, provider);
-        events.rescue.announce(req, &mut stream_writer.buf, provider);
+        events.rescue.announce(req, &mut stream_writer.buf, &provider.key);
         let form_reader = FormReader::default();
         Relay { events, is_labelled, form: None, form_reader, stream_writer, provider }
     }
@@ -117,7 +118,7 @@ impl<'p> Relay<'p> {
                 BodyEvent::Idle => self.on_idle(req).await?,
                 BodyEvent::End => return Box::pin(self.on_end(req, body, None)).await.map(Relayed::Done),
                 BodyEvent::Cut(cut @ Cut::Malformed(_)) => {
-                    let error = cut.error(req, self.provider);
+                    let error = cut.error(req, &self.provider.key);
                     return Box::pin(self.on_failure(req, error)).await.map(Relayed::Done);
                 }
                 BodyEvent::Cut(cut) => {
@@ -178,19 +179,17 @@ impl<'p> Relay<'p> {
         let is_over = self.events.is_over();
         if !is_over && !is_intended {
             let error = match cut {
-                Some(cut) => cut.error(req, self.provider),
+                Some(cut) => cut.error(req, &self.provider.key),
                 None if req.core.stopping() => Error::stopping(),
                 None if self.events.generates && self.events.pace != Pace::Flowing => {
-                    defect::of_early_end(self.form, self.provider)
+                    defect::of_early_end(self.form, &self.provider.key)
                 }
-                None => truncated(self.provider, "ended its stream"),
+                None => truncated(&self.provider.key, "ended its stream"),
             };
             return self.on_failure(req, error).await;
         }
         req.recorder.set_complete(200);
-        if self.events.seen().failed {
-            req.recorder.set_cut(Kind::UpstreamFault);
-        } else if self.events.generates && !is_over {
+        if !self.record_reported(req) && self.events.generates && !is_over {
             req.recorder.set_cut(Kind::UpstreamTruncated);
         }
         req.recorder.record_mut().stream_defect = defect::of_stream(self.events.seen(), self.events.generates);
@@ -201,13 +200,11 @@ impl<'p> Relay<'p> {
     /// Ends a response that has its end mark. The provider may keep the connection open for long.
     async fn on_end_mark(&mut self, req: &mut RequestContext<'_>, body: UpstreamBody) -> Result<Next, Interrupt> {
         if self.events.pace == Pace::Held {
-            let error = truncated(self.provider, "ended its stream");
+            let error = truncated(&self.provider.key, "ended its stream");
             return self.on_failure(req, error).await;
         }
         req.recorder.set_complete(200);
-        if self.events.seen().failed {
-            req.recorder.set_cut(Kind::UpstreamFault);
-        }
+        self.record_reported(req);
         req.recorder.record_mut().stream_defect = defect::of_stream(self.events.seen(), self.events.generates);
         req.send(self.stream_writer.finish()).await?;
         body.discard_rest(req, DRAIN).await;
@@ -216,7 +213,7 @@ impl<'p> Relay<'p> {
 
     /// Ends a stream that broke. Before anything was sent the attempt fails; after that the client
     /// gets the error as an event of its own format.
-    async fn on_failure(&mut self, req: &mut RequestContext<'_>, error: Error) -> Result<Next, Interrupt> {
+    async fn on_failure(&mut self, req: &mut RequestContext<'_>, mut error: Error) -> Result<Next, Interrupt> {
         if self.events.pace == Pace::Held {
             return Err(error.into());
         }
@@ -225,6 +222,7 @@ impl<'p> Relay<'p> {
             req.head_sent = true;
             return Err(Failure { rest: Some(rest), ..Failure::from(error) }.into());
         }
+        interrupt::hide_keys(&mut error, self.provider);
         tracing::warn!(request_id = req.recorder.request_id(), kind = error.kind.row().label, "{}", error.logged());
         // Only complete events were forwarded, so the stream stands between two.
         let from = self.stream_writer.buf.len();
@@ -234,6 +232,15 @@ impl<'p> Relay<'p> {
         req.set_truncated(&error);
         // No last chunk: a client that does not read error events sees a broken response.
         Ok(Next::Close)
+    }
+
+    /// Records the error that the provider reported in an event, and the client got with the rest.
+    /// Returns whether there is one.
+    fn record_reported(&self, req: &mut RequestContext<'_>) -> bool {
+        if let Some(error) = &self.events.failure {
+            req.set_truncated(error);
+        }
+        self.events.failure.is_some()
     }
 
     /// Records usage and finish reason, as far as the stream had them.

@@ -16,6 +16,7 @@ use super::known_events::{KnownEvents, KnownLen, Rename};
 use super::pace::Pace;
 use super::rescue::{self, Rescue};
 use super::source::{UpstreamBody, malformed};
+use crate::config::snapshot::Provider;
 use crate::proxy::recorder::RequestRecorder;
 use crate::telemetry::capture::Piece;
 use llm_wire::Format;
@@ -39,7 +40,9 @@ pub(super) struct StreamEvents<'p> {
     ids: IdWatch,
     pub rescue: Rescue,
     bypass: Bypass,
-    provider: &'p str,
+    provider: &'p Provider,
+    /// The error that the provider has sent as an event, and that the client got as it is.
+    pub failure: Option<Box<Error>>,
     /// The client's name of the model, if the provider uses another.
     model: Option<Rc<str>>,
 }
@@ -64,7 +67,7 @@ pub(super) enum Tail {
 
 impl<'p> StreamEvents<'p> {
     /// Begins with a stream of `provider`, of which nothing has come.
-    pub(super) fn begin(req: &mut RequestContext<'_>, bypass: Bypass, provider: &'p str) -> StreamEvents<'p> {
+    pub(super) fn begin(req: &mut RequestContext<'_>, bypass: Bypass, provider: &'p Provider) -> StreamEvents<'p> {
         let format = req.route.format;
         let generates = req.route.operation == Operation::Generate;
         let model = bypass.renamed.then(|| req.model.requested.clone());
@@ -80,6 +83,7 @@ impl<'p> StreamEvents<'p> {
             rescue: Rescue::begin(req),
             bypass,
             provider,
+            failure: None,
             model,
         }
     }
@@ -328,7 +332,7 @@ impl<'p> StreamEvents<'p> {
     ) -> Result<(), Error> {
         // An event that a read has cut was not looked at as a whole.
         let mut was_cut = !framer.is_between_events();
-        while let Some(block) = framer.next(&mut data).map_err(|error| malformed(self.provider, error))? {
+        while let Some(block) = framer.next(&mut data).map_err(|error| malformed(&self.provider.key, error))? {
             let is_known =
                 std::mem::take(&mut was_cut) && self.forward_known(core, recorder, block.raw, out).is_empty();
             if !is_known {
@@ -354,6 +358,9 @@ impl<'p> StreamEvents<'p> {
         recorder.capture.upstream_sent(Piece::Event(block.raw));
         let from = out.len();
         let result = self.write_block(recorder, block, out);
+        if self.failure.is_some() {
+            self.provider.hide_keys(&mut out[from..]);
+        }
         if self.bypass.edits() {
             recorder.capture.client_got(Piece::Event(&out[from..]));
         }
@@ -380,6 +387,7 @@ impl<'p> StreamEvents<'p> {
             FrameKind::Error if self.pace == Pace::Held || self.rescue.can_go_on() => {
                 return Err(error_of_event(self.format, frame.data));
             }
+            FrameKind::Error => self.failure = Some(Box::new(error_of_event(self.format, frame.data))),
             // It is not in the vendor's reference, and strict readers fail on it. A comment does
             // what it is for.
             FrameKind::KeepAlive => {

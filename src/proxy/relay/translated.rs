@@ -28,6 +28,7 @@ use super::server_timing;
 use super::source::{BodyEvent, Cut, UpstreamBody, malformed};
 use super::translated_output::{Output, capture_output, open_stream};
 use super::translation_record;
+use crate::config::snapshot::Provider;
 use crate::metrics::names::Counter;
 use crate::net::buffers;
 use crate::proxy::ids::WorkerIds;
@@ -83,7 +84,7 @@ struct Relay<'p> {
     /// Whether the stream broke off where another provider may go on.
     is_broken: bool,
     output: Output,
-    provider: &'p str,
+    provider: &'p Provider,
     ledger: Ledger,
     /// The upstream's head, kept for the response of a client that gets it whole. Empty for a
     /// stream, whose head is written at once.
@@ -100,7 +101,7 @@ pub(super) async fn run(
     req: &mut RequestContext<'_>,
     body: UpstreamBody,
     translated: Box<Translated>,
-    provider: &str,
+    provider: &Provider,
 ) -> Result<Next, Interrupt> {
     let mut relay = Relay::new(req, &body, *translated, provider)?;
     let mut result = relay.forward(req, body).await;
@@ -119,7 +120,7 @@ impl<'p> Relay<'p> {
         req: &mut RequestContext<'_>,
         body: &UpstreamBody,
         translated: Translated,
-        provider: &'p str,
+        provider: &'p Provider,
     ) -> Result<Relay<'p>, Error> {
         let response = body.response();
         let Translated { plan, ledger, .. } = translated;
@@ -138,7 +139,7 @@ impl<'p> Relay<'p> {
             Output::Stream(stream_writer) => Some(&mut stream_writer.buf),
             Output::Whole(_) => None,
         };
-        let translator = rescue::translator(req, reply, out, provider)?;
+        let translator = rescue::translator(req, reply, out, &provider.key)?;
         Ok(Relay {
             input,
             form: None,
@@ -290,7 +291,7 @@ impl<'p> Relay<'p> {
             self.size += data.len();
             if self.size > MAX_WHOLE {
                 req.core.metrics.inc(Counter::AnswerOverflow);
-                let note = format!("provider `{}` sent a response of more than {MAX_WHOLE} bytes", self.provider);
+                let note = format!("provider `{}` sent a response of more than {MAX_WHOLE} bytes", self.provider.key);
                 return self.fail(&mut req.recorder, Error::upstream(Kind::UpstreamFault, note).code(TOO_LARGE));
             }
             if self.size > UNCOUNTED
@@ -320,7 +321,7 @@ impl<'p> Relay<'p> {
                 Ok(Some(block)) => block,
                 Ok(None) => return Ok(()),
                 Err(error) => {
-                    let error = malformed(self.provider, error);
+                    let error = malformed(&self.provider.key, error);
                     return self.fail(recorder, error);
                 }
             };
@@ -379,7 +380,7 @@ impl<'p> Relay<'p> {
         let from = self.output.buf().len();
         let is_stream = matches!(self.input, Input::Events(_)) && !self.translator.is_finished();
         if is_stream && self.form != Some(Form::Events) {
-            return self.fail(recorder, defect::of_early_end(self.form, self.provider));
+            return self.fail(recorder, defect::of_early_end(self.form, &self.provider.key));
         }
         match &mut self.input {
             Input::Whole(body) => {
@@ -407,7 +408,7 @@ impl<'p> Relay<'p> {
         if self.translator.is_finished() && !matches!(cut, Cut::Malformed(_)) {
             return self.on_end(req.core, &mut req.recorder);
         }
-        let error = cut.error(req, self.provider);
+        let error = cut.error(req, &self.provider.key);
         self.fail(&mut req.recorder, error)
     }
 
@@ -425,6 +426,9 @@ impl<'p> Relay<'p> {
         let Output::Stream(stream_writer) = &mut self.output else { return Ok(()) };
         if self.translator.has_content() {
             req.recorder.first_content();
+        }
+        if self.translator.failure().is_some() {
+            self.provider.hide_keys(&mut stream_writer.buf);
         }
         Ok(stream_writer.flush(req).await?)
     }

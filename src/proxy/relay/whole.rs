@@ -7,6 +7,8 @@
 //! On the way a scanner over the top level of the JSON notes `usage`, and puts the client's name of
 //! the model back where the provider uses another.
 
+use std::borrow::Cow;
+
 use super::super::endpoint::Operation;
 use super::super::files;
 use super::super::interrupt::Interrupt;
@@ -21,6 +23,7 @@ use super::pace::Pace;
 use super::relayed::Relayed;
 use super::server_timing;
 use super::source::{BodyEvent, Cut, UpstreamBody};
+use crate::config::snapshot::Provider;
 use crate::metrics::names::Counter;
 use crate::net::buffers;
 use crate::proxy::recorder::RequestRecorder;
@@ -88,7 +91,7 @@ impl Reading {
 struct Relay<'p> {
     mode: Mode,
     head: Head,
-    provider: &'p str,
+    provider: &'p Provider,
     transfer: HeadTransfer<'static>,
     /// The most bytes of a model's answer that are held. `None` where nothing is held.
     holds: Option<usize>,
@@ -106,7 +109,7 @@ pub(super) async fn run(
     req: &mut RequestContext<'_>,
     body: UpstreamBody,
     bypass: Bypass,
-    provider: &str,
+    provider: &Provider,
     is_answer: bool,
 ) -> Result<Relayed, Interrupt> {
     if is_answer && let Some(Form::Events) = body.peek().and_then(|piece| FormReader::default().read(piece)) {
@@ -230,6 +233,13 @@ impl Relay<'_> {
             }
             return Ok(());
         }
+        if body.head().status >= 400 {
+            // An error is read as a whole, and what is too large for that piece by piece.
+            if self.payload.len() <= KEPT_BUFFER {
+                return Ok(());
+            }
+            self.provider.hide_keys(&mut self.payload);
+        }
         self.end_hold(req);
         self.write(req, body, false);
         self.out = req.send(std::mem::take(&mut self.out)).await?;
@@ -239,7 +249,7 @@ impl Relay<'_> {
     async fn on_end(&mut self, req: &mut RequestContext<'_>, body: UpstreamBody) -> Result<Next, Interrupt> {
         if self.holds.is_some() {
             let mut known = req.core.templates.answers(req.route.format).borrow_mut();
-            answer::check(req.route.format, &self.payload, (&mut known, &mut Tape::default()), self.provider)?;
+            answer::check(req.route.format, &self.payload, (&mut known, &mut Tape::default()), &self.provider.key)?;
             drop(known);
             note_issuer(req, &self.payload);
             self.end_hold(req);
@@ -249,10 +259,11 @@ impl Relay<'_> {
             document.finish(&mut self.payload);
             req.recorder.capture.client_got(Piece::Part(&self.payload[from..]));
         }
-        if let Head::Pending = self.head
-            && body.head().status >= 400
-        {
-            note_message(req, body.head().status, &self.payload);
+        if body.head().status >= 400 {
+            self.provider.hide_keys(&mut self.payload);
+            if let Head::Pending = self.head {
+                note_message(req, body.head().status, &self.payload);
+            }
         }
         self.write(req, &body, true);
         if let Mode::Observed(document) | Mode::Rewritten(document) = &self.mode {
@@ -266,7 +277,7 @@ impl Relay<'_> {
     /// Ends a response whose body broke off. Behind its head the client sees that by the framing:
     /// fewer bytes than announced, or no last chunk.
     fn on_cut(&self, req: &mut RequestContext<'_>, cut: Cut) -> Result<Next, Interrupt> {
-        let error = cut.error(req, self.provider);
+        let error = cut.error(req, &self.provider.key);
         if let Head::Pending = self.head {
             return Err(error.into());
         }
@@ -308,7 +319,7 @@ impl Relay<'_> {
 
 /// A body that arrived together with its head: the most common case, and one copy of the bytes.
 pub(super) struct Complete<'p> {
-    provider: &'p str,
+    provider: &'p Provider,
     transfer: HeadTransfer<'static>,
     is_readable: bool,
     is_answer: bool,
@@ -317,7 +328,12 @@ pub(super) struct Complete<'p> {
 impl<'p> Complete<'p> {
     /// Returns how a response is forwarded that has arrived as a whole and is sent as it is. `None`
     /// for any other.
-    fn of(response: &UpstreamResponse, bypass: Bypass, provider: &'p str, is_answer: bool) -> Option<Complete<'p>> {
+    fn of(
+        response: &UpstreamResponse,
+        bypass: Bypass,
+        provider: &'p Provider,
+        is_answer: bool,
+    ) -> Option<Complete<'p>> {
         let Reading { is_readable, transfer, rewrites } = Reading::of(response, bypass, is_answer);
         let is_whole = response.head.framing == Framing::Length(response.body().len() as u64);
         (is_whole && !rewrites).then_some(Complete { provider, transfer, is_readable, is_answer })
@@ -328,7 +344,7 @@ impl<'p> Complete<'p> {
     pub(super) fn at_once(
         response: &UpstreamResponse,
         bypass: Bypass,
-        provider: &'p str,
+        provider: &'p Provider,
         is_answer: bool,
     ) -> Option<Complete<'p>> {
         let relay = Complete::of(response, bypass, provider, is_answer)?;
@@ -360,7 +376,11 @@ impl<'p> Complete<'p> {
     /// Writes the response, whose head and body are `bytes`. Borrows the worker's tape, so it waits
     /// for nothing.
     fn write(&self, req: &mut RequestContext<'_>, head: &ResponseHead, bytes: &[u8]) -> Result<Vec<u8>, Error> {
-        let body = &bytes[head.len..];
+        let mut body = Cow::Borrowed(&bytes[head.len..]);
+        if head.status >= 400 {
+            self.provider.hide_keys(body.to_mut());
+        }
+        let body = &*body;
         req.recorder.capture.upstream_sent(Piece::Part(body));
         if head.status >= 400 {
             note_message(req, head.status, body);
@@ -370,7 +390,7 @@ impl<'p> Complete<'p> {
         let facts = match (self.is_answer, self.is_readable) {
             (true, _) => {
                 let mut known = core.templates.answers(req.route.format).borrow_mut();
-                Some(answer::check(req.route.format, body, (&mut known, &mut tape), self.provider)?)
+                Some(answer::check(req.route.format, body, (&mut known, &mut tape), &self.provider.key)?)
             }
             (false, true) => Some(answer::read(req.route.format, body)),
             (false, false) => None,

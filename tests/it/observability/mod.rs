@@ -2,3 +2,4 @@
 
 mod agreement;
 mod metrics;
+mod quoted_keys;
