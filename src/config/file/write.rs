@@ -337,9 +337,9 @@ credentials: []
                 name,
                 credential_key: "ab".into(),
                 allowed_models: "[]".into(),
-                metadata: serde_json::json!([key]).to_string(),
+                metadata: serde_json::json!({ "note": key }).to_string(),
                 rate_limit: Some(-1),
-                expires_at: Some(i64::MAX),
+                expires_at: Some(4_102_444_800),
                 ..CredentialRow::default()
             };
             there_and_back(&Rows { version: 0, providers: vec![provider], credentials: vec![credential], groups: vec![group], budgets: vec![budget], ..Rows::default() });
