@@ -143,7 +143,8 @@ async fn forward_parts(
     mut relay: Relay<'_>,
     is_answer: bool,
 ) -> Result<Relayed, Interrupt> {
-    if relay.holds.is_some() {
+    // What is written behind a wait for more of the body.
+    if relay.holds.is_some() || body.head().status >= 400 {
         body.keep_head();
     }
     let mut has_form = !is_answer;
