@@ -66,7 +66,8 @@ fn an_account_without_credit_is_left_for_another() {
 /// The pair serves every model: that the first one does not have this one is no answer yet.
 #[test]
 fn a_model_that_a_catch_all_does_not_have() {
-    let no_model = r#"{"error":{"message":"The model `m-asked` does not exist","type":"invalid_request_error","code":null}}"#;
+    let no_model =
+        r#"{"error":{"message":"The model `m-asked` does not exist","type":"invalid_request_error","code":null}}"#;
     for (status, body) in [(404, ERROR), (400, no_model)] {
         for sample in [&sample::CHAT, &sample::MESSAGES] {
             let (first, second, setup) = pair(sample);
