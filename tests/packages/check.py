@@ -79,6 +79,8 @@ class Transcript:
         printed = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:18000", printed)
         printed = re.sub(r"-py3-none-\S+\.whl", "-py3-none-*.whl", printed)
         printed = re.sub(r" in \d+m?s\b", "", printed)
+        # pip names a file from where it runs.
+        printed = re.sub(r"^Processing \S*/", "Processing ./", printed, flags=re.M)
         lines = [line.rstrip() for line in printed.strip().splitlines()]
         # Where pip looks is a matter of the machine.
         self.lines += [f"$ {command}", *(line for line in lines if not line.startswith("Looking in "))]
