@@ -36,7 +36,7 @@ pub const SMALL_READ: usize = buffers::SMALL;
 /// Bytes of a read where more is expected.
 pub const LARGE_READ: usize = buffers::LARGE;
 
-/// The most bytes of a read behind which the next one is small. An event of a word has some 250.
+/// The read size, in bytes, up to which the next read is small. An event with one word has some 250.
 const QUIET_READ: usize = SMALL_READ / 3;
 
 /// The most bytes that are kept of what a peer sends before it is read.
@@ -137,8 +137,8 @@ impl Reader {
         }
     }
 
-    /// Empties a buffer whose bytes were read. On a plain connection the next read takes it, so that
-    /// who waits has no second one; with TLS its plaintext is appended to it.
+    /// Empties a buffer whose bytes were read. On a plain connection the next read takes it over, so
+    /// that one buffer is enough; with TLS it stays, since plaintext is appended to it.
     pub fn reuse(&mut self, buf: &mut Vec<u8>) {
         buf.clear();
         if self.session.is_none() {

@@ -22,7 +22,7 @@ pub(super) enum Target {
 }
 
 impl Target {
-    /// Reads `--store`, or asks for it: the store that this environment names is the default.
+    /// Reads `--store`, or prompts for it with the store of this environment as the default.
     pub(super) fn choose(flag: Option<&str>, environment: &Environment) -> Result<Target, Failure> {
         if let Some(text) = flag {
             return Target::parse(text);

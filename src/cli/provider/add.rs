@@ -122,7 +122,7 @@ impl Args {
         };
         print::line(&format!("added provider {} with id {id}; {serves}", row.provider_key))?;
         place.note_written();
-        // Of the first provider alone: whoever adds a second one has read it.
+        // Printed for the first provider alone, so that it is not repeated for each further one.
         if is_keyless {
             print::note("note", "no client has a key yet; create one with `llm-proxy key create --name NAME`");
         }

@@ -212,7 +212,8 @@ const NO_MODEL_PROSE: &[&str] = &[
     "isn't a valid model",
 ];
 
-/// How a message begins, in lower case, that says so and names no model: DeepSeek and Fireworks.
+/// Beginnings, in lower case, of messages that report a missing model without its name, as those of
+/// DeepSeek and Fireworks do.
 const NAMELESS_PROSE: &[&str] = &["model not exist", "model not found", "no such model"];
 
 /// Returns whether an error means that the provider does not have the model that the request named

@@ -78,7 +78,8 @@ fn is_text(key: &[u8]) -> bool {
     )
 }
 
-/// Returns whether strings of this key are padding: no tap asks whether they are empty.
+/// Returns whether strings of this key are padding, which changes nothing whether it is empty or
+/// not.
 pub(crate) fn is_padding(key: &[u8]) -> bool {
     key == b"obfuscation"
 }

@@ -58,7 +58,7 @@ impl EventTemplate {
         self.template.is_match(event)
     }
 
-    /// Returns what says of each event of many what [`EventTemplate::is_event`] does.
+    /// Returns [`EventTemplate::is_event`] as a predicate that is prepared once for many events.
     #[inline]
     pub fn matcher(&self) -> impl Fn(&[u8]) -> bool {
         let only = self.template.only_text();

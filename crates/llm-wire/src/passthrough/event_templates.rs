@@ -6,7 +6,7 @@
 //! tap for it. [`EventTemplate`] does the same within one stream, where more stays equal.
 //!
 //! An empty string is another structure than one with text: it is what tells the events before the
-//! content from the content. Padding (`obfuscation`) says nothing, and may be empty or not.
+//! content from the content. Padding (`obfuscation`) is matched whether it is empty or not.
 
 use std::ops::Range;
 

@@ -39,7 +39,7 @@ fn kinds() {
     }
 }
 
-/// A response that failed has a code and nothing else: it says whose fault it was.
+/// A failed response has neither a status nor an error type, so its code decides the kind.
 #[test]
 fn codes_of_failed_responses() {
     let rows = [

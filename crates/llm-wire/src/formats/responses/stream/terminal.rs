@@ -67,7 +67,7 @@ impl Decoder {
         }
     }
 
-    /// Emits the member `output_text` of a response whose items have no text. OpenAI's SDKs compute
+    /// Emits `output_text` as text where the items of a response have none. OpenAI's SDKs compute
     /// this member on the client; some hosts send it in place of items.
     pub(super) fn late_text(&mut self, response: RawValue<'_>, sink: Sink<'_>) {
         let text = string(response, "output_text").unwrap_or_default();
