@@ -36,7 +36,7 @@ pub const SMALL_READ: usize = buffers::SMALL;
 /// Bytes of a read where more is expected.
 pub const LARGE_READ: usize = buffers::LARGE;
 
-/// The read size, in bytes, up to which the next read is small. An event with one word has some 250.
+/// The bytes of a read up to which the next one is small. An event with one word has some 250.
 const QUIET_READ: usize = SMALL_READ / 3;
 
 /// The most bytes that are kept of what a peer sends before it is read.
@@ -68,8 +68,8 @@ pub struct Reader {
     half: Option<ReadHalf>,
     spare: Vec<u8>,
     size: usize,
-    /// Whether a close is noticed only while a read is in flight: on the ring. On epoll the socket's
-    /// readiness shows it to a read that begins later.
+    /// Whether a close is noticed only while a read is in flight: on the ring. On epoll the
+    /// socket's readiness shows it to a read that begins later.
     is_watched_by_read: bool,
     /// Bytes that arrived before they were requested ([`Reader::poll_disconnect`]).
     ahead: Vec<u8>,
@@ -137,8 +137,8 @@ impl Reader {
         }
     }
 
-    /// Empties a buffer whose bytes were read. On a plain connection the next read takes it over, so
-    /// that one buffer is enough; with TLS it stays, since plaintext is appended to it.
+    /// Empties a buffer whose bytes were read. On a plain connection the next read takes it over,
+    /// so that one buffer is enough; with TLS it stays, since plaintext is appended to it.
     pub fn reuse(&mut self, buf: &mut Vec<u8>) {
         buf.clear();
         if self.session.is_none() {
