@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Counts the user-space instructions that the gateway takes for one request, with callgrind.
 
-usage: gateway.py LLM_PROXY [--update] [--by-function] [--budgets] [CASE...]
+usage: gateway.py LLM_PROXY [--update] [--against FILE] [--by-function] [--budgets] [CASE...]
 
 The gateway runs with one worker on epoll, without a request log, behind an upstream of this program,
 and gets its requests one after the other on one connection: POST of 1 KB, and 0.6 KB of JSON or 66
@@ -12,7 +12,7 @@ every thread.
 
 The counts of the worker are compared with those in gateway.tsv of the same compiler and the same
 vector extensions, and a case that has grown by more than LIMIT fails. `--update` writes the counts of
-this machine into the file. With `--budgets` the key has one budget in dollars and one in tokens, and
+this machine into the file. With `--against` another file takes its place. With `--budgets` the key has one budget in dollars and one in tokens, and
 nothing is compared or written. `--by-function` prints the functions that cost most.
 """
 
@@ -29,7 +29,7 @@ import tempfile
 import threading
 import time
 
-from instructions import LIMIT, environment
+from instructions import LIMIT, environment, read_counts, take_file
 
 FEW, MORE = 200, 1200
 BASELINE = pathlib.Path(__file__).with_name("gateway.tsv")
@@ -344,18 +344,12 @@ def run(binary: str, upstream_port: int, case: str, times: int, store: pathlib.P
     )
 
 
-def baseline() -> dict[tuple[str, str], int]:
-    if not BASELINE.exists():
-        return {}
-    rows = [line.split("\t") for line in BASELINE.read_text().splitlines() if line and not line.startswith("#")]
-    return {(env, case): int(n) for env, case, n in rows}
-
-
 def main() -> None:
+    file = take_file(BASELINE)
     binary = sys.argv[1]
     options = {option for option in sys.argv[2:] if option.startswith("--")}
     cases = [case for case in sys.argv[2:] if case in CASES] or list(CASES)
-    port, env, known, grown = upstream(), environment(), baseline(), []
+    port, env, known, grown = upstream(), environment(), read_counts(file), []
     for case in cases:
         few, few_all = run(binary, port, case, FEW)
         more, more_all = run(binary, port, case, MORE)
@@ -374,7 +368,7 @@ def main() -> None:
             known[(env, case)] = counted
     if "--update" in options:
         rows = [f"{env}\t{case}\t{n}\n" for (env, case), n in sorted(known.items())]
-        BASELINE.write_text("# compiler and vectors, case, instructions of the worker for one request\n" + "".join(rows))
+        file.write_text("# compiler and vectors, case, instructions of the worker for one request\n" + "".join(rows))
     if grown:
         sys.exit(f"grown by more than {LIMIT:.0%}: {', '.join(grown)}")
 
