@@ -197,6 +197,10 @@ impl Attempt<'_> {
     ) -> Result<Next, Interrupt> {
         let Attempt { candidate, provider, is_last, is_only, has_failure, .. } = *self;
         let status = response.head.status;
+        let response = match response.is_encoded && status >= 400 {
+            true => Box::pin(buffered::decode_error(req, response, &provider.key)).await?,
+            false => response,
+        };
         req.effort_none_added = matches!(prepared.mode, TransferMode::Bypass(Bypass { effort_none_added: true, .. }));
         match prepared.mode {
             TransferMode::Bypass(_) if refusal::needs_text(candidate, is_only, status) => {

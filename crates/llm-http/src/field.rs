@@ -100,6 +100,12 @@ impl Fields {
         Some(field.value.of(buf))
     }
 
+    /// Removes all fields of this name.
+    pub fn remove(&mut self, buf: &[u8], name: &str) {
+        let is_other = |field: &&Field| !field.name.of(buf).eq_ignore_ascii_case(name.as_bytes());
+        self.0 = self.0.iter().filter(is_other).copied().collect();
+    }
+
     /// Returns the values of all fields of this name.
     pub fn get_all<'b>(&'b self, buf: &'b [u8], name: &str) -> impl Iterator<Item = &'b [u8]> {
         self.iter(buf).filter(move |(sent, _)| sent.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)

@@ -43,6 +43,14 @@ impl ResponseHead {
         self.value_at(self.content[1]?, buf)
     }
 
+    /// Removes every field `content-encoding`: the coding of the body was undone.
+    pub fn remove_coding(&mut self, buf: &[u8]) {
+        self.fields.remove(buf, "content-encoding");
+        let is_type = |(name, _): (&[u8], &[u8])| name.eq_ignore_ascii_case(b"content-type");
+        let place = self.fields.iter(buf).position(is_type);
+        self.content = [place.and_then(|place| u16::try_from(place).ok()), None];
+    }
+
     fn value_at<'b>(&self, at: u16, buf: &'b [u8]) -> Option<&'b [u8]> {
         self.fields.as_slice().get(usize::from(at)).map(|field| field.value.of(buf))
     }
@@ -185,6 +193,10 @@ mod tests {
         let found = (second.content_type(bytes), second.content_encoding(bytes));
         assert_eq!(found, (Some(&b"x"[..]), Some(&b"a"[..])));
         assert_eq!(&text[head.len..], "0\r\n\r\n");
+        let mut plain = second.clone();
+        plain.remove_coding(bytes);
+        assert_eq!((plain.content_type(bytes), plain.content_encoding(bytes)), (Some(&b"x"[..]), None));
+        assert_eq!(plain.fields(bytes).count(), 2);
     }
 
     #[test]

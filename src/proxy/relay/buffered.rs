@@ -17,7 +17,7 @@ use super::stream_writer::StreamWriter;
 use crate::shared::body_memory::MemoryExhausted;
 use crate::telemetry::capture::Piece;
 use llm_http::write;
-use llm_wire::error::{Error, Kind};
+use llm_wire::error::{Error, Kind, Side, classify};
 use llm_wire::formats::errors;
 
 /// Bounds the body of a response that is kept.
@@ -36,26 +36,56 @@ pub async fn decode(
     response: UpstreamResponse,
     provider: &str,
 ) -> Result<UpstreamBody, Interrupt> {
+    decode_within(req, response, provider, (MAX_DECODED, None)).await
+}
+
+/// Does the same with an error response. One that can't be decoded is known by its status alone.
+pub async fn decode_error(
+    req: &mut RequestContext<'_>,
+    response: UpstreamResponse,
+    provider: &str,
+) -> Result<UpstreamResponse, Interrupt> {
+    let status = response.head.status;
+    match decode_within(req, response, provider, (MAX_BODY, Some(MAX_WAIT))).await {
+        Ok(body) => Ok(body.into_response()),
+        Err(Interrupt::Failed(failure)) if failure.error.side == Side::Upstream => {
+            let error = classify::unreadable(status, &[]);
+            Err(error.context(format_args!("provider `{provider}`, status {status}")).into())
+        }
+        Err(interrupt) => Err(interrupt),
+    }
+}
+
+/// Reads and decodes a response of at most `most` bytes, within the time, if it has one.
+async fn decode_within(
+    req: &mut RequestContext<'_>,
+    response: UpstreamResponse,
+    provider: &str,
+    (most, wait): (usize, Option<Duration>),
+) -> Result<UpstreamBody, Interrupt> {
     let coding = response.head.get(&response.bytes, "content-encoding").unwrap_or_default();
     let coding = String::from_utf8_lossy(coding).into_owned();
     let mut source = UpstreamBody::new(response);
     source.keep_head();
+    if let Some(wait) = wait {
+        source.limit_rest(req, wait);
+    }
     let (mut encoded, mut held) = (Vec::new(), req.core.shared.body_memory.hold());
     loop {
         match source.next(req, Pace::Whole).await? {
             BodyEvent::Data(data) => {
-                held.reserve(&mut encoded, data.len(), MAX_DECODED).map_err(|error| exhausted(req.core, error))?;
+                held.reserve(&mut encoded, data.len(), most).map_err(|error| exhausted(req.core, error))?;
                 encoded.extend_from_slice(data);
             }
-            BodyEvent::Drained if encoded.len() > MAX_DECODED => {
-                return Err(malformed(provider, format_args!("more than {MAX_DECODED} bytes of {coding}")).into());
+            BodyEvent::Drained if encoded.len() > most => {
+                return Err(malformed(provider, format_args!("more than {most} bytes of {coding}")).into());
             }
             BodyEvent::Arrived | BodyEvent::Drained | BodyEvent::Idle => {}
             BodyEvent::End => break,
             BodyEvent::Cut(cut) => return Err(cut.error(req, provider).into()),
         }
     }
-    match decoding::decode(req.core, &coding, &encoded, MAX_DECODED).await {
+    match decoding::decode(req.core, &coding, &encoded, most).await {
         Ok((decoded, held)) => Ok(source.with_body(&decoded, held)),
         Err(DecodeError::Memory) => Err(exhausted(req.core, MemoryExhausted).into()),
         Err(DecodeError::Coding(error)) => Err(malformed(provider, format_args!("{coding}: {error}")).into()),

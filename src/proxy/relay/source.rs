@@ -164,13 +164,19 @@ impl UpstreamBody {
         }
     }
 
-    /// Replaces a body that was read to its end by another that is complete.
+    /// Replaces a body that was read to its end by what it decodes to.
     pub fn with_body(self, body: &[u8], held: Vec<HeldMemory>) -> UpstreamBody {
         let UpstreamResponse { connection, origin, mut head, .. } = self.response;
+        head.remove_coding(&self.kept_head);
         head.keep_alive &= self.decoder.ended_alone();
         head.framing = Framing::Length(body.len() as u64);
         let bytes = [&self.kept_head[..], body].concat();
         UpstreamBody { _held: held, ..UpstreamBody::new(UpstreamResponse::new(connection, origin, head, bytes)) }
+    }
+
+    /// Returns the response of a body of which nothing was read.
+    pub fn into_response(self) -> UpstreamResponse {
+        self.response
     }
 
     /// Bounds the rest of the body in time. The first call counts.

@@ -1,5 +1,7 @@
 //! Error statuses of providers, and connections that can't be made.
 
+use std::io::Write;
+
 use super::*;
 
 const ERROR: &str = r#"{"error":{"message":"provider says no","type":"t","code":"c"}}"#;
@@ -251,6 +253,30 @@ fn an_error_answer_too_long_to_keep() {
     let response = client.response();
     assert_eq!(response.status, 503);
     assert!(response.text().contains("provider `first` responded with status 503"), "{}", response.text());
+}
+
+/// Hosts compress although nobody asks for it.
+#[test]
+fn an_error_that_is_encoded_is_read() {
+    let gzip = |body: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(body).unwrap();
+        encoder.finish().unwrap()
+    };
+    let encoded = gzip(br#"{"error":{"message":"too many stops","code":"invalid_value"}}"#);
+    let provider = Fake::answering(move |request| {
+        let body = if request.text().contains("broken") { b"nothing that gzip writes" } else { &encoded[..] };
+        answer::with(400, &[("content-type", "application/json"), ("content-encoding", "gzip")], body)
+    });
+    let gateway = Setup::new().provider(chat(&provider)).start();
+    let mut client = gateway.client();
+    for sample in [&sample::CHAT, &sample::MESSAGES, &sample::RESPONSES] {
+        for (word, shown) in [("hi", "too many stops"), ("broken", "upstream returned 400")] {
+            let response = client.call(sample.path, sample.ask.replace("\"hi\"", &format!("\"{word}\"")));
+            assert_eq!((response.status, response.header("content-encoding")), (400, None), "{}", sample.path);
+            assert!(response.text().contains(&format!("\"message\":\"{shown}\"")), "{}", response.text());
+        }
+    }
 }
 
 #[test]

@@ -257,7 +257,7 @@ fn numeric(code: Option<RawStr<'_>>) -> Option<Kind> {
 /// `param` is in the provider's words and is kept for the log alone: see [`param`].
 pub fn error(status: Option<u16>, read: &ReadError<'_>) -> Error {
     let kind = kind(status, read);
-    let message: String = redacted(&read.message.unescape()).chars().take(MESSAGE_MAX).collect();
+    let message = clipped(&redacted(&read.message.unescape()), MESSAGE_MAX);
     let text = |raw: Option<RawStr<'_>>| raw.map_or("-".into(), |raw| raw.unescape().into_owned());
     let mut detail = format!("type {}, code {}, param {}", text(read.r#type), text(read.code), text(read.param));
     if kind == Kind::UpstreamAuth && !message.is_empty() {
@@ -398,17 +398,35 @@ fn redacted(message: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Returns the error behind a body of no known shape. A page of HTML is never shown, and of text
-/// only the beginning.
+/// Returns the error behind a body of no known shape. A page of HTML and binary data are never
+/// shown, and of text only the beginning.
 pub fn unreadable(status: u16, body: &[u8]) -> Error {
     const SHOWN: usize = 200;
     let text = String::from_utf8_lossy(body);
-    let text: String = redacted(&text).trim().chars().filter(|c| !c.is_control()).take(SHOWN).collect();
-    let note = match text.is_empty() || text.starts_with(['<', '{', '[']) {
+    let text = clipped(&printable(&text), SHOWN);
+    let is_binary = text.chars().filter(|c| *c == char::REPLACEMENT_CHARACTER).count() * 8 > text.chars().count();
+    let note = match is_binary || text.is_empty() || text.starts_with(['<', '{', '[']) {
         true => format!("upstream returned {status}"),
         false => format!("upstream returned {status}: {text}"),
     };
     Error::upstream(kind_of_status(status), note).quoted()
+}
+
+/// Returns a text without keys and without control characters.
+fn printable(text: &str) -> String {
+    redacted(text).trim().chars().filter(|c| !c.is_control()).collect()
+}
+
+/// Returns at most `max` characters of a text. A word of which the end would be missing is left
+/// out: it may be a key, which is overwritten where it is whole.
+fn clipped(text: &str, max: usize) -> String {
+    let Some((end, _)) = text.char_indices().nth(max) else { return text.to_owned() };
+    let is_cut = !text[end..].starts_with(char::is_whitespace);
+    let kept = match text[..end].rfind(char::is_whitespace) {
+        Some(space) if is_cut => &text[..space],
+        _ => &text[..end],
+    };
+    kept.to_owned()
 }
 
 /// A response that consists of output which no other format can show.
@@ -440,7 +458,7 @@ pub fn unreadable_event(fault: ScanError, data: &[u8]) -> Error {
 /// none.
 fn text_of(data: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(data);
-    let text: String = redacted(&text).trim().chars().filter(|c| !c.is_control()).take(MESSAGE_MAX).collect();
+    let text = clipped(&printable(&text), MESSAGE_MAX);
     (!text.is_empty() && !text.starts_with(['<', '{', '[', '"'])).then_some(text)
 }
 

@@ -157,6 +157,28 @@ fn pages_are_not_shown() {
     }
     assert_eq!(unreadable(503, &[b'x'; 4096]).note.len(), "upstream returned 503: ".len() + 200);
     assert_eq!(unreadable(503, b"").kind, Kind::Overloaded);
+    assert_eq!(unreadable(500, &[0x1f, 0x8b, 8, 0xff, 0xfe, b'x']).note, "upstream returned 500");
+    assert_eq!(
+        unreadable(500, b"not\xe9 long enough to be binary").note,
+        "upstream returned 500: not\u{fffd} long enough to be binary"
+    );
+}
+
+/// The word at the end may be a key: it is shown whole, or not at all.
+#[test]
+fn no_word_of_a_message_is_cut() {
+    let rows = [
+        ("one two", 7, "one two"),
+        ("one two", 6, "one"),
+        ("one two three", 7, "one two"),
+        ("one two", 3, "one"),
+        ("undivided", 3, "und"),
+        ("é é é", 4, "é é"),
+        ("", 0, ""),
+    ];
+    for (text, max, expected) in rows {
+        assert_eq!(clipped(text, max), expected, "{text} {max}");
+    }
 }
 
 #[test]
