@@ -11,7 +11,7 @@ pub use crate::config::base_url::BaseUrl;
 use crate::config::hedging::Hedging;
 use crate::config::outbound::Outbound;
 use crate::config::retries::Retries;
-use crate::config::secret::HeaderLines;
+use crate::config::secret::{self, HeaderLines};
 use crate::config::timeouts::Timeouts;
 use crate::config::virtual_models::{Member, VirtualModel};
 use crate::limit::Limits;
@@ -142,11 +142,38 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// Overwrites the provider's own keys with `*` wherever `text` has them.
+    /// Overwrites the provider's own keys with `*` wherever `text` has them: providers quote the
+    /// key that they refuse. The text keeps its length.
     pub fn hide_keys(&self, text: &mut [u8]) {
-        self.auth.iter().chain([&self.extra_headers]).for_each(|lines| lines.hide_in(text));
+        self.keys().for_each(|key| secret::hide(key, text));
+    }
+
+    /// Does the same to a text of which the end is missing, and overwrites the beginning of a key
+    /// that was cut.
+    pub fn hide_keys_of_cut(&self, text: &mut [u8]) {
+        self.hide_keys(text);
+        let from = self.key_begins_at(text);
+        text[from..].fill(b'*');
+    }
+
+    /// Returns where the end of `text` begins a key, of which the rest may follow: the length of
+    /// `text` if it does nowhere.
+    pub fn key_begins_at(&self, text: &[u8]) -> usize {
+        self.keys().map(|key| secret::begins_at(key, text)).min().unwrap_or(text.len())
+    }
+
+    /// Returns the keys that requests to the provider carry.
+    fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        let auth = self.auth.iter().flat_map(|lines| lines.keys(SHORTEST_KEY));
+        auth.chain(self.extra_headers.keys(SHORTEST_EXTRA_KEY))
     }
 }
+
+/// A shorter key, in bytes, is a word that may stand in any text.
+const SHORTEST_KEY: usize = 8;
+/// Of a header of the operator's it is not known whether it has a key at all, and a short value is
+/// an ordinary word.
+const SHORTEST_EXTRA_KEY: usize = 16;
 
 impl Member {
     /// Returns whether requests for this member may go to the provider.

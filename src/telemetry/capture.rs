@@ -214,23 +214,28 @@ impl Detail {
     }
 
     /// Calls `hide` with what the last attempt and the client got, and with their errors. It keeps
-    /// the length of each, and that it is text.
-    pub fn overwrite(&mut self, hide: impl Fn(&mut [u8])) {
+    /// the length of each, and that it is text. Its second argument says whether the end of the
+    /// text is missing.
+    pub fn overwrite(&mut self, hide: impl Fn(&mut [u8], bool)) {
         let hide_text = |text: &mut Option<Box<str>>| {
             *text = text.take().map(|text| {
                 let mut bytes = text.into_string().into_bytes();
-                hide(&mut bytes);
+                hide(&mut bytes, false);
                 String::from_utf8_lossy(&bytes).into()
             });
         };
         hide_text(&mut self.error);
+        let hide_body = |Body { cut, .. }: &mut Body| {
+            let is_cut = !cut.is_whole();
+            hide(&mut cut.bytes, is_cut);
+        };
         if let SharedOrOwned::Own(body) = &mut self.response {
-            hide(&mut body.cut.bytes);
+            hide_body(body);
         }
         let Some(attempt) = self.attempts.last_mut() else { return };
         hide_text(&mut attempt.provider_message);
         if let Some(body) = &mut attempt.response {
-            hide(&mut body.cut.bytes);
+            hide_body(body);
         }
         if let Some((kind, text)) = attempt.failure.take() {
             let mut text = Some(text);

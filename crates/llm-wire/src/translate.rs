@@ -317,6 +317,11 @@ impl Translator {
         self.failure.as_ref()
     }
 
+    /// Returns it for a caller that must not show all that it says.
+    pub fn failure_mut(&mut self) -> Option<&mut Error> {
+        self.failure.as_mut()
+    }
+
     /// Returns the last usage seen, estimates included (see [`Note::EstimatedUsage`] in the reply's
     /// notes).
     pub fn usage(&self) -> Option<Usage> {

@@ -113,7 +113,10 @@ impl PayloadCapture {
     /// Overwrites the keys of the provider that was asked last in what it has sent.
     pub fn hide_keys(&mut self, provider: &Provider) {
         if let Some(detail) = &mut self.detail {
-            detail.overwrite(|text| provider.hide_keys(text));
+            detail.overwrite(|text, is_cut| match is_cut {
+                true => provider.hide_keys_of_cut(text),
+                false => provider.hide_keys(text),
+            });
         }
     }
 

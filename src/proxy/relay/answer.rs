@@ -32,6 +32,7 @@ pub(super) fn is_whole(body: &[u8]) -> bool {
 /// The members of an answer that records need, by name.
 struct Summary<'a> {
     members: [(&'static str, Option<RawValue<'a>>); 5],
+    has_error: bool,
 }
 
 impl<'a> Summary<'a> {
@@ -40,14 +41,14 @@ impl<'a> Summary<'a> {
     }
 
     fn facts(&self, format: Format) -> AnswerFacts<'a> {
-        facts(format, |name| self.get(name))
+        AnswerFacts { has_error: self.has_error, ..facts(format, |name| self.get(name)) }
     }
 }
 
 /// Reads the facts of an answer of which `member` finds the members.
 pub(super) fn facts<'a>(format: Format, member: impl Fn(&str) -> Option<RawValue<'a>>) -> AnswerFacts<'a> {
     let reason: Option<Reason> = finish::of_answer(format, &member);
-    AnswerFacts { usage: member("usage"), counted: None, model: member("model"), reason }
+    AnswerFacts { usage: member("usage"), counted: None, model: member("model"), reason, has_error: false }
 }
 
 /// Reads the top level of `body` by one walk, without an opinion on it.
@@ -74,19 +75,19 @@ pub(super) fn check<'a>(
     }
     let mut summary = empty_summary(format);
     let whole_body = body;
-    let (mut is_answer, mut has_error) = (false, false);
+    let mut is_answer = false;
     let body = preamble::strip(body);
     let start = scan::skip_space(body, 0);
     let noted = tape.read(body).ok().filter(|root| root.kind() == RawKind::Object);
     let mut walk = noted.map_or_else(|| walk::members(&body[start..]), RawValue::members);
     for (key, value, _) in &mut walk {
         is_answer |= key.eq_str(content_name(format)) && value.kind() == RawKind::Array;
-        has_error |= key.eq_str("error") && value.kind() != RawKind::Null;
         note(&mut summary, key, value);
     }
     let is_whole =
         noted.is_some() || walk.fault().is_none() && scan::skip_space(body, start + walk.position()) == body.len();
     let facts = summary.facts(format);
+    let has_error = facts.has_error;
     if is_whole && is_answer && !(has_error && format.profile().response.fails_by_error_member) {
         if !has_error && body.len() == whole_body.len() {
             known.learn(format, body, &facts);
@@ -131,10 +132,11 @@ fn empty_summary<'a>(format: Format) -> Summary<'a> {
     for (place, name) in members.iter_mut().zip(finish::members(format).iter().chain(&["model"])) {
         place.0 = name;
     }
-    Summary { members }
+    Summary { members, has_error: false }
 }
 
 fn note<'a>(summary: &mut Summary<'a>, key: RawStr<'a>, value: RawValue<'a>) {
+    summary.has_error |= key.eq_str("error") && value.kind() != RawKind::Null;
     if let Some((_, place)) = summary.members.iter_mut().find(|(name, _)| key.eq_str(name)) {
         *place = Some(value);
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::super::body::exhausted;
 use super::super::core::Core;
-use super::super::interrupt::Interrupt;
+use super::super::interrupt::{self, Interrupt};
 use super::super::pinned::pinned;
 use super::super::prepare::Translated;
 use super::super::request_context::{Next, RequestContext};
@@ -481,7 +481,8 @@ impl<'p> Relay<'p> {
     /// read error events sees a broken response.
     async fn finish_truncated(&mut self, req: &mut RequestContext<'_>) -> Result<Next, Interrupt> {
         self.flush(req).await?;
-        if let Some(error) = self.translator.failure() {
+        if let Some(error) = self.translator.failure_mut() {
+            interrupt::hide_keys(error, self.provider);
             tracing::warn!(request_id = req.recorder.request_id(), kind = error.kind.row().label, "{}", error.logged());
             req.set_truncated(error);
         }

@@ -234,15 +234,18 @@ impl Relay<'_> {
             }
             return Ok(());
         }
+        let mut begun_key = Vec::new();
         if body.head().status >= 400 {
             // An error is read as a whole, and what is too large for that piece by piece.
             if self.payload.len() <= KEPT_BUFFER {
                 return Ok(());
             }
             self.provider.hide_keys(&mut self.payload);
+            begun_key = self.payload.split_off(self.provider.key_begins_at(&self.payload));
         }
         self.end_hold(req);
         self.write(req, body, false);
+        self.payload.append(&mut begun_key);
         self.out = req.send(std::mem::take(&mut self.out)).await?;
         Ok(())
     }
@@ -250,9 +253,15 @@ impl Relay<'_> {
     async fn on_end(&mut self, req: &mut RequestContext<'_>, body: UpstreamBody) -> Result<Next, Interrupt> {
         if self.holds.is_some() {
             let mut known = req.core.templates.answers(req.route.format).borrow_mut();
-            answer::check(req.route.format, &self.payload, (&mut known, &mut Tape::default()), &self.provider.key)?;
+            let mut tape = Tape::default();
+            let facts = answer::check(req.route.format, &self.payload, (&mut known, &mut tape), &self.provider.key)?;
+            let has_error = facts.has_error;
             drop(known);
             note_issuer(req, &self.payload);
+            if has_error {
+                self.provider.hide_keys(&mut self.payload);
+                req.recorder.capture.hide_keys(self.provider);
+            }
             self.end_hold(req);
         }
         if let Mode::Rewritten(document) = &mut self.mode {
@@ -402,8 +411,13 @@ impl<'p> Complete<'p> {
         };
         let mut out = buffers::take(body.len() + HEAD_ROOM);
         write_head(&mut out, req, (head, bytes), framing, self.transfer);
+        let from = out.len();
         append(&mut out, body, framing);
         if let Some(facts) = facts {
+            if facts.has_error {
+                self.provider.hide_keys(&mut out[from..]);
+                req.recorder.capture.hide_keys(self.provider);
+            }
             record_facts(req, &facts);
             if self.is_answer {
                 note_issuer(req, body);

@@ -23,6 +23,8 @@ pub struct AnswerFacts<'a> {
     pub model: Option<RawValue<'a>>,
     /// Why the answer ended.
     pub reason: Option<Reason>,
+    /// Whether its member `error` is another than null.
+    pub has_error: bool,
 }
 
 #[derive(Debug)]
@@ -52,7 +54,8 @@ impl AnswerTemplates {
             let numbers = spot.holes().map(|hole| number_before(body, places[hole + 1], MAX_DIGITS));
             Usage::from_numbers(names, numbers)
         });
-        Some(AnswerFacts { usage: value(members.usage), counted, model: value(members.model), reason: members.reason })
+        let (usage, model) = (value(members.usage), value(members.model));
+        Some(AnswerFacts { usage, counted, model, reason: members.reason, has_error: false })
     }
 
     /// Learns from an answer that was not found, and that is whole and no error. The facts are
