@@ -138,6 +138,13 @@ impl Fault {
         }
     }
 
+    /// Returns whether the same request may succeed at the same provider later, with nothing
+    /// changed.
+    pub fn passes(self) -> bool {
+        use Fault::{Broken, Connect, ServerError, Silent, Slow, Throttled};
+        matches!(self, Connect | Broken | Silent | Throttled | ServerError | Slow)
+    }
+
     /// Returns the word of metrics and documents.
     pub fn label(self) -> &'static str {
         match self {

@@ -68,6 +68,7 @@ pub(super) async fn run(
             }
         };
         core.metrics.inc(Counter::AttemptsFailed);
+        new.context_window = this.ranked.candidate.context_window;
         if let Some(rest) = new.rest.take() {
             return Box::pin(rescue(req, view, &mut attempts, BrokenOff { failure: new, rest })).await;
         }

@@ -46,6 +46,8 @@ pub struct Failure {
     pub hint: RetryHint,
     /// Who failed, for the headers that name the provider.
     pub upstream: Option<Upstream>,
+    /// The tokens that fit in the model that was asked; 0 if that is unknown.
+    pub context_window: u64,
 }
 
 impl Failure {
@@ -69,9 +71,22 @@ impl Failure {
 
     /// Returns the failure that the client should learn of: the one of the higher
     /// [`Failure::usefulness`]. Of several accounts that are at their limits, the first that is
-    /// free again decides when the client may come back. Of equals the earlier counts: it is that
-    /// of the provider that comes first in the order.
+    /// free again decides when the client may come back. A request that is too long for one member
+    /// of a virtual model may fit in another, whose failure counts if it passes or is of the same
+    /// kind. Of equals the earlier counts: it is that of the provider that comes first in the
+    /// order.
     pub fn more_useful(self: Box<Failure>, later: Box<Failure>) -> Box<Failure> {
+        let is_wider = |of: &Failure, than: &Failure| {
+            than.fault() == Fault::ContextLength
+                && of.context_window > than.context_window
+                && (of.fault() == Fault::ContextLength || of.fault().passes())
+        };
+        if is_wider(&self, &later) {
+            return self;
+        }
+        if is_wider(&later, &self) {
+            return later;
+        }
         if let (Some(ours), Some(theirs)) = (self.rate_limited_ms(), later.rate_limited_ms()) {
             return if ours <= theirs { self } else { later };
         }
@@ -83,25 +98,34 @@ impl Failure {
         if self.lacks_model || self.lacks_response {
             return 0;
         }
-        match (self.fault(), &self.response) {
+        match (self.fault(), self.is_reported()) {
             (Fault::ContextLength | Fault::ContentFilter | Fault::Request, _) => 7,
             _ if self.error.side == Side::Client => 7,
             // It says when to come back.
-            (Fault::Throttled, Some(_)) => 6,
+            (Fault::Throttled, true) => 6,
             // The operator's business, which does not pass by itself.
-            (Fault::Quota, Some(_)) => 4,
-            (_, Some(_)) => 5,
-            (Fault::KeyRefused | Fault::Quota, None) => 3,
-            (_, None) if self.status.is_some() => 3,
-            (Fault::Connect, None) => 1,
-            (_, None) => 2,
+            (Fault::KeyRefused | Fault::Quota, false) => 3,
+            (Fault::Quota, true) => 4,
+            (_, true) => 5,
+            (_, false) if self.status.is_some() => 3,
+            (Fault::Connect, false) => 1,
+            (_, false) => 2,
         }
     }
 
-    /// Returns after how many milliseconds a provider takes requests again. `None` if its response
-    /// is no 429; the longest time if it does not say.
+    /// Returns whether the provider itself said what is wrong: in an error response that could be
+    /// read, or in the place of an answer or of its events, under status 200.
+    fn is_reported(&self) -> bool {
+        let is_in_body = self.status.is_none() && self.error.quoted && self.fault() != Fault::KeyRefused;
+        self.response.is_some() || is_in_body
+    }
+
+    /// Returns after how many milliseconds a provider takes requests again. `None` if it did not
+    /// report that a limit is used up; the longest time if it does not say.
     fn rate_limited_ms(&self) -> Option<u64> {
-        self.response.as_ref().filter(|_| self.fault() == Fault::Throttled)?;
+        if !self.is_reported() || self.fault() != Fault::Throttled {
+            return None;
+        }
         let wait = self.hint.wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
         Some(wait.unwrap_or(u64::MAX))
     }
@@ -148,6 +172,7 @@ impl From<Error> for Failure {
             status: None,
             hint: RetryHint::default(),
             upstream: None,
+            context_window: 0,
         }
     }
 }

@@ -158,6 +158,52 @@ fn a_request_that_is_too_long_goes_to_a_longer_window() {
     }
 }
 
+/// A client that is told to shorten its prompt does so, although it would fit a minute later.
+#[test]
+fn what_a_member_with_a_longer_window_says_counts() {
+    let error = |status: u16, words: &str, code: &str| {
+        let body = json!({ "error": { "message": words, "type": "t", "code": code } }).to_string();
+        answer::with(status, &[("content-type", "application/json"), ("retry-after", "99999")], body)
+    };
+    let too_long = |words: &str| error(400, words, "context_length_exceeded");
+    let rows = [
+        (error(429, "of the long one", "rate_limit_exceeded"), 429, "of the long one"),
+        (error(500, "of the long one", "server_error"), 500, "of the long one"),
+        // The same, under status 200.
+        (error(200, "of the long one", "server_error"), 502, "of the long one"),
+        (too_long("of the long one"), 400, "of the long one"),
+        // These don't pass by themselves.
+        (error(401, "of the long one", "invalid_api_key"), 400, "of the short one"),
+        (error(402, "of the long one", "insufficient_quota"), 400, "of the short one"),
+    ];
+    for (response, status, words) in rows {
+        for is_long_first in [false, true] {
+            let of_short = too_long("of the short one");
+            let short = Fake::answering(move |_| of_short.clone());
+            let response = response.clone();
+            let long = Fake::answering(move |_| response.clone());
+            let (s, l) =
+                (json!({ "model": "s", "context_window": 100 }), json!({ "model": "l", "context_window": 200 }));
+            let mut members = [s, l];
+            members[usize::from(!is_long_first)]["priority"] = json!(1);
+            let gateway = Setup::new()
+                .provider(serving("short", &short, &["s"]))
+                .provider(serving("long", &long, &["l"]))
+                .model(model("m", json!(members)))
+                .env("RETRY_BUDGET_PERCENT", 0)
+                .start();
+            let response = gateway.client().call(PATH, ask("m"));
+            let context = format!("{status} {is_long_first}: {}", response.text());
+            // A prompt that is too long for the longer window is for the shorter one as well.
+            let asks_both = !(is_long_first && status == 400 && words == "of the long one");
+            assert_eq!(short.requests().len(), usize::from(asks_both), "{context}");
+            assert_eq!(long.requests().len(), 1, "{context}");
+            assert_eq!(response.status, status, "{context}");
+            assert!(response.text().contains(words), "{context}");
+        }
+    }
+}
+
 /// Vendors retire models. The client did not name this one, and another is behind its name.
 #[test]
 fn a_member_that_its_provider_no_longer_has_leads_on() {
