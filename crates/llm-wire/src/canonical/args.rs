@@ -181,6 +181,11 @@ impl ObjectScan {
     pub(crate) fn is_complete(&self) -> bool {
         self.state == Scan::Complete
     }
+
+    /// An object has begun and not ended.
+    pub(crate) fn is_cut(&self) -> bool {
+        matches!(self.state, Scan::Inside { .. } | Scan::Text { .. } | Scan::TextEscape { .. })
+    }
 }
 
 impl Scan {

@@ -5,6 +5,7 @@
 //! none; either way encoders of whole answers read an [`Answer`]. Buffers are owned; text is still
 //! escaped.
 
+use crate::canonical::args::ObjectScan;
 use crate::canonical::event::{Block, Event, Finish, Reason, Status};
 use crate::canonical::request::{CallKind, ReasoningKind};
 use crate::canonical::text::Text;
@@ -83,6 +84,16 @@ pub(crate) struct AnswerItem {
     pub status: Status,
 }
 
+impl AnswerItem {
+    /// Returns whether it is a call of which the arguments break off.
+    fn is_cut(&self) -> bool {
+        let AnswerKind::Tool { kind: CallKind::Function, input, .. } = &self.kind else { return false };
+        let mut scan = ObjectScan::default();
+        scan.feed(RawStr::new(input));
+        scan.is_cut()
+    }
+}
+
 /// All bytes are escaped string bodies.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum AnswerKind {
@@ -144,7 +155,8 @@ impl Answer {
             }
             Event::Close { ix, status } => {
                 if let Some(item) = self.items.get_mut(*ix as usize) {
-                    item.status = *status;
+                    // Messages ends a call before it says that the answer was too long for it.
+                    item.status = if item.is_cut() { Status::Incomplete } else { *status };
                 }
             }
             Event::Usage(usage) => self.usage = Some(*usage),

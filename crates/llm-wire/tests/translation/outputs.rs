@@ -292,3 +292,39 @@ fn log_probabilities_have_bytes() {
         top(json!({"token": "x", "logprob": -1, "bytes": [1]}))
     );
 }
+
+/// Messages ends a call before it says that the answer was too long.
+#[test]
+fn a_call_that_breaks_off_is_incomplete() {
+    let rows = [
+        (vec!["{\"a\":1}"], "completed"),
+        (vec![], "completed"),
+        (vec!["no object"], "completed"),
+        (vec!["{\"a\":"], "incomplete"),
+        (vec!["{\"a\"", ":\"}"], "incomplete"),
+    ];
+    for (deltas, status) in rows {
+        let event = |name: &str, mut data: Value| {
+            data["type"] = name.into();
+            format!("event: {name}\ndata: {data}\n\n")
+        };
+        let call = json!({"type": "tool_use", "id": "t", "name": "f", "input": {}});
+        let deltas = deltas.iter().map(|delta| {
+            let delta = json!({"type": "input_json_delta", "partial_json": delta});
+            event("content_block_delta", json!({"index": 0, "delta": delta}))
+        });
+        let usage = json!({"input_tokens": 1, "output_tokens": 1});
+        let bytes = [
+            event("message_start", json!({"message": {"id": "m", "role": "assistant", "content": [], "usage": usage}})),
+            event("content_block_start", json!({"index": 0, "content_block": call})),
+            deltas.collect(),
+            event("content_block_stop", json!({"index": 0})),
+            event("message_delta", json!({"delta": {"stop_reason": "max_tokens"}, "usage": {"output_tokens": 9}})),
+            event("message_stop", json!({})),
+        ]
+        .concat();
+        let seen = stream(Format::Messages, Format::Responses, &bytes);
+        let found: Vec<_> = seen.raw.matches(&format!("\"status\":\"{status}\",\"call_id\":\"t\"")).collect();
+        assert_eq!(found.len(), 2, "in its own event and in the last: {}", seen.raw);
+    }
+}
