@@ -130,7 +130,7 @@ pub(super) fn is_plain(plan: &Plan) -> bool {
 
 /// Returns whether numbers come to the client as they are: they need no estimate and no repair.
 pub(super) fn is_counted(usage: &Usage) -> bool {
-    !usage.is_zero() && !usage.repaired
+    usage.input_total > 0 && usage.output_total > 0 && !usage.repaired
 }
 
 impl Key {

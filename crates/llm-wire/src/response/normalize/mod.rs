@@ -194,15 +194,19 @@ impl Normalizer {
     }
 
     fn end(&mut self, reply: &mut Reply, out: Out<'_>) {
-        let counted = self.usage.is_some_and(|usage| !usage.is_zero() || self.sent == 0);
-        if !counted || self.stopped {
-            let known = self.usage.filter(|usage| !usage.is_zero());
-            let mut usage = known.unwrap_or_default();
-            if known.is_none() {
+        // An answer with text has an input and an output: a zero is of a host that does not count it.
+        let is_counted = |tokens: u64| self.usage.is_some() && (tokens > 0 || self.sent == 0);
+        let mut usage = self.usage.unwrap_or_default();
+        let (has_input, has_output) = (is_counted(usage.input_total), is_counted(usage.output_total));
+        if !has_input || !has_output || self.stopped {
+            if !has_input {
                 usage.input_total = reply.input_estimate();
             }
             // Four bytes a token: the first guess of every estimator for text of this kind.
-            usage.output_total = usage.output_total.max(self.sent.div_ceil(4));
+            usage.output_total = match has_output && !self.stopped {
+                true => usage.output_total,
+                false => usage.output_total.max(self.sent.div_ceil(4)),
+            };
             reply.note(Note::EstimatedUsage);
             self.usage = Some(usage);
             out(Event::Usage(usage), reply);

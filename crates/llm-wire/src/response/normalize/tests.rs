@@ -263,6 +263,12 @@ fn a_host_that_does_not_count_is_estimated() {
     let events = vec![open(), text(0, "twelve bytes"), finish(Reason::End), usage(0, 0), Event::End];
     assert_eq!(run_with(&mut reply, events), "start 0text 0twelve bytes 0. End usage:0/0 usage:100/3 end");
     assert_eq!(reply.notes[Note::EstimatedUsage as usize], 1);
+    // What it does count stays.
+    for (input, output, expected) in [(7, 0, "7/3"), (0, 9, "100/9")] {
+        let events = vec![open(), text(0, "twelve bytes"), finish(Reason::End), usage(input, output), Event::End];
+        let seen = run_with(&mut reply, events);
+        assert!(seen.ends_with(&format!("End usage:{input}/{output} usage:{expected} end")), "{seen}");
+    }
 }
 
 /// The fold reads what an encoder reads.
