@@ -69,15 +69,19 @@ pub(crate) fn parse(url: RawStr<'_>) -> Option<DataUrl<'_>> {
 }
 
 /// Returns the media type of a base64 payload: as declared, or recognized by its first bytes if the
-/// declaration is not specific.
+/// declaration is not specific, or is that of an image and wrong.
 pub(crate) fn media_of(declared: &str, payload: RawStr<'_>) -> Cow<'static, str> {
     let declared = normal(declared);
-    // A PDF in the place of an image is often called one.
-    let is_pdf = declared.starts_with("image/") && payload.as_bytes().starts_with(b"JVBERi");
-    if !declared.is_empty() && declared != UNKNOWN && !is_pdf {
+    let is_specific = !declared.is_empty() && declared != UNKNOWN;
+    // OpenAI does not look at the type. Messages refuses a PNG that is called a JPEG.
+    if is_specific && !declared.starts_with("image/") {
         return declared;
     }
-    Cow::Borrowed(sniff(payload).unwrap_or(UNKNOWN))
+    match sniff(payload) {
+        Some(found) => Cow::Borrowed(found),
+        None if is_specific => declared,
+        None => Cow::Borrowed(UNKNOWN),
+    }
 }
 
 /// Returns the media type that the suffix of a file name means. `None` if it means none that a
@@ -230,6 +234,8 @@ mod tests {
             ("data:;base64,AAAA", UNKNOWN, base64("AAAA")),
             ("data:application/pdf;name=a.pdf;base64,JVBERi0=", "application/pdf", base64("JVBERi0=")),
             ("data:image/png;base64,JVBERi0=", "application/pdf", base64("JVBERi0=")),
+            ("data:image/jpeg;base64,iVBORw0KGgo=", "image/png", base64("iVBORw0KGgo=")),
+            ("data:image/svg+xml;base64,PHN2Zy8+", "image/svg+xml", base64("PHN2Zy8+")),
             ("data:binary/octet-stream;base64,JVBERi0=", "application/pdf", base64("JVBERi0=")),
             ("data:application/x-pdf;base64,AAAA", "application/pdf", base64("AAAA")),
             ("data:text/plain;charset=utf-8,a%20b%0Ac%zz", "text/plain", text("a b\nc%zz")),
