@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use clap::ValueEnum;
 use serde_json::json;
 
-use super::elsewhere::Elsewhere;
 use super::failure::Failure;
+use super::preview::Preview;
 use super::print;
 use super::store::{StoreArgs, StoreLocation, call};
 use crate::breaker::policy::Policy;
@@ -106,8 +106,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 
 impl Args {
     fn explain_here(&self, rows: &Rows, environment: &Environment) -> Result<Explanation, Failure> {
-        let compiled = Elsewhere::compile(rows, environment);
-        compiled.note_needs();
+        let compiled = Preview::compile(rows, environment);
+        compiled.note_unset_variables();
         let snapshot = compiled.snapshot;
         let credential = self.key.as_deref().map(|name| explain::credential(&snapshot, name)).transpose();
         let routing = match environment.get("CATCH_ALL_ROUTING") {

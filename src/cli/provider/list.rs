@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::listing::{Listing, models_text};
-use crate::cli::elsewhere::Elsewhere;
 use crate::cli::failure::Failure;
+use crate::cli::preview::Preview;
 use crate::cli::print;
 use crate::cli::store::{StoreArgs, StoreLocation, print_problems};
 use crate::config::boot::Environment;
@@ -65,12 +65,12 @@ impl Args {
 /// Returns the status of each provider, and prints the problems. A variable that is not set in this
 /// shell may be set where the gateway runs, and so decides nothing here.
 fn judged(rows: &Rows, environment: &Environment) -> HashMap<i64, Status> {
-    let found = Elsewhere::compile(rows, environment);
+    let found = Preview::compile(rows, environment);
     let problems = found.problems.iter().filter(|problem| problem.object.starts_with("provider "));
     for problem in problems.chain(&notices(rows, &|_| None)) {
         print::note("warning", &format!("{}: {}", problem.object, problem.message));
     }
-    found.note_needs();
+    found.note_unset_variables();
     let status = |id: i64| match (found.snapshot.provider(id), found.needs.get(&id)) {
         (None, _) => Status::NotServed,
         (Some(_), Some(name)) => Status::Needs(name.clone()),

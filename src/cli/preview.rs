@@ -1,4 +1,4 @@
-//! What a gateway would serve of a store, judged in a shell that may lack the gateway's variables.
+//! A preview of what a gateway would serve of a store, in a shell that may lack its variables.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use crate::config::vault;
 const SECRET_KEY: &str = "SECRET_KEY";
 
 /// The rows as a gateway compiles them that has every variable which is not set here.
-pub(super) struct Elsewhere {
+pub(super) struct Preview {
     pub(super) snapshot: Snapshot,
     /// Those that no variable would solve.
     pub(super) problems: Vec<Problem>,
@@ -21,9 +21,9 @@ pub(super) struct Elsewhere {
     pub(super) needs: HashMap<i64, String>,
 }
 
-impl Elsewhere {
+impl Preview {
     /// Compiles `rows` with the variables of `environment`.
-    pub(super) fn compile(rows: &Rows, environment: &Environment) -> Elsewhere {
+    pub(super) fn compile(rows: &Rows, environment: &Environment) -> Preview {
         let env = |name: &str| environment.get(name).map(str::to_owned);
         let mut rows = rows.clone();
         let mut needs = HashMap::new();
@@ -44,11 +44,11 @@ impl Elsewhere {
                 needs.insert(row.id, name.to_owned());
             }
         }
-        Elsewhere { snapshot, problems, needs }
+        Preview { snapshot, problems, needs }
     }
 
     /// Prints which variables are taken as set.
-    pub(super) fn note_needs(&self) {
+    pub(super) fn note_unset_variables(&self) {
         let mut names: Vec<&str> = self.needs.values().map(String::as_str).collect();
         names.sort_unstable();
         names.dedup();
