@@ -48,7 +48,8 @@ impl Gateway {
             tracing::warn!("the memory of this process can't be kept from core dumps: {error}");
         }
         let count = worker::count(boot.workers);
-        let shared = Arc::new(ProcessState::new(boot, count, hints()));
+        let hints = hints(&boot);
+        let shared = Arc::new(ProcessState::new(boot, count, hints));
         let control_plane = control_plane::start(shared.clone(), store, environment).map_err(Failure::Failed)?;
         let workers = match WorkerPool::start(&shared, public, admin) {
             Ok(workers) => workers,
@@ -168,7 +169,7 @@ impl Gateway {
 fn start_failed(error: StartError, boot: &Boot) -> Failure {
     match error {
         StartError::PortInUse(addr) => {
-            let (owner, stop) = PortOwner::of(addr.port()).describe();
+            let (owner, stop) = PortOwner::of(addr).describe();
             let setting = if boot.admin_addr == Some(addr) { "ADMIN_ADDR" } else { "--port or PORT" };
             Failure::failed(format!(
                 "port {} of {} is in use by {owner}; {stop}, or choose another port with {setting}",
@@ -205,15 +206,24 @@ fn sinks(boot: &Boot) -> String {
     if on.is_empty() { "kept nowhere".to_owned() } else { on.join(", ") }
 }
 
-fn hints() -> Hints {
+/// Returns what clients and the log are told while nothing is configured.
+fn hints(boot: &Boot) -> Hints {
+    let (no_credentials, no_providers) = match boot.config_file {
+        None => (
+            "create one with `llm-proxy key create --name NAME`",
+            "add one with `llm-proxy init`, or with `llm-proxy provider add --name NAME --type openai --base URL \
+             --api-key KEY`",
+        ),
+        // No command writes into a file but `init`, which is told which one.
+        Some(_) => (
+            "add one under `credentials` of its configuration file",
+            "add one under `providers` of its configuration file",
+        ),
+    };
     Hints {
-        no_credentials:
-            "this gateway has no credential yet, so nobody may use it; create one with `llm-proxy key create \
-                         --name NAME`, or set ALLOW_ANONYMOUS=true"
-                .into(),
-        no_providers:
-            "this gateway has no provider yet; add one with `llm-proxy init`, or with `llm-proxy provider add \
-             --name NAME --type openai --base URL --api-key KEY`"
-                .into(),
+        no_credentials: format!(
+            "this gateway has no credential yet, so nobody may use it; {no_credentials}, or set ALLOW_ANONYMOUS=true"
+        ),
+        no_providers: format!("this gateway has no provider yet; {no_providers}"),
     }
 }

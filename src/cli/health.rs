@@ -2,7 +2,7 @@
 //! container.
 
 use super::failure::Failure;
-use super::print;
+use super::{port_owner, print};
 use crate::cli::admin_client;
 use crate::config::boot::{Boot, Environment};
 use crate::tls;
@@ -18,20 +18,10 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let (environment, _) = Environment::of_process();
     let (boot, _) = Boot::from(&[], &environment)?;
-    let url = args.url.clone().unwrap_or_else(|| here(&boot));
+    let url = args.url.clone().unwrap_or_else(|| port_owner::url(&boot));
     // Here, what is asked is this host itself: its certificate has another name.
     let insecure = args.url.is_none() || !boot.verify_ssl;
     let trust = tls::Trust { insecure, extra_roots: boot.ssl_cert_file.as_deref() };
     let (tls, _) = tls::client_config(&trust).map_err(Failure::failed)?;
     print::line(&admin_client::ready(&url, &tls).map_err(Failure::failed)?)
-}
-
-fn here(boot: &Boot) -> String {
-    let scheme = if boot.tls_cert.is_some() { "https" } else { "http" };
-    let host = match boot.host {
-        host if !host.is_unspecified() => host,
-        host if host.is_ipv4() => std::net::Ipv4Addr::LOCALHOST.into(),
-        _ => std::net::Ipv6Addr::LOCALHOST.into(),
-    };
-    format!("{scheme}://{}", std::net::SocketAddr::new(host, boot.port))
 }

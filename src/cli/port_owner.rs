@@ -1,10 +1,11 @@
 //! What listens at a port of this machine, looked at before a command writes for the gateway there,
 //! or after a gateway could not have the port.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use super::admin_client::{self, Health};
+use crate::config::boot::Boot;
 
 /// How long a connection within this machine may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
@@ -19,12 +20,13 @@ pub(super) enum PortOwner {
 }
 
 impl PortOwner {
-    /// Looks at a port of 127.0.0.1.
-    pub(super) fn of(port: u16) -> PortOwner {
-        if TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), CONNECT_TIMEOUT).is_err() {
+    /// Looks at the address where a gateway listens, or would, from this machine.
+    pub(super) fn of(listener: SocketAddr) -> PortOwner {
+        let addr = reachable(listener);
+        if TcpStream::connect_timeout(&addr, CONNECT_TIMEOUT).is_err() {
             return PortOwner::Nobody;
         }
-        admin_client::health(&url(port)).map_or(PortOwner::Other, PortOwner::Gateway)
+        admin_client::health(&format!("http://{addr}")).map_or(PortOwner::Other, PortOwner::Gateway)
     }
 
     /// Returns whom an error names, and how that one is stopped.
@@ -39,9 +41,21 @@ impl PortOwner {
     }
 }
 
-/// Returns the address of a gateway at a port of this machine.
-pub(super) fn url(port: u16) -> String {
-    format!("http://127.0.0.1:{port}")
+/// Returns the address at which this machine reaches what listens at `listener`, which may be all
+/// addresses.
+fn reachable(listener: SocketAddr) -> SocketAddr {
+    let host = match listener.ip() {
+        host if !host.is_unspecified() => host,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    SocketAddr::new(host, listener.port())
+}
+
+/// Returns the URL at which this machine reaches a gateway with these settings.
+pub(super) fn url(boot: &Boot) -> String {
+    let scheme = if boot.tls_cert.is_some() { "https" } else { "http" };
+    format!("{scheme}://{}", reachable(SocketAddr::new(boot.host, boot.port)))
 }
 
 /// Returns the first port behind `port`, of the next hundred, that a gateway can listen at. Nobody
@@ -55,6 +69,21 @@ mod tests {
     use std::io::ErrorKind;
 
     use super::*;
+
+    #[test]
+    fn urls_lead_to_the_listener() {
+        for (host, expected) in [
+            ("0.0.0.0", "http://127.0.0.1:7"),
+            ("127.0.0.2", "http://127.0.0.2:7"),
+            ("::", "http://[::1]:7"),
+            ("fd00::1", "http://[fd00::1]:7"),
+        ] {
+            let boot = Boot { host: host.parse().unwrap(), port: 7, ..Boot::default() };
+            assert_eq!(url(&boot), expected);
+        }
+        let tls = Boot { tls_cert: Some("cert.pem".into()), ..Boot::default() };
+        assert_eq!(url(&tls), "https://127.0.0.1:18000");
+    }
 
     #[test]
     fn a_search_for_a_free_port_connects_to_nobody() {

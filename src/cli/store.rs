@@ -1,6 +1,6 @@
 //! The parts that commands on the store have in common.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
@@ -10,11 +10,15 @@ use super::{local_key, print, store_lock};
 use crate::cli::admin_client::Remote;
 use crate::cli::probe::Prober;
 use crate::config::boot::{BadValue, Boot, Environment};
+use crate::config::file;
 use crate::control_plane::open_store;
 use crate::control_plane::store::blocking::Blocking;
 use crate::control_plane::store::file::FileStore;
-use crate::control_plane::store::{self, sqlite};
+use crate::control_plane::store::{self, file_text, sqlite};
 use crate::tls;
+
+/// The settings that decide where a gateway listens.
+pub(super) const LISTENER: &[&str] = &["HOST", "PORT", "TLS_CERT", "TLS_KEY"];
 
 /// Where a command works.
 pub enum StoreLocation {
@@ -171,11 +175,7 @@ impl StoreArgs {
     /// ignored.
     pub fn boot(&self, environment: &Environment) -> Result<Boot, Failure> {
         let mut few = Environment::default();
-        for name in ["DATA_DIR", "DB_URL", "CONFIG_FILE", "MIGRATE_ON_START"] {
-            if let Some(value) = environment.get(name) {
-                few.process.insert(name.to_owned(), value.into());
-            }
-        }
+        few.take(environment, &["DATA_DIR", "DB_URL", "CONFIG_FILE", "MIGRATE_ON_START"]);
         let (mut boot, _) = Boot::from(&[], &few)?;
         if let Some(dir) = &self.data_dir {
             boot.data_dir.clone_from(dir);
@@ -191,7 +191,19 @@ pub(super) fn is_missing(boot: &Boot) -> bool {
     boot.db_url.is_none() && boot.config_file.is_none() && !boot.data_dir.join(sqlite::FILE).exists()
 }
 
-/// Fails if a gateway on this machine, at the port of these settings, has another store than `boot`
+/// Returns the settings of the listener of a gateway with this environment, and with the
+/// configuration file that it names. What else is wrong there is not reported.
+pub(super) fn listener(environment: &Environment) -> Result<Boot, Failure> {
+    let mut few = Environment::default();
+    few.take(environment, LISTENER);
+    let env = |name: &str| environment.get(name).map(str::to_owned);
+    let read = |path: &str| Some(file::read_all(&file_text::read(Path::new(path.trim())).ok()?, &env).0.settings);
+    let mut settings = environment.get("CONFIG_FILE").and_then(read).unwrap_or_default();
+    settings.retain(|setting| LISTENER.contains(&setting.name.as_str()));
+    Ok(Boot::with(&[], &few, &settings)?.0)
+}
+
+/// Fails if a gateway on this machine, at the address of these settings, has another store than `boot`
 /// names: what a command writes there would have no effect on it. It may be meant for the gateway
 /// that serves this store at another port.
 fn refuse_other_store(boot: &Boot, environment: &Environment) -> Result<(), Failure> {
@@ -199,14 +211,15 @@ fn refuse_other_store(boot: &Boot, environment: &Environment) -> Result<(), Fail
     if is_embedded && store_lock::is_served(&boot.data_dir) {
         return Ok(());
     }
-    let port = environment.get("PORT").map_or(Ok(Boot::default().port), |text| text.trim().parse::<u16>());
-    let Ok(port) = port else { return Ok(()) };
-    let PortOwner::Gateway(health) = PortOwner::of(port) else { return Ok(()) };
+    // `serve` reports what is wrong with the settings.
+    let Ok(listener) = listener(environment) else { return Ok(()) };
+    let owner = PortOwner::of((listener.host, listener.port).into());
+    let PortOwner::Gateway(health) = owner else { return Ok(()) };
     let Some(theirs) = health.store_id else { return Ok(()) };
     if store::identity(boot)?.is_some_and(|ours| ours == theirs) {
         return Ok(());
     }
-    let url = port_owner::url(port);
+    let url = port_owner::url(&listener);
     let ours = match (&boot.config_file, &boot.db_url) {
         (Some(path), _) => format!("the file {}", path.display()),
         (None, Some(url)) => format!("PostgreSQL {}", url.place()),
@@ -255,11 +268,7 @@ fn no_admin_key(url: &str, boot: &Boot) -> Failure {
 /// environment would have.
 pub(super) fn prober(environment: &Environment) -> Result<Prober, String> {
     let mut few = Environment::default();
-    for name in ["VERIFY_SSL", "SSL_CERT_FILE"] {
-        if let Some(value) = environment.get(name) {
-            few.process.insert(name.to_owned(), value.into());
-        }
-    }
+    few.take(environment, &["VERIFY_SSL", "SSL_CERT_FILE"]);
     let bad = |bad: Vec<BadValue>| bad.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     let (boot, _) = Boot::from(&[], &few).map_err(bad)?;
     Prober::new(&tls::Trust { insecure: !boot.verify_ssl, extra_roots: boot.ssl_cert_file.as_deref() })

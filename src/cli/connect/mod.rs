@@ -3,7 +3,7 @@
 use clap::builder::PossibleValuesParser;
 
 use super::failure::Failure;
-use super::print;
+use super::{port_owner, print, store};
 use crate::config::boot::Environment;
 pub use crate::config::clients::{CLIENTS, Client, TestStatus};
 
@@ -12,7 +12,7 @@ pub struct Args {
     /// The client; without it, all that are known are listed
     #[arg(value_name = "CLIENT", value_parser = PossibleValuesParser::new(CLIENTS.iter().map(|client| client.name)))]
     client: Option<String>,
-    /// Address of the gateway [default: http://127.0.0.1 at PORT]
+    /// Address of the gateway [default: that of a gateway here, by HOST and PORT]
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// The key to write into the settings, as `key create` has printed it
@@ -36,7 +36,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Some(url) => url.trim().trim_end_matches('/').trim_end_matches("/v1").to_owned(),
         None => {
             let (environment, _) = Environment::of_process();
-            format!("http://127.0.0.1:{}", environment.get("PORT").unwrap_or("18000").trim())
+            port_owner::url(&store::listener(&environment)?)
         }
     };
     if !url.starts_with("http://") && !url.starts_with("https://") {

@@ -5,15 +5,15 @@
 
 mod file_text;
 mod files;
-mod port;
+mod listener;
 mod target;
 
-use port::Port;
+use listener::Listener;
 use target::Target;
 
 use super::failure::Failure;
 use super::provider::{check, given_key, listed, would_serve};
-use super::{key, port_owner, print, serve, store, terminal};
+use super::{key, print, serve, store, terminal};
 use crate::config::boot::Environment;
 use crate::config::models::Mapping;
 use crate::config::rows::{CredentialRow, ProviderRow, Rows};
@@ -91,7 +91,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
             model.clone_from(first);
         }
     }
-    let port = Port::choose(&target, &environment)?;
+    let listener = Listener::choose(&target, &environment)?;
     let (client_key, credential) = match key_name {
         None => {
             print::note("note", "the keys of clients stay as they are; --key-name NAME makes another");
@@ -112,9 +112,9 @@ pub fn run(args: Args) -> Result<(), Failure> {
     };
     let is_restart_needed = matches!(target, Target::File(_)) && files::is_secret(&row);
     let variable = row.api_key.trim().strip_prefix("env:").map(str::to_owned);
-    target.write(row, credential, port.setting().into_iter().collect(), &environment)?;
+    target.write(row, credential, listener.settings.clone(), &environment)?;
     let model = if model.is_empty() { "MODEL" } else { &model };
-    introduce(client_key.as_deref(), model, &port, is_restart_needed, variable.as_deref(), &environment)
+    introduce(client_key.as_deref(), model, &listener, is_restart_needed, variable.as_deref(), &environment)
 }
 
 /// Returns the name of the key to make. A store that has keys needs none for another provider.
@@ -201,14 +201,14 @@ fn needs_key(vendor: &Vendor) -> Failure {
 fn introduce(
     key: Option<&str>,
     model: &str,
-    port: &Port,
+    listener: &Listener,
     is_restart_needed: bool,
     variable: Option<&str>,
     environment: &Environment,
 ) -> Result<(), Failure> {
-    let (url, start) = (port_owner::url(port.number), port.command(environment));
+    let (url, start) = (&listener.url, listener.command(environment));
     let then = "and ask it something:";
-    let begin = match (port.is_served, is_restart_needed, variable) {
+    let begin = match (listener.is_served, is_restart_needed, variable) {
         (true, false, None) => format!("The gateway at {url} serves it from now on. Ask it something:"),
         (true, false, Some(name)) => {
             format!("The gateway at {url} serves it from now on, if {name} is set where it runs. Ask it something:")

@@ -61,11 +61,8 @@ impl Target {
     /// Returns the settings of a gateway on this store.
     pub(super) fn boot(&self, environment: &Environment) -> Result<Boot, Failure> {
         let mut few = Environment::default();
-        for name in ["DATA_DIR", "HOST", "PORT"] {
-            if let Some(value) = environment.get(name) {
-                few.process.insert(name.to_owned(), value.into());
-            }
-        }
+        few.take(environment, &["DATA_DIR"]);
+        few.take(environment, store::LISTENER);
         let mut settings = Vec::new();
         match self {
             Target::Embedded => {}

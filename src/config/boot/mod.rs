@@ -75,7 +75,7 @@ impl Environment {
 
     /// Returns the value of `name` and its source. An empty value is none: compose files write
     /// `X=${X:-}`.
-    fn find(&self, name: &str) -> Option<(&str, &'static str)> {
+    pub fn find(&self, name: &str) -> Option<(&str, &'static str)> {
         let set = |values: &'_ BTreeMap<String, Secret>| values.get(name).is_some_and(|value| !value.trim().is_empty());
         if set(&self.process) {
             Some((&self.process[name], "the environment"))
@@ -83,6 +83,16 @@ impl Environment {
             Some((&self.file[name], ".env"))
         } else {
             None
+        }
+    }
+
+    /// Takes the values of these variables from `other`, for a command that needs no more of the
+    /// settings, and is not to fail because of others.
+    pub fn take(&mut self, other: &Environment, names: &[&str]) {
+        for name in names {
+            if let Some(value) = other.get(name) {
+                self.process.insert((*name).to_owned(), value.into());
+            }
         }
     }
 

@@ -130,6 +130,36 @@ fn a_gateway_that_serves_the_file_is_known() {
     assert!(other.code == 0 && other.stderr.contains(&displayed), "{} {}", other.stdout, other.stderr);
 }
 
+/// A gateway that listens at one address alone is found there, by `init` and by what it prints.
+#[test]
+fn a_gateway_on_one_address_is_known() {
+    let (place, upstream) = (Place::new(), listing());
+    let held = TcpListener::bind("127.0.0.2:0").unwrap();
+    let port = held.local_addr().unwrap().port();
+    let base = upstream.url("/v1");
+    let at_host = |args: &[&str]| {
+        ran(place.command(args).env("HOST", "127.0.0.2").env("PORT", port.to_string()).output().unwrap())
+    };
+    let init = at_host(&["init", "--base", &base, "--api-key", "k", "--store", "embedded"]);
+    let displayed = format!("note: port {port} is in use by another process; this gateway gets port ");
+    assert!(init.code == 0 && init.stderr.contains(&displayed), "{}", init.stderr);
+    let env = std::fs::read_to_string(place.0.path().join(".env")).unwrap();
+    let free = env.strip_prefix("HOST=127.0.0.2\nPORT=").unwrap().trim_end();
+    assert!(init.stdout.contains(&format!("\ncurl -s http://127.0.0.2:{free}/v1/")), "{}", init.stdout);
+    let connect = at_host(&["connect", "curl"]);
+    assert!(connect.stdout.starts_with(&format!("curl -s http://127.0.0.2:{port}/v1/")), "{}", connect.stdout);
+    // That of a configuration file counts where nothing goes before it.
+    std::fs::write(place.0.path().join("g.yaml"), "settings: {host: '::1', port: 7}\n").unwrap();
+    let mut command = place.command(&["connect", "curl"]);
+    let connect =
+        ran(command.env_remove("PORT").current_dir(place.0.path()).env("CONFIG_FILE", "g.yaml").output().unwrap());
+    assert!(connect.stdout.starts_with(&format!("curl -s http://127.0.0.2:{free}/v1/")), "{}", connect.stdout);
+    std::fs::remove_file(place.0.path().join(".env")).unwrap();
+    let mut command = place.command(&["connect", "curl"]);
+    let connect = ran(command.env_remove("PORT").env("CONFIG_FILE", "g.yaml").output().unwrap());
+    assert!(connect.stdout.starts_with("curl -s http://[::1]:7/v1/"), "{} {}", connect.stdout, connect.stderr);
+}
+
 #[test]
 fn another_program_is_not_taken_for_a_gateway() {
     let held = TcpListener::bind("127.0.0.1:0").unwrap();
