@@ -7,7 +7,8 @@ use super::failure::Failure;
 use super::print;
 use super::store::{StoreArgs, StoreLocation, call, number, problems};
 use crate::cli::admin_client::Remote;
-use crate::config::boot::{Boot, Environment};
+use crate::config::boot::table::VARIABLES;
+use crate::config::boot::{Boot, Environment, FileSetting};
 use crate::config::compile::{compile, judge, notices};
 use crate::config::file::{self, File, FileProblem, schema};
 use crate::config::models::Mapping;
@@ -34,8 +35,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if args.schema {
         return print::line(&format!("{:#}", schema::schema()));
     }
-    let lines = match &args.file {
-        Some(path) => of_file(path)?,
+    let named = match &args.file {
+        Some(path) => Some(path.clone()),
+        None => args.store.config_file()?,
+    };
+    let lines = match named {
+        Some(path) => of_file(&path)?,
         None => match args.store.open_to_read()? {
             None => Vec::new(),
             Some(StoreLocation::Local(store, environment)) => of_store(&store, &environment)?,
@@ -58,12 +63,30 @@ fn of_file(path: &std::path::Path) -> Result<Vec<String>, Failure> {
     for warning in lines(&place, &warnings) {
         print::note("warning", &warning);
     }
+    for line in overridden(&file.settings, &environment) {
+        print::note("note", &format!("{place}: {line}"));
+    }
     let mut lines = lines(&place, &problems);
     match Boot::with(&[], &environment, &file.settings) {
         Ok((boot, _)) => lines.extend(of_models_file(&boot)),
         Err(bad) => lines.extend(bad.iter().map(ToString::to_string)),
     }
     Ok(lines)
+}
+
+/// Returns the settings of a file that have no effect with this environment, which goes before it.
+fn overridden(settings: &[FileSetting], environment: &Environment) -> Vec<String> {
+    let line = |setting: &FileSetting| {
+        let variable = VARIABLES.iter().find(|variable| variable.is_named(&setting.name))?;
+        let names = [variable.name, variable.alias];
+        let (value, place) = names.into_iter().find_map(|name| environment.find(name))?;
+        let value = value.trim();
+        let shown = if variable.secret { String::new() } else { format!(" (`{value}`)") };
+        (value != setting.value.trim()).then(|| {
+            format!("line {}: {} has no effect: that of {place}{shown} goes before it", setting.line, setting.name)
+        })
+    };
+    settings.iter().filter_map(line).collect()
 }
 
 /// Returns what is wrong with the facts about models that the settings name.

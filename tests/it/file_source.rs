@@ -199,6 +199,34 @@ fn check_config_looks_at_every_store() {
     assert!(!output.status.success() && text(&output.stderr).contains("line 2: provider a: api_base"), "{output:?}");
 }
 
+/// The environment goes before the settings of a file, which `check-config` says of each.
+#[test]
+fn settings_of_a_file_that_have_no_effect_are_named() {
+    let place = Place::new();
+    let path = place.write("g.yaml", "settings:\n  port: 18005\n  admin_key: of-the-file\n  workers: 2\n");
+    let env = [("PORT", "18006"), ("ADMIN_KEY", "of-the-environment"), ("WORKERS", " 2 ")];
+    let displayed = format!(
+        "note: {path}: line 2: PORT has no effect: that of the environment (`18006`) goes before it\n\
+         note: {path}: line 3: ADMIN_KEY has no effect: that of the environment goes before it\n"
+    );
+    let of_the_file = place.run(&env, &["check-config", &path]);
+    assert_eq!((of_the_file.status.code(), text(&of_the_file.stderr)), (Some(0), displayed.clone()));
+    let named = place.run(&[&env[..], &[("CONFIG_FILE", path.as_str())]].concat(), &["check-config"]);
+    assert_eq!((named.status.code(), text(&named.stderr)), (Some(0), displayed.clone()));
+}
+
+/// Nobody makes a key or a provider by a command, and so the file is named.
+#[test]
+fn a_gateway_of_an_empty_file_says_what_is_missing() {
+    let place = Place::new();
+    let path = place.write("g.yaml", "providers: []\n");
+    let gateway = Setup::new().no_credentials().env("CONFIG_FILE", &path).start();
+    let displayed = "this gateway has no credential yet, so nobody may use it; add one under `credentials` of its \
+                     configuration file, or set ALLOW_ANONYMOUS=true";
+    gateway.expect_log(&[displayed]);
+    gateway.expect_log(&["this gateway has no provider yet; add one under `providers` of its configuration file"]);
+}
+
 fn rows() -> (Vec<ProviderRow>, Vec<CredentialRow>) {
     let providers = vec![
         ProviderRow {
