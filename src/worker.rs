@@ -315,8 +315,16 @@ fn start_failed(index: usize, driver: boot::Driver, error: &io::Error) -> String
 fn bind_failed(addr: SocketAddr, error: &io::Error) -> StartError {
     StartError::Failed(match error.kind() {
         io::ErrorKind::AddrInUse => return StartError::PortInUse(addr),
-        io::ErrorKind::PermissionDenied => format!("{addr}: not permitted; ports below 1024 need a privilege"),
-        _ => format!("{addr}: can't listen: {error}"),
+        io::ErrorKind::PermissionDenied => format!(
+            "this user may not listen at {addr}: ports below 1024 need CAP_NET_BIND_SERVICE; grant it, or choose a \
+             higher port"
+        ),
+        io::ErrorKind::AddrNotAvailable => format!(
+            "this machine has no address {}, and so nothing can listen at {addr}; choose one of its own, or 0.0.0.0 \
+             or :: for all of them",
+            addr.ip()
+        ),
+        _ => format!("the gateway can't listen at {addr}: {error}; choose another address or port"),
     })
 }
 

@@ -41,7 +41,7 @@ impl Prober {
         let (status, text) = exchange(provider, target, None, &self.0)?;
         let hint = match status {
             200..300 => return model_lists::parse(text.as_bytes()).map_err(|why| format!("{address}: {why}{BASE}")),
-            401 | 403 => "; is the key right?",
+            401 | 403 => "; check the key",
             404 | 405 => BASE,
             _ => "",
         };
@@ -57,6 +57,17 @@ impl Prober {
         }
         Err(format!("the provider answered with status {status}{}", error_suffix(status, &text)))
     }
+}
+
+/// Returns what to look at when nothing is reached, by the cause that the HTTP library names.
+fn advice(why: &str) -> &'static str {
+    let known = [
+        ("connection refused", "; nothing listens there: start the provider, or correct the base's port"),
+        ("lookup address", "; check the name of the host, and the name servers of this machine"),
+        ("InvalidContentType", "; no TLS is spoken there: write http:// if that is meant"),
+        ("UnknownIssuer", "; SSL_CERT_FILE can name the certificate of the authority that has signed it"),
+    ];
+    known.into_iter().find(|(part, _)| why.contains(part)).map_or("", |(_, advice)| advice)
 }
 
 const BASE: &str = "; is the base right? Those of OpenAI's kind mostly end with /v1";
@@ -94,7 +105,8 @@ fn exchange(
     runtime.block_on(async {
         match timeout(TIMEOUT, client.send(request)).await {
             Ok(Ok(answer)) => Ok((answer.status().as_u16(), String::from_utf8_lossy(answer.body()).into_owned())),
-            Ok(Err(why)) => Err(format!("{base} cannot be reached{through}: {why}")),
+            Ok(Err(why)) if proxy.is_some() => Err(format!("{base} cannot be reached{through}: {why}")),
+            Ok(Err(why)) => Err(format!("{base} cannot be reached: {why}{}", advice(&why))),
             Err(_) => Err(format!("{base} did not answer{through} within {} s", TIMEOUT.as_secs())),
         }
     })

@@ -64,8 +64,9 @@ pub fn settings(args: &Args) -> Result<Start, Failure> {
 fn file_settings(flags: &[Flag], environment: &Environment) -> Result<Vec<FileSetting>, Failure> {
     let flag = flags.iter().rfind(|flag| flag.variable == "CONFIG_FILE").map(|flag| flag.value.as_str());
     let Some(path) = flag.or_else(|| environment.get("CONFIG_FILE")).map(str::trim) else { return Ok(Vec::new()) };
-    let text = store::file_text::read(std::path::Path::new(path))
-        .map_err(|why| Failure::Usage(vec![format!("the configuration file {path} {why}")]))?;
+    let text = store::file_text::read(std::path::Path::new(path)).map_err(|why| {
+        Failure::Usage(vec![format!("the configuration file {path} {why}; --config or CONFIG_FILE must name another")])
+    })?;
     let (file, problems) = file::read_all(&text, &|name| environment.get(name).map(str::to_owned));
     if problems.is_empty() {
         return Ok(file.settings);

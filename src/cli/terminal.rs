@@ -2,12 +2,15 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
-use rustix::termios::{self, LocalModes, OptionalActions};
+use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 
 use super::failure::Failure;
+use super::signals::Signals;
 
 /// Columns where no terminal reports its own.
 const DEFAULT_WIDTH: usize = 80;
+/// The exit code of a command that Ctrl-C has ended, as shells report it.
+const INTERRUPTED: i32 = 130;
 /// The narrowest text.
 const MIN_WIDTH: usize = 20;
 
@@ -76,7 +79,10 @@ pub(super) fn prompt(question: &str, default: Option<&str>, flag: &str) -> Resul
     let read = io::stdin().lock().read_line(&mut line);
     let read = read.map_err(|error| Failure::failed(format!("stdin cannot be read: {error}")))?;
     match (line.trim(), default) {
-        ("", _) if read == 0 => Err(Failure::failed(format!("there is no answer on stdin; give {flag}"))),
+        ("", _) if read == 0 => {
+            write_prompt("\n");
+            Err(Failure::failed(format!("there is no answer on stdin; give {flag}")))
+        }
         ("", Some(default)) => Ok(default.to_owned()),
         (answer, _) => Ok(answer.to_owned()),
     }
@@ -87,6 +93,7 @@ pub(super) fn prompt_hidden(question: &str, flag: &str) -> Result<String, Failur
     let stdin = io::stdin();
     let before = stdin.is_terminal().then(|| termios::tcgetattr(&stdin)).and_then(Result::ok);
     if let Some(before) = &before {
+        restore_at_a_signal(before.clone())?;
         let mut hidden = before.clone();
         hidden.local_modes.remove(LocalModes::ECHO);
         // If that fails the answer appears, which is no reason not to take it.
@@ -98,6 +105,20 @@ pub(super) fn prompt_hidden(question: &str, flag: &str) -> Result<String, Failur
         write_prompt("\n");
     }
     answer
+}
+
+/// Ends the process at a signal to stop, as it would end by itself, but with the terminal as it
+/// was: a shell need not repair one that shows nothing of what is typed.
+fn restore_at_a_signal(before: Termios) -> Result<(), Failure> {
+    let mut signals = Signals::watch()?;
+    let wait = move || {
+        signals.wait_for_stop();
+        let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &before);
+        write_prompt("\n");
+        std::process::exit(INTERRUPTED);
+    };
+    let spawned = std::thread::Builder::new().name("signals".to_owned()).spawn(wait);
+    spawned.map(drop).map_err(|error| Failure::failed(format!("the system gives no thread: {error}")))
 }
 
 fn write_prompt(text: &str) {

@@ -158,6 +158,9 @@ fn host_and_port(authority: &str) -> Result<(String, Option<u16>), String> {
             (host.to_string(), port)
         }
         None => {
+            if authority.matches(':').count() > 1 {
+                return Err(format!("has `{authority}`; an IPv6 address is written in brackets, such as [::1]"));
+            }
             let (host, port) = authority.split_once(':').unwrap_or((authority, ""));
             (host_name(host)?, port)
         }
@@ -273,8 +276,9 @@ mod tests {
             ("https://x:0", "port `0`"),
             ("https://x:+1", "port `+1`"),
             ("https://x:70000", "port `70000`"),
-            ("https://::1/v1", "no host"),
+            ("https://::1/v1", "has `::1`; an IPv6 address is written in brackets"),
             ("https://[::1/v1", "without its `]`"),
+            ("http://::1:9/v1", "has `::1:9`; an IPv6 address is written in brackets, such as [::1]"),
             ("https://[::1]x", "`x` after"),
             ("https://[zz]", "no IPv6 address"),
             ("https://ex ample.com", "' '"),

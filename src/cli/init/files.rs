@@ -137,7 +137,13 @@ fn quoted(value: &str) -> String {
 }
 
 fn create(path: &Path, text: &str) -> Result<(), Failure> {
-    let failed = |error: io::Error| Failure::failed(format!("{} can't be written: {error}", path.display()));
+    let failed = |error: io::Error| {
+        let advice = match error.kind() {
+            io::ErrorKind::NotFound => "; make its directory first",
+            _ => "; choose a file that this user may write to",
+        };
+        Failure::failed(format!("{} can't be written: {error}{advice}", path.display()))
+    };
     let mut file = OpenOptions::new().write(true).create_new(true).mode(OWN).open(path).map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)
 }

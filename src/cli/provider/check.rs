@@ -27,7 +27,9 @@ pub fn check(row: &ProviderRow, environment: &Environment, done: &str) -> Result
         )));
     }
     for name in &unset {
-        print::note("warning", &format!("the environment variable {name} is not set here; the server needs it"));
+        let is_empty = environment.process.contains_key(name) || environment.file.contains_key(name);
+        let state = if is_empty { "is empty" } else { "is not set" };
+        print::note("warning", &format!("the environment variable {name} {state} here; the server needs it"));
     }
     note_meanings(row);
     Ok(unset)

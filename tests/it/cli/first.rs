@@ -1,6 +1,7 @@
 //! The first five minutes: `llm-proxy` without arguments, `init`, and what goes wrong then.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
@@ -48,7 +49,7 @@ fn a_terminal_without_a_configuration_shows_first_steps() {
 /// it tries.
 #[test]
 fn whatever_is_configured_is_served() {
-    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = held.local_addr().unwrap().port().to_string();
     let in_use = format!(
         "error: port {port} of 127.0.0.1 is in use by another process; stop that one, or choose another port with \
@@ -197,8 +198,35 @@ fn errors_of_the_first_five_minutes() {
         ),
     );
     let refused = place.run(&["init", "--base", "http://127.0.0.1:1/v1", "--api-key", "k", "--store", "embedded"]);
-    let begins = "error: nothing was written: http://127.0.0.1:1 cannot be reached: ";
-    assert!(refused.code == 1 && refused.stderr.starts_with(begins), "{}", refused.stderr);
+    let displayed = "error: nothing was written: http://127.0.0.1:1 cannot be reached: connection refused; nothing \
+                     listens there: start the provider, or correct the base's port; --no-check writes it without \
+                     asking the provider\n";
+    assert_eq!((refused.code, refused.stderr.as_str()), (1, displayed));
+    let plain = TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("https://{}/v1", plain.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in plain.incoming().map_while(Result::ok) {
+            let _ = stream.read(&mut [0]);
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        }
+    });
+    let no_tls = place.run(&["init", "--base", &base, "--api-key", "k", "--store", "embedded"]);
+    let advice = "; no TLS is spoken there: write http:// if that is meant; --no-check";
+    assert!(no_tls.code == 1 && no_tls.stderr.contains(advice), "{}", no_tls.stderr);
+    let closed = Fake::answering(|_| answer::json(401, "{}"));
+    let base = closed.url("/v1");
+    exactly(
+        &["init", "--base", &base, "--api-key", "k", "--store", "embedded"],
+        &format!(
+            "error: nothing was written: {base}/models answered with status 401; check the key; \
+             --no-check writes it without asking the provider\n"
+        ),
+    );
+    exactly(
+        &["init", "--base", "http://::1:9/v1", "--api-key", "k", "--store", "embedded"],
+        "error: provider other is not set up, for it would have a problem: api_base has `::1:9`; an IPv6 address is \
+         written in brackets, such as [::1]; the provider is not served\n",
+    );
     exactly(
         &["init", "--base", "api.openai.com", "--api-key", "k", "--store", "embedded"],
         "error: provider other is not set up, for it would have a problem: api_base `api.openai.com` has no scheme; \
@@ -210,6 +238,23 @@ fn errors_of_the_first_five_minutes() {
     let displayed = "error: `mysql://x` is no store; give embedded, a file that ends in .yaml, or \
                 postgresql://USER@HOST/DATABASE\n";
     assert_eq!((store.code, store.stderr.as_str()), (2, displayed));
+
+    // Places that cannot be written.
+    let listed = listing();
+    let init = ["init", "--base", &listed.url("/v1"), "--api-key", "k", "--store"];
+    let missing = place.run(&[&init[..], &["no/gateway.yaml"]].concat());
+    let displayed = "error: no/gateway.yaml can't be written: No such file or directory (os error 2); make its \
+                     directory first\n";
+    assert!(missing.code == 1 && missing.stderr.ends_with(displayed), "{}", missing.stderr);
+    let mut command = place.command(&[&init[..], &["embedded"]].concat());
+    let no_directory = ran(command.env("DATA_DIR", "/dev/null").output().unwrap());
+    let displayed = "error: the data directory /dev/null cannot be made: File exists (os error 17); let DATA_DIR be a \
+                     directory\n";
+    assert!(no_directory.code == 1 && no_directory.stderr.ends_with(displayed), "{}", no_directory.stderr);
+    let nowhere = place.run(&["serve", "--host", "192.0.2.1"]);
+    let displayed = "error: this machine has no address 192.0.2.1, and so nothing can listen at 192.0.2.1:1; choose \
+                     one of its own, or 0.0.0.0 or :: for all of them\n";
+    assert!(nowhere.code == 1 && nowhere.stderr.ends_with(displayed), "{}", nowhere.stderr);
 
     // A gateway without keys or without providers.
     let gateway = Setup::new().no_credentials().start();
@@ -283,7 +328,8 @@ fn configurations_that_cannot_be_read() {
     refused(
         &serve,
         &[],
-        "error: the configuration file gateway.yaml can't be read: No such file or directory (os error 2)\n",
+        "error: the configuration file gateway.yaml can't be read: No such file or directory (os error 2); --config \
+         or CONFIG_FILE must name another\n",
     );
     write("gateway.yaml", b"providers:\n  - provider_key: a\n   api_base: x\n");
     refused(
@@ -293,7 +339,9 @@ fn configurations_that_cannot_be_read() {
          indicator\n",
     );
     write("gateway.yaml", b"\xff\xfe");
-    refused(&serve, &[], "error: the configuration file gateway.yaml is no text in UTF-8\n");
+    let displayed = "error: the configuration file gateway.yaml is no text in UTF-8; --config or CONFIG_FILE must name \
+                     another\n";
+    refused(&serve, &[], displayed);
     write(
         "gateway.yaml",
         b"providerz: []\nproviders:\n  - {provider_key: a, api_base: 'https://x', api_key: '${OPENAI_KY}'}\n",
@@ -321,6 +369,34 @@ fn configurations_that_cannot_be_read() {
     );
 }
 
+/// Ctrl-C while a key is typed, which does not appear, leaves a terminal that shows what is typed.
+#[test]
+fn a_hidden_question_that_is_interrupted_leaves_the_terminal_as_it_was() {
+    let place = Place::new();
+    let init = format!("{} init --vendor openai", env!("CARGO_BIN_EXE_llm-proxy"));
+    // The shell in between gets the signal too, and goes on.
+    let line =
+        format!("trap : INT; stty -a | grep -o -e '-*echo '; {init}; echo code $?; stty -a | grep -o -e '-*echo '");
+    let mut command = Command::new("script");
+    command.args(["-q", "-e", "-c", &line, "/dev/null"]).current_dir(place.0.path());
+    command.env_clear().env("PATH", "/usr/bin:/bin").env("SHELL", "/bin/sh");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let (mut seen, mut is_interrupted) = (String::new(), false);
+    let mut byte = [0];
+    while stdout.read(&mut byte).unwrap() == 1 {
+        seen.push(char::from(byte[0]));
+        if !is_interrupted && seen.ends_with("input is hidden): ") {
+            is_interrupted = true;
+            stdin.write_all(b"\x03").unwrap();
+        }
+    }
+    child.wait().unwrap();
+    let lines: Vec<&str> = seen.lines().map(str::trim).collect();
+    assert!(lines.first() == Some(&"echo") && lines.last() == Some(&"echo"), "{seen:?}");
+    assert!(lines.contains(&"code 130"), "{seen:?}");
+}
+
 /// Keys of which a shell has made nothing, or something else than was meant.
 #[test]
 fn keys_that_a_shell_did_not_fill_in() {
@@ -340,10 +416,12 @@ fn keys_that_a_shell_did_not_fill_in() {
             "warning: api_key `OPENAI_API_KEY` looks like the name of a variable; write env:OPENAI_API_KEY to have it \
              read\n",
         ),
+        ("env:EMPTY_API_KEY", "warning: the environment variable EMPTY_API_KEY is empty here; the server needs it\n"),
         ("env:OPENAI_API_KY", "warning: the environment variable OPENAI_API_KY is not set here; the server needs it\n"),
     ] {
-        let name = format!("p{}", key.len());
-        let ran = place.run(&["provider", "add", "--name", &name, "--base", "https://x/v1", "--api-key", key]);
+        let name = format!("p-{}", key.replace(['$', ':'], "-"));
+        let add = ["provider", "add", "--name", &name, "--base", "https://x/v1", "--api-key", key];
+        let ran = ran(place.command(&add).env("EMPTY_API_KEY", "").output().unwrap());
         assert!(ran.code == 0 && ran.stderr.starts_with(displayed), "{key}: {}", ran.stderr);
     }
 }

@@ -273,7 +273,7 @@ fn the_model_list_of_a_provider_is_fetched() {
     );
     let refusing = Fake::answering(|_| answer::json(401, r#"{"error":{"message":"no such user"}}"#));
     let base = refusing.url("/v1");
-    let displayed = format!("{base}/models answered with status 401 (no such user); is the key right?");
+    let displayed = format!("{base}/models answered with status 401 (no such user); check the key");
     place.bad(&["provider", "add", "--key", "q", "--base", &base, "--check"], 1, &displayed);
     place.bad(
         &["provider", "add", "--key", "q", "--base", "http://127.0.0.1:1/v1", "--check"],

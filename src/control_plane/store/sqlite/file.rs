@@ -107,7 +107,7 @@ fn prepare(dir: &Path) -> Result<PathBuf, Error> {
                 "; let DATA_DIR be a directory that this user may write to"
             }
             io::ErrorKind::StorageFull => "; free some space on its disk",
-            _ => "",
+            _ => "; let DATA_DIR be a directory",
         };
         Error::new(Fault::Unavailable, format!("{what}: {error}{hint}"))
     };
