@@ -19,6 +19,7 @@ pub(super) fn read(root: &Node, import: &mut Import) {
             "providers" => pairs(node).iter().for_each(|(name, node)| provider(name, node, lists, import)),
             "governance" => governance::read(node, lists, import),
             "client" => client(node, import),
+            "plugins" => items(node).iter().enumerate().for_each(|(at, node)| plugin(at, node, import)),
             _ if is_empty(node) => {}
             _ => import.leave_field(node.line, name),
         }
@@ -56,6 +57,11 @@ fn provider(name: &str, node: &Node, lists: Lists, import: &mut Import) {
     let common = Common { name, vendor, base, headers, params, lists };
     for (at, key) in keys.iter().enumerate() {
         one_key(&format!("providers.{name}.keys[{at}]"), &common, key, import);
+    }
+    for (field, node) in custom.map(pairs).unwrap_or_default() {
+        if field != "base_provider_type" && !is_empty(node) {
+            import.leave_field(node.line, &format!("providers.{name}.custom_provider_config.{field}"));
+        }
     }
     for (field, node) in pairs(node) {
         const READ: &[&str] =
@@ -224,6 +230,21 @@ fn models(path: &str, common: &Common<'_>, azure: Option<&Node>, node: &Node, im
         import.leave(node.line, message);
     }
     models
+}
+
+/// Names a plugin that is enabled, with what takes its place.
+fn plugin(at: usize, node: &Node, import: &mut Import) {
+    if matches!(member(node, "enabled").map(|node| &node.value), Some(Value::Bool(false))) {
+        return;
+    }
+    let name = member(node, "name").and_then(text).unwrap_or_default();
+    let path = format!("plugins[{at}]: `{name}`");
+    match name {
+        // `/metrics` is always there.
+        "telemetry" => {}
+        "otel" => import.leave(node.line, format!("{path}: set OTEL_EXPORTER_OTLP_ENDPOINT of the gateway")),
+        _ => import.leave_field(node.line, &path),
+    }
 }
 
 fn client(node: &Node, import: &mut Import) {

@@ -39,6 +39,7 @@ pub(super) fn read(node: &Node, lists: Lists, import: &mut Import) {
         }
     }
     let owners = || ["virtual_keys", "teams", "customers"].into_iter().flat_map(list);
+    unused_limits(&shared, &owners().collect::<Vec<_>>(), import);
     for (at, budget) in shared.budgets.iter().enumerate() {
         let id = get(budget, "id").and_then(text);
         let is_named = id.is_some() && owners().any(|owner| get(owner, "budget_id").and_then(text) == id);
@@ -46,6 +47,18 @@ pub(super) fn read(node: &Node, lists: Lists, import: &mut Import) {
             let message =
                 format!("governance.budgets[{at}] is of no virtual key, team or customer and is not carried over");
             import.leave(budget.line, message);
+        }
+    }
+}
+
+/// Names the limits that nobody has.
+fn unused_limits(shared: &Shared<'_>, owners: &[&Node], import: &mut Import) {
+    for (at, limit) in shared.limits.iter().enumerate() {
+        let id = get(limit, "id").and_then(text);
+        if id.is_none() || !owners.iter().any(|owner| get(owner, "rate_limit_id").and_then(text) == id) {
+            let message =
+                format!("governance.rate_limits[{at}] is of no virtual key, team or customer and is not carried over");
+            import.leave(limit.line, message);
         }
     }
 }

@@ -63,6 +63,14 @@ impl Draft {
         self.models.iter().any(|(known, ..)| known == model)
     }
 
+    /// Returns the entry of a model that the other gateway serves by the pattern `pattern`, which
+    /// has one star.
+    fn entry_by(&self, pattern: &str, model: &str) -> Option<DraftModel> {
+        let (_, upstream, more) = self.models.iter().find(|(known, ..)| known == pattern)?;
+        let part = starred(pattern, model)?;
+        Some((model.to_owned(), upstream.replacen('*', part, 1), more.clone()))
+    }
+
     fn row(self) -> ProviderRow {
         let text = |text: &str| serde_json::Value::from(text).to_string();
         let entry = |(model, upstream, more): &(String, String, Vec<(String, String)>)| {
@@ -96,6 +104,26 @@ impl Draft {
             ..ProviderRow::default()
         }
     }
+}
+
+/// Returns the drafts that serve a model, each with its entry for it: those that have its name, or
+/// those with the longest pattern that it matches.
+pub(super) fn serving<'d>(drafts: &'d [Draft], model: &str) -> Vec<(&'d Draft, DraftModel)> {
+    let by_name = |draft: &'d Draft| Some((draft, draft.models.iter().find(|(known, ..)| known == model)?.clone()));
+    let named: Vec<_> = drafts.iter().filter_map(by_name).collect();
+    if !named.is_empty() {
+        return named;
+    }
+    let patterns = drafts.iter().flat_map(|draft| &draft.models).map(|(pattern, ..)| pattern.as_str());
+    let matching = patterns.filter(|pattern| starred(pattern, model).is_some());
+    let Some(pattern) = matching.max_by_key(|pattern| pattern.len()) else { return named };
+    drafts.iter().filter_map(|draft| Some((draft, draft.entry_by(pattern, model)?))).collect()
+}
+
+/// Returns the text that the star of a pattern stands for in a model's name.
+fn starred<'m>(pattern: &str, model: &'m str) -> Option<&'m str> {
+    let (begin, end) = pattern.split_once('*')?;
+    model.strip_prefix(begin)?.strip_suffix(end)
 }
 
 impl Import {

@@ -16,6 +16,7 @@ pub(super) fn read(root: &Node, import: &mut Import) {
     if let Some(list) = member(root, "model_list") {
         items(list).iter().enumerate().for_each(|(at, node)| deployment::read(at, node, &common, import));
     }
+    unused_credentials(root, &common, import);
     let mut fallbacks = Fallbacks::default();
     for section in SETTINGS {
         if let Some(node) = member(root, section) {
@@ -40,6 +41,17 @@ pub(super) fn read(root: &Node, import: &mut Import) {
     }
     add_standbys(&fallbacks.of_failures, import);
     add_virtual_models(&fallbacks, import);
+}
+
+/// Names the items of `credential_list` that no deployment names.
+fn unused_credentials(root: &Node, common: &Common<'_>, import: &mut Import) {
+    let deployments = member(root, "model_list").map(items).unwrap_or_default().iter();
+    let named = |node| text(member(member(node, "litellm_params")?, "litellm_credential_name")?);
+    let named: Vec<&str> = deployments.filter_map(named).collect();
+    for (name, values) in common.credentials.iter().filter(|(name, _)| !named.contains(name)) {
+        let message = format!("credential_list: no deployment names `{name}`, and it is not carried over");
+        import.leave(values.line, message);
+    }
 }
 
 /// Returns what the file says about all of its deployments.

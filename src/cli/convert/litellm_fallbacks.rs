@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::import::{Draft, Import};
+use super::import::{Draft, Import, serving};
 use crate::config::rows::ModelRow;
 
 /// A fallback: from which model, to which others, and its position.
@@ -24,42 +24,46 @@ pub(super) struct Fallbacks {
     pub(super) of_content: Vec<Fallback>,
 }
 
-fn known_models(import: &Import) -> Vec<String> {
-    import.providers.iter().flat_map(|draft| draft.models.iter().map(|(model, ..)| model.clone())).collect()
-}
-
 /// Serves each model by the providers of its fallbacks too, in the tiers behind its own. Keys that
 /// may use the model get its fallbacks, as they do at LiteLLM.
 pub(super) fn add_standbys(fallbacks: &[Fallback], import: &mut Import) {
-    let known = known_models(import);
     let own: Vec<&String> = fallbacks.iter().filter_map(|fallback| fallback.from.as_ref()).collect();
     let sources = import.providers.clone();
+    let is_known = |model: &String| !serving(&sources, model).is_empty();
     for fallback in fallbacks {
         let from: Vec<String> = match &fallback.from {
-            Some(from) if known.contains(from) => vec![from.clone()],
+            Some(from) if is_known(from) => vec![from.clone()],
             Some(from) => {
                 import.leave(fallback.line, format!("the fallback of `{from}` is not carried: there is no such model"));
                 continue;
             }
             None => {
-                let mut from: Vec<String> =
-                    known.iter().filter(|model| !own.contains(model) && !model.contains('*')).cloned().collect();
+                let mut from: Vec<String> = sources
+                    .iter()
+                    .flat_map(|draft| draft.models.iter().map(|(model, ..)| model.clone()))
+                    .filter(|model| !own.contains(&model))
+                    .collect();
                 from.sort();
                 from.dedup();
+                let (patterns, from): (Vec<_>, Vec<_>) = from.into_iter().partition(|model| model.contains('*'));
+                if !patterns.is_empty() {
+                    let message = format!(
+                        "the fallback of every model is not carried for names that only a pattern serves: {}",
+                        patterns.join(", ")
+                    );
+                    import.leave(fallback.line, message);
+                }
                 from
             }
         };
-        for to in fallback.to.iter().filter(|to| !known.contains(to)) {
+        for to in fallback.to.iter().filter(|to| !is_known(to)) {
             import.leave(fallback.line, format!("the fallback to `{to}` is not carried: there is no such model"));
         }
         for from in &from {
             let mut tier = tiers(&sources, from);
             for to in fallback.to.iter().filter(|to| *to != from) {
-                for draft in &sources {
-                    let Some((_, upstream, more)) = draft.models.iter().find(|(model, ..)| model == to) else {
-                        continue;
-                    };
-                    let models = vec![(from.clone(), upstream.clone(), more.clone())];
+                for (draft, (_, upstream, more)) in serving(&sources, to) {
+                    let models = vec![(from.clone(), upstream, more)];
                     let name = format!("{}-fallback", draft.name);
                     // The budget of a deployment is spent by that one alone.
                     import.add(Draft { name, tier: tier + draft.tier, budget: None, models, ..draft.clone() });
@@ -72,15 +76,16 @@ pub(super) fn add_standbys(fallbacks: &[Fallback], import: &mut Import) {
 
 /// Returns how many tiers the providers of a model take.
 fn tiers(drafts: &[Draft], model: &str) -> i64 {
-    drafts.iter().filter(|draft| draft.serves(model)).map(|draft| draft.tier + 1).max().unwrap_or_default()
+    serving(drafts, model).iter().map(|(draft, _)| draft.tier + 1).max().unwrap_or_default()
 }
 
 /// Makes a virtual model of each model with fallbacks for prompts that are too long or refused.
 pub(super) fn add_virtual_models(fallbacks: &Fallbacks, import: &mut Import) {
-    let known = known_models(import);
+    let sources = import.providers.clone();
+    let is_known = |model: &String| !serving(&sources, model).is_empty();
     let lists = [("context_length", &fallbacks.of_length), ("content_filter", &fallbacks.of_content)];
     for (word, fallback) in lists.iter().flat_map(|(word, list)| list.iter().map(move |fallback| (*word, fallback))) {
-        let Some(from) = fallback.from.as_ref().filter(|from| known.contains(from) && !from.contains('*')) else {
+        let Some(from) = fallback.from.as_ref().filter(|from| is_known(from) && !from.contains('*')) else {
             let from = fallback.from.as_deref().unwrap_or("*");
             import.leave(fallback.line, format!("the fallback of `{from}` is not carried: there is no such model"));
             continue;
@@ -98,7 +103,7 @@ pub(super) fn add_virtual_models(fallbacks: &Fallbacks, import: &mut Import) {
         };
         let mut members: Vec<Value> = serde_json::from_str(&row.members).unwrap_or_default();
         for to in &fallback.to {
-            if !known.contains(to) {
+            if !is_known(to) {
                 import.leave(fallback.line, format!("the fallback to `{to}` is not carried: there is no such model"));
             } else if !members.iter().any(|member| member == to || member["model"] == *to) {
                 let priority = members.len();

@@ -1,6 +1,6 @@
 //! The settings of a LiteLLM configuration.
 
-use super::import::{Import, variable};
+use super::import::{Draft, Import, serving, variable};
 use super::litellm_fallbacks::{Fallback, Fallbacks};
 use super::litellm_values::{budgets, environment, names, value};
 use super::tree::{is_empty, member, number, pairs, text, whole};
@@ -187,13 +187,15 @@ fn aliases(node: &Node, import: &mut Import) {
     for (alias, node) in pairs(node) {
         let target = text(node).or_else(|| member(node, "model").and_then(text)).unwrap_or_default();
         let mut found = false;
-        for draft in &mut import.providers {
-            let models: Vec<_> = draft.models.iter().filter(|(model, ..)| model == target).cloned().collect();
-            for (_, upstream, more) in models {
-                found = true;
-                if !draft.serves(alias) {
-                    draft.models.push((alias.clone(), upstream, more));
-                }
+        let entries: Vec<_> = serving(&import.providers, target)
+            .into_iter()
+            .map(|(draft, (_, upstream, more))| (draft.name.clone(), (alias.clone(), upstream, more)))
+            .collect();
+        for (name, entry) in entries {
+            found = true;
+            let of_name = |draft: &&mut Draft| draft.name == name && !draft.serves(alias);
+            if let Some(draft) = import.providers.iter_mut().find(of_name) {
+                draft.models.push(entry);
             }
         }
         if !found {

@@ -228,7 +228,7 @@ fn a_configuration_of_bifrost() {
     "azure": {"keys": [{"name": "a", "value": "env.AZURE_KEY", "models": [], "azure_key_config": {
       "endpoint": "env.AZURE_ENDPOINT", "api_version": "2024-10-21", "deployments": {"gpt-4o": "dep"}}}]},
     "mine": {"keys": [{"value": "k", "models": ["m"]}], "network_config": {"base_url": "http://h:8000"},
-      "custom_provider_config": {"base_provider_type": "openai"}},
+      "custom_provider_config": {"base_provider_type": "openai", "request_path_overrides": {"x": "/y"}}},
     "vertex": {"keys": [{"name": "v"}]}
   },
   "governance": {
@@ -236,10 +236,12 @@ fn a_configuration_of_bifrost() {
       "provider_configs": [{"provider": "openai", "allowed_models": ["gpt-4o"], "key_ids": ["k1"]},
                            {"provider": "mine", "allowed_models": ["*"], "key_ids": ["*"]}]}],
     "rate_limits": [{"id": "r", "request_max_limit": 1200, "request_reset_duration": "1m",
-                     "token_max_limit": 60000, "token_reset_duration": "1h"}],
+                     "token_max_limit": 60000, "token_reset_duration": "1h"}, {"id": "spare"}],
     "budgets": [{"id": "b"}]
   },
-  "mcp": {"client_configs": [1]}
+  "mcp": {"client_configs": [1]},
+  "plugins": [{"enabled": true, "name": "otel"}, {"enabled": true, "name": "telemetry"},
+    {"enabled": true, "name": "semantic_cache"}, {"enabled": false, "name": "maxim"}]
 }"#;
     let place = Place::new();
     std::fs::write(place.0.path().join("config.json"), config).unwrap();
@@ -299,7 +301,11 @@ budgets:
         "line 16: providers.vertex is of a vendor that is not served by this version",
         "line 20: governance.virtual_keys[0].provider_configs[0].key_ids has no counterpart",
         "line 24: governance.budgets[0] is of no virtual key, team or customer",
+        "line 15: providers.mine.custom_provider_config.request_path_overrides has no counterpart",
+        "line 23: governance.rate_limits[1] is of no virtual key, team or customer",
         "line 26: mcp has no counterpart",
+        "line 27: plugins[0]: `otel`: set OTEL_EXPORTER_OTLP_ENDPOINT of the gateway",
+        "line 28: plugins[2]: `semantic_cache` has no counterpart",
     ] {
         assert!(ran.stderr.contains(&format!("note: config.json: {what}")), "{what}\n{}", ran.stderr);
     }

@@ -181,6 +181,50 @@ general_settings:
     assert_eq!(notes(&ran, "config.yaml"), named);
 }
 
+/// Names that only a pattern serves are models like others: LiteLLM's examples have most of them.
+#[test]
+fn models_of_patterns_are_fallbacks_and_have_aliases() {
+    let place = Place::new();
+    let config = "\
+model_list:
+  - model_name: anthropic/*
+    litellm_params: {model: anthropic/*, api_key: os.environ/ANTHROPIC_API_KEY}
+  - model_name: anthropic/claude-opus-*
+    litellm_params: {model: anthropic/claude-opus-*, api_key: os.environ/OPUS_API_KEY}
+  - model_name: big
+    litellm_params: {model: whisper-1, api_key: os.environ/OPENAI_API_KEY}
+credential_list:
+  - credential_name: spare
+    credential_values: {api_key: k}
+router_settings:
+  model_group_alias: {best: anthropic/claude-opus-5, none: openai/x}
+  fallbacks: [{big: [anthropic/claude-opus-5, anthropic/claude-haiku-5]}, {anthropic/claude-haiku-5: [big]}]
+  context_window_fallbacks: [{big: [anthropic/claude-haiku-5]}]
+  default_fallbacks: [big]
+";
+    let env = [("ANTHROPIC_API_KEY", "k"), ("OPUS_API_KEY", "k"), ("OPENAI_API_KEY", "k")];
+    let ran = converted(&place, "import-litellm", "config.yaml", config, &env);
+    for yaml in [
+        "api_key: \"env:OPUS_API_KEY\"\n    \
+         model_mapping: {\"anthropic/claude-opus-*\": \"claude-opus-*\", \"best\": \"claude-opus-5\"}\n",
+        "model_mapping: {\"big\": \"claude-opus-5\"}\n    provider_params: {\"priority\": 1}\n",
+        "model_mapping: {\"big\": \"claude-haiku-5\"}\n    provider_params: {\"priority\": 2}\n",
+        "model_mapping: {\"anthropic/claude-haiku-5\": \"whisper-1\"",
+        "members: [\"big\", {\"model\": \"anthropic/claude-haiku-5\", \"priority\": 1}]\n",
+    ] {
+        assert!(ran.stdout.contains(yaml), "{yaml}\n{}", ran.stdout);
+    }
+    let named = [
+        "10: credential_list: no deployment names `spare`, and it is not carried over",
+        "12: model_group_alias.none: there is no model `openai/x` to lead to",
+        "14: `big` is a virtual model: its fallbacks also serve when it fails otherwise, and a key needs the \
+         permission for their names",
+        "15: the fallback of every model is not carried for names that only a pattern serves: anthropic/*, \
+         anthropic/claude-opus-*",
+    ];
+    assert_eq!(notes(&ran, "config.yaml"), named);
+}
+
 /// Every member of the documentation's tables that this gateway has nothing for is named.
 #[test]
 fn each_field_without_a_counterpart_is_named() {
