@@ -26,7 +26,8 @@ pub enum TestStatus {
     Automated(&'static str),
     /// Tried by hand with this version, on this day.
     Manual(&'static str),
-    Untested,
+    /// Nobody has tried them, for this reason: what it takes, as a clause.
+    Untested(&'static str),
 }
 
 impl Client {
@@ -417,7 +418,7 @@ wire_api = "responses"
         name: "open-webui",
         title: "Open WebUI",
         speaks: CHAT,
-        tried: TestStatus::Untested,
+        tried: TestStatus::Manual("0.12.4, 2026-12-01"),
         place: "As variables of its container, or in Admin Panel, Settings, Connections",
         language: "sh",
         settings: r#"
@@ -430,7 +431,7 @@ docker run -d -p 3000:8080 -e OPENAI_API_BASE_URL={v1} \
         name: "librechat",
         title: "LibreChat",
         speaks: CHAT,
-        tried: TestStatus::Untested,
+        tried: TestStatus::Untested("it is a container beside a MongoDB, and no package registry has it"),
         place: "In `librechat.yaml`",
         language: "yaml",
         settings: r#"
@@ -485,7 +486,7 @@ cline auth --provider openai --apikey {key} --modelid {model} --baseurl {v1}
         name: "n8n",
         title: "n8n",
         speaks: CHAT,
-        tried: TestStatus::Untested,
+        tried: TestStatus::Manual("2.40.7, 2026-12-01"),
         place: "As a credential of the type OpenAI",
         language: "text",
         settings: r#"
@@ -499,7 +500,7 @@ Model in the node (By ID): {model}
         name: "dify",
         title: "Dify",
         speaks: CHAT,
-        tried: TestStatus::Untested,
+        tried: TestStatus::Untested("it is a dozen containers, and no package registry has it"),
         place: "In Settings, Model Provider, with the plugin OpenAI-API-compatible",
         language: "text",
         settings: r#"

@@ -44,8 +44,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         return Err(Failure::Usage(vec![message]));
     }
     print::note("note", &format!("{}: {}", client.title, client.place));
-    if let TestStatus::Untested = client.tried {
-        print::note("note", "these settings are from its documentation; nobody has tried them with this version");
+    if let TestStatus::Untested(why) = client.tried {
+        print::note("note", &format!("these settings are from its documentation, and untried: {why}"));
     }
     print::line(&client.settings(&url, &args.key, &args.model))
 }

@@ -4,7 +4,7 @@ prints.
 Each client is installed into a directory of its own below `CLIENTS_DIR`, run against a gateway
 before the mock, once with the provider's own format and once translated, and must show the mock's
 words. `--update` writes version and day into `src/config/clients.rs`, from which the guide is
-generated.
+generated. Those in `LARGE` are tried only if they are named.
 
     LLM_PROXY_BIN=target/debug/llm-proxy CLIENTS_DIR=target/clients/ecosystem python3 try_clients.py
     [--update] [NAME...]
@@ -16,18 +16,24 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 import venv
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
-from stack import BINARY, ROOT, USUAL, Stack  # noqa: E402
+from stack import BINARY, LISTED, ROOT, USUAL, Stack  # noqa: E402
 
 DIR = Path(os.environ.get("CLIENTS_DIR", ROOT / "target" / "clients" / "ecosystem")).resolve()
 TABLE = ROOT / "src" / "config" / "clients.rs"
 # The format of the provider itself, and a translation.
 MODELS = ["mock-small", "translated"]
+# Clients that ask for no model but those of the gateway's list.
+OF_THE_LIST = {"open-webui": [LISTED, "translated"]}
 INSTALL_SECONDS, RUN_SECONDS = 900, 180
 
 # What gets the client: packages of PyPI or npm, the first of which names the version.
@@ -43,6 +49,7 @@ PYTHON = {
     "litellm": ["litellm"],
     "llm": ["llm"],
     "aider": ["aider-chat"],
+    "open-webui": ["open-webui"],
 }
 NODE = {
     "vercel-ai": ["ai", "@ai-sdk/openai"],
@@ -50,7 +57,11 @@ NODE = {
     "opencode": ["opencode-ai"],
     "continue": ["@continuedev/cli"],
     "cline": ["cline"],
+    # It needs Node.js 24, which npm has as a package.
+    "n8n": ["n8n@2.40", "node@24"],
 }
+# Programs of several gigabytes, which are tried by name alone.
+LARGE = ["open-webui", "n8n"]
 # Clients that read a structure out of the response show what the mock fills it with.
 STRUCTURED = {"instructor": "some text"}
 
@@ -86,10 +97,23 @@ def install_node(name, packages):
         home.mkdir(parents=True, exist_ok=True)
         (home / "package.json").write_text('{"type":"module","private":true}')
         npm = ["npm", "install", "--no-audit", "--no-fund", "--loglevel=error", "--prefix", home]
-        check(run([*npm, *packages], INSTALL_SECONDS), "npm install")
+        if name == "n8n":
+            # Of 17 packages with scripts at installation, one needs its own.
+            check(run([*npm, packages[1]], INSTALL_SECONDS), "npm install node")
+            env = own_node(home, os.environ)
+            check(run([*npm, "--ignore-scripts", packages[0]], INSTALL_SECONDS, env=env), "npm install")
+            check(run(["npm", "rebuild", "--prefix", home, "sqlite3"], INSTALL_SECONDS, env=env), "npm rebuild")
+        else:
+            check(run([*npm, *packages], INSTALL_SECONDS), "npm install")
         (home / "installed").touch()
-    package = json.loads((home / "node_modules" / packages[0] / "package.json").read_text())
+    directory = packages[0].rsplit("@", 1)[0] or packages[0]
+    package = json.loads((home / "node_modules" / directory / "package.json").read_text())
     return package["version"]
+
+
+def own_node(home, env):
+    """The environment with the Node.js that is installed in `home` before that of this machine."""
+    return {**env, "PATH": f"{home / 'node_modules' / 'node' / 'bin'}:{env['PATH']}"}
 
 
 def environment(home):
@@ -106,19 +130,19 @@ def settings(name, stack, model):
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=RUN_SECONDS).stdout
 
 
-def use_python(name, home, text):
+def use_python(name, home, text, model):
     script = home / "program.py"
     script.write_text(text)
     return run([home / "bin" / "python", script], RUN_SECONDS, env=environment(home), cwd=home)
 
 
-def use_node(name, home, text):
+def use_node(name, home, text, model):
     script = home / "program.mjs"
     script.write_text(text)
     return run(["node", script], RUN_SECONDS, env=environment(home), cwd=home)
 
 
-def use_llm(name, home, text):
+def use_llm(name, home, text, model):
     env = {**environment(home), "LLM_USER_PATH": str(home / "home")}
     key = re.search(r"--value (\S+)", text)[1]
     check(run([home / "bin" / "llm", "keys", "set", "gateway", "--value", key], RUN_SECONDS, env=env), "llm keys set")
@@ -127,7 +151,7 @@ def use_llm(name, home, text):
     return run([home / "bin" / "llm", "-m", "gateway", "Hello"], RUN_SECONDS, env=env, cwd=home)
 
 
-def use_aider(name, home, text):
+def use_aider(name, home, text, model):
     exports = dict(re.findall(r"export (\w+)=(\S+)", text))
     model = re.search(r"--model (\S+)", text)[1]
     quiet = ["--message", "Hello", "--no-git", "--yes-always", "--no-check-update", "--no-show-model-warnings"]
@@ -137,7 +161,7 @@ def use_aider(name, home, text):
     return run(command, RUN_SECONDS, env=env, cwd=home / "home")
 
 
-def use_opencode(name, home, text):
+def use_opencode(name, home, text, model):
     env = environment(home)
     (home / "home" / "opencode.json").write_text(text[text.index("{") : text.rindex("}") + 1])
     model = re.search(r'"models": \{ "([^"]+)"', text)[1]
@@ -145,7 +169,7 @@ def use_opencode(name, home, text):
     return run(command, RUN_SECONDS, env=env, cwd=home / "home")
 
 
-def use_continue(name, home, text):
+def use_continue(name, home, text, model):
     config = home / "home" / "config.yaml"
     env = {**environment(home), "CONTINUE_TELEMETRY_ENABLED": "0"}
     config.write_text(text)
@@ -153,7 +177,7 @@ def use_continue(name, home, text):
     return run(command, RUN_SECONDS, env=env, cwd=home / "home")
 
 
-def use_cline(name, home, text):
+def use_cline(name, home, text, model):
     env = environment(home)
     program = home / "node_modules" / ".bin" / "cline"
     line = next(line for line in text.splitlines() if line.startswith("cline auth "))
@@ -162,16 +186,105 @@ def use_cline(name, home, text):
     return run([program, "Say hello to me"], RUN_SECONDS, env=env, cwd=home / "home")
 
 
-SPECIAL = {"llm": use_llm, "aider": use_aider, "opencode": use_opencode, "continue": use_continue, "cline": use_cline}
+def use_n8n(name, home, text, model):
+    """A workflow of a start, a chain and OpenAI's model, with the credential that is printed."""
+    key, base, model = (line.split(": ", 1)[1] for line in text.splitlines()[:3])
+    env = own_node(home, environment(home))
+    env |= {"N8N_USER_FOLDER": str(home / "home"), "N8N_DIAGNOSTICS_ENABLED": "false"}
+    credential = {"id": "c", "name": "gateway", "type": "openAiApi", "data": {"apiKey": key, "url": base}}
+    nodes = [
+        {"name": "Start", "type": "n8n-nodes-base.manualTrigger", "typeVersion": 1, "parameters": {}},
+        {
+            "name": "Chain",
+            "type": "@n8n/n8n-nodes-langchain.chainLlm",
+            "typeVersion": 1.5,
+            "parameters": {"promptType": "define", "text": "Hello"},
+        },
+        {
+            "name": "Model",
+            "type": "@n8n/n8n-nodes-langchain.lmChatOpenAi",
+            "typeVersion": 1.2,
+            "parameters": {"model": {"__rl": True, "mode": "id", "value": model}, "options": {}},
+            "credentials": {"openAiApi": {"id": "c", "name": "gateway"}},
+        },
+    ]
+    nodes = [{"id": str(at), "position": [200 * at, 0], **node} for at, node in enumerate(nodes)]
+    connections = {
+        "Start": {"main": [[{"node": "Chain", "type": "main", "index": 0}]]},
+        "Model": {"ai_languageModel": [[{"node": "Chain", "type": "ai_languageModel", "index": 0}]]},
+    }
+    workflow = {"id": "w", "name": "hello", "active": False, "nodes": nodes, "connections": connections}
+    program = ["node", home / "node_modules" / "n8n" / "bin" / "n8n"]
+    for what, rows in [("credentials", [credential]), ("workflow", [workflow])]:
+        (home / f"{what}.json").write_text(json.dumps(rows))
+        arguments = [f"import:{what}", f"--input={home / what}.json"]
+        check(run([*program, *arguments], RUN_SECONDS, env=env, cwd=home), arguments[0])
+    return run([*program, "execute", "--id=w", "--rawOutput"], RUN_SECONDS, env=env, cwd=home)
+
+
+def use_open_webui(name, home, text, model):
+    """The server with the container's variables, asked as its page asks it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    env = {**environment(home), **dict(re.findall(r"-e (\w+)=(\S+)", text))}
+    # Nobody signs in, and nothing is fetched: neither models of Ollama nor those of embeddings.
+    env |= {"WEBUI_AUTH": "False", "ENABLE_OLLAMA_API": "False", "OFFLINE_MODE": "True", "HF_HUB_OFFLINE": "1"}
+    env |= {"RAG_EMBEDDING_ENGINE": "openai", "DATA_DIR": str(home / "home"), "WEBUI_SECRET_KEY": "of-a-test"}
+    command = [home / "bin" / "open-webui", "serve", "--host", "127.0.0.1", "--port", str(port)]
+    log = (home / "server.log").open("w")
+    server = subprocess.Popen(command, env=env, cwd=home / "home", stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+
+    def ask(path, body=None, token=None):
+        headers = {"content-type": "application/json"}
+        if token:
+            headers["authorization"] = f"Bearer {token}"
+        data = json.dumps(body).encode() if body else None
+        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, headers)
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        return json.loads(direct.open(request, timeout=RUN_SECONDS).read())
+
+    try:
+        deadline = time.monotonic() + RUN_SECONDS
+        while True:
+            try:
+                token = ask("/api/v1/auths/signin", {"email": "", "password": ""})["token"]
+                break
+            except urllib.error.HTTPError:
+                raise
+            except urllib.error.URLError:
+                if server.poll() is not None or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
+        # The page reads the list before it asks for one of them.
+        ask("/api/models", token=token)
+        messages = [{"role": "user", "content": "Hello"}]
+        answer = ask("/api/chat/completions", {"model": model, "messages": messages, "stream": False}, token)
+        return subprocess.CompletedProcess(command, 0, answer["choices"][0]["message"]["content"])
+    finally:
+        server.terminate()
+        server.wait()
+        log.close()
+
+
+SPECIAL = {
+    "llm": use_llm,
+    "aider": use_aider,
+    "opencode": use_opencode,
+    "continue": use_continue,
+    "cline": use_cline,
+    "n8n": use_n8n,
+    "open-webui": use_open_webui,
+}
 
 
 def try_client(name, stack):
     """The version that works. Raises with what the client printed, if it does not."""
     version = install_python(name, PYTHON[name]) if name in PYTHON else install_node(name, NODE[name])
     use = SPECIAL.get(name, use_python if name in PYTHON else use_node)
-    for model in MODELS:
+    for model in OF_THE_LIST.get(name, MODELS):
         before = stack.requests("chat") + stack.requests("messages") + stack.requests("responses")
-        done = use(name, DIR / name, settings(name, stack, model))
+        done = use(name, DIR / name, settings(name, stack, model), model)
         reached = stack.requests("chat") + stack.requests("messages") + stack.requests("responses") - before
         printed = re.sub(r"\s+", " ", done.stdout)
         if not reached or STRUCTURED.get(name, USUAL) not in printed:
@@ -192,7 +305,7 @@ def update(versions):
 
 def main():
     arguments = [argument for argument in sys.argv[1:] if argument != "--update"]
-    names = arguments or [*PYTHON, *NODE]
+    names = arguments or [name for name in [*PYTHON, *NODE] if name not in LARGE]
     DIR.mkdir(parents=True, exist_ok=True)
     stack, worked, failed = Stack(), {}, []
     try:

@@ -20,7 +20,9 @@ fn guide() -> String {
         let tried = match client.tried {
             TestStatus::Automated(version) => format!("The tests of this repository run version {version}."),
             TestStatus::Manual(version) => format!("Tried with version {version}."),
-            TestStatus::Untested => "Untried: the settings are from its documentation.".to_owned(),
+            TestStatus::Untested(why) => {
+                format!("Untried: the settings are from its documentation, since {why}.")
+            }
         };
         let summary = format!("`llm-proxy connect {}`. It speaks {}. {tried}", client.name, client.speaks);
         let settings = client.settings("http://127.0.0.1:18000", KEY, MODEL);

@@ -43,7 +43,10 @@ fn of_this_program() {
                 || command.contains("$(llm-proxy ")
                 || command.contains(" llm-proxy ") && command.split(' ').next().unwrap().contains('=')
                 || command.contains("llm-proxy llm-proxy ")
-                || command.contains("CONTAINER llm-proxy ");
+                || ["CONTAINER", "--", ".whl", ".tgz"]
+                    .iter()
+                    .any(|before| command.contains(&format!("{before} llm-proxy ")))
+                || command.contains("<(llm-proxy ");
             if !is_call {
                 continue;
             }
