@@ -13,7 +13,6 @@ pub mod demo;
 mod demo_data;
 mod explain;
 mod failure;
-mod first;
 pub mod gateway;
 mod group;
 mod handover;
@@ -44,6 +43,7 @@ mod terminal;
 pub mod transfer;
 pub mod translate;
 pub mod upgrade;
+mod welcome;
 
 use std::process::ExitCode;
 
@@ -188,7 +188,7 @@ fn report(failure: &Failure) -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
-    if cli.command.is_none() && !cli.serve.has_flags() && first::explained()? {
+    if cli.command.is_none() && !cli.serve.has_flags() && welcome::show()? {
         return Ok(ExitCode::SUCCESS);
     }
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
