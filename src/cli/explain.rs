@@ -22,9 +22,8 @@ use llm_wire::Format;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// The model that is asked for
-    #[arg(long, value_name = "MODEL")]
-    model: String,
+    #[command(flatten)]
+    model: AskedModel,
     /// Name or id of the key that asks [default: nobody in particular, who may use every model]
     #[arg(long, value_name = "NAME|ID")]
     key: Option<String>,
@@ -42,6 +41,24 @@ pub(super) struct Args {
     json: bool,
     #[command(flatten)]
     store: StoreArgs,
+}
+
+/// The model that is asked for: `MODEL`, or `--model MODEL`.
+#[derive(Debug, clap::Args)]
+#[group(id = "asked_model", required = true, multiple = false)]
+struct AskedModel {
+    /// The model that is asked for; `--model MODEL` does the same
+    #[arg(id = "given_model", value_name = "MODEL")]
+    positional: Option<String>,
+    /// The model that is asked for
+    #[arg(id = "model", long = "model", value_name = "MODEL")]
+    flag: Option<String>,
+}
+
+impl AskedModel {
+    fn get(&self) -> &str {
+        self.positional.as_deref().or(self.flag.as_deref()).unwrap_or_default()
+    }
 }
 
 const EXAMPLES: &str = "\
@@ -80,7 +97,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let explanation = match &place {
         StoreLocation::Remote(remote) => {
             let body = json!({
-                "model": args.model,
+                "model": args.model.get(),
                 "credential": args.key,
                 "format": args.format.format().to_string(),
                 "headers": args.header.iter().cloned().collect::<BTreeMap<_, _>>(),
@@ -121,7 +138,7 @@ impl Args {
         let credential = credential.map_err(Failure::failed)?;
         let fields = self.header.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
         let conversation = ConversationKey::of_session(fields);
-        let question = Question { model: &self.model, format, translates, credential, conversation };
+        let question = Question { model: self.model.get(), format, translates, credential, conversation };
         Ok(explain::explain(&situation, &question))
     }
 }

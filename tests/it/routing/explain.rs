@@ -103,7 +103,7 @@ fn the_command_line_explains_a_store() {
     let text = run(&["explain", "--model", "smart", "--key", "sk-few"]);
     assert!(text.starts_with("virtual model smart, asked for by sk-few in format chat\n#  PROVIDER"), "{text}");
     assert!(text.contains("not asked: member secret: the credential may not use it by its own name"), "{text}");
-    let text = run(&["explain", "--model", "m", "--format", "responses", "--json"]);
+    let text = run(&["explain", "m", "--format", "responses", "--json"]);
     let explanation: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(providers(&explanation), ["exact", "pattern"]);
     assert_eq!(explanation["format"], "responses");
