@@ -8,6 +8,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::ops::Range;
 
 use crate::json::{RawKind, RawStr, RawValue, write};
 
@@ -204,7 +205,8 @@ fn strict(schema: RawValue<'_>) -> bool {
         }
     }
     if !is_object_schema(schema) {
-        return true;
+        let says_what = ["type", "anyOf", "$ref"].iter().any(|key| schema.find(key).is_some());
+        return says_what && (schema.find("items").is_some() || !schema.find("type").is_some_and(names_array));
     }
     let names = required.into_iter().flat_map(RawValue::elements).filter_map(|(name, _)| name.as_str());
     let required: HashSet<Cow<'_, str>> = names.map(RawStr::unescape).collect();
@@ -292,6 +294,52 @@ pub(crate) fn with_properties(schema: RawValue<'_>) -> Option<Vec<u8>> {
         o.value("properties", RawValue::new(b"{}"));
     });
     Some(out)
+}
+
+/// Returns the schema with what OpenAI demands of every array in it ("array schema missing items"):
+/// `items`, of which the absence means as much as `{}`. `None` if it may stay as it is.
+pub(crate) fn with_items(schema: RawValue<'_>) -> Option<Vec<u8>> {
+    memchr::memmem::find(schema.bytes(), b"array")?;
+    let mut edits = Vec::new();
+    find_bare_arrays(schema, 0, &mut edits);
+    if edits.is_empty() {
+        return None;
+    }
+    let (bytes, mut from) = (schema.bytes(), 0);
+    let mut out = Vec::with_capacity(bytes.len() + edits.len() * 16);
+    for (place, with) in edits {
+        out.extend_from_slice(&bytes[from..place.start]);
+        out.extend_from_slice(with);
+        from = place.end;
+    }
+    out.extend_from_slice(&bytes[from..]);
+    Some(out)
+}
+
+/// Notes what gives each array its `items`, in rising order. `at` is the position of the schema.
+fn find_bare_arrays(schema: RawValue<'_>, at: usize, edits: &mut Vec<(Range<usize>, &'static [u8])>) {
+    let is_array = schema.find("type").is_some_and(names_array);
+    if is_array && schema.find("items").is_none() {
+        // It has a type, so that something follows.
+        edits.push((at + 1..at + 1, br#""items":{},"#));
+    }
+    for (key, value, place) in schema.members() {
+        let (start, name) = (at + place.start, key.unescape());
+        let holds = |names: &[&str]| names.contains(&name.as_ref());
+        if is_array && key.eq_str("items") && value.is_null() {
+            edits.push((start..at + place.end, b"{}"));
+        } else if holds(ONE) && value.is_object() {
+            find_bare_arrays(value, start, edits);
+        } else if holds(LIST) || holds(ONE) {
+            value.elements().for_each(|(inner, place)| find_bare_arrays(inner, start + place.start, edits));
+        } else if holds(NAMED) {
+            value.members().for_each(|(_, inner, place)| find_bare_arrays(inner, start + place.start, edits));
+        }
+    }
+}
+
+fn names_array(kind: RawValue<'_>) -> bool {
+    kind.eq_str("array") || kind.elements().any(|(kind, _)| kind.eq_str("array"))
 }
 
 /// The schema that stands for "no parameters".

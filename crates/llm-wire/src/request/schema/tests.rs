@@ -67,6 +67,18 @@ fn strictness_of_openai() {
             false,
         ),
         (r#"{"type":"array","items":{}}"#, false),
+        (
+            r#"{"type":"object","properties":{"a":{"type":"array"}},"required":["a"],"additionalProperties":false}"#,
+            false,
+        ),
+        (
+            r#"{"type":"object","properties":{"a":{"type":"array","items":{}}},"required":["a"],"additionalProperties":false}"#,
+            false,
+        ),
+        (
+            r#"{"type":"object","properties":{"a":{"type":"array","items":{"type":"string"}}},"required":["a"],"additionalProperties":false}"#,
+            true,
+        ),
     ];
     for (schema, fits) in rows {
         assert_eq!(is_openai_strict(RawValue::new(schema.as_bytes())), fits, "{schema}");
@@ -99,6 +111,50 @@ fn properties_are_added_where_openai_demands_them() {
     for (schema, expected) in rows {
         let got = with_properties(RawValue::new(schema.as_bytes()));
         assert_eq!(got.map(|got| String::from_utf8(got).unwrap()).as_deref(), expected, "{schema}");
+    }
+}
+
+#[test]
+fn arrays_say_what_is_in_them_where_openai_demands_it() {
+    let rows = [
+        (r#"{"type":"array"}"#, Some(r#"{"items":{},"type":"array"}"#)),
+        (
+            r#"{ "type": "object", "properties": {"a": {"type": "array"}, "b": { "type":["null","array"]}} }"#,
+            Some(
+                r#"{ "type": "object", "properties": {"a": {"items":{},"type": "array"}, "b": {"items":{}, "type":["null","array"]}} }"#,
+            ),
+        ),
+        (r#"{"type":"array","items":null}"#, Some(r#"{"type":"array","items":{}}"#)),
+        (
+            r#"{"type":"array","items":{"type":"array"}}"#,
+            Some(r#"{"type":"array","items":{"items":{},"type":"array"}}"#),
+        ),
+        (
+            r#"{"anyOf":[{"type":"array"},{"$ref":"x"}],"$defs":{"x":{"type":"array","minItems":1}}}"#,
+            Some(
+                r#"{"anyOf":[{"items":{},"type":"array"},{"$ref":"x"}],"$defs":{"x":{"items":{},"type":"array","minItems":1}}}"#,
+            ),
+        ),
+        (
+            r#"{"type":"array","items":[{"type":"array"}]}"#,
+            Some(r#"{"type":"array","items":[{"items":{},"type":"array"}]}"#),
+        ),
+        (
+            r#"{"additionalProperties":{"type":"array"}}"#,
+            Some(r#"{"additionalProperties":{"items":{},"type":"array"}}"#),
+        ),
+        // Names and values of others.
+        (r#"{"properties":{"type":{"type":"string"},"array":{}}}"#, None),
+        (r#"{"default":{"type":"array"},"enum":[{"type":"array"}],"const":{"type":"array"}}"#, None),
+        (r#"{"type":"array","items":{}}"#, None),
+        (r#"{"type":"array","items":true}"#, None),
+        ("true", None),
+    ];
+    for (schema, expected) in rows {
+        let got = with_items(RawValue::new(schema.as_bytes()));
+        assert_eq!(got.as_ref().map(|got| std::str::from_utf8(got).unwrap()), expected, "{schema}");
+        let again = got.and_then(|got| with_items(RawValue::new(&got)));
+        assert_eq!(again, None, "{schema}");
     }
 }
 

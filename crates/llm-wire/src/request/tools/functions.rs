@@ -99,8 +99,12 @@ impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
 
     /// With what OpenAI's formats demand of every schema.
     fn complete(&self, schema: RawValue<'_>) -> Option<Schema<'a>> {
-        let is_needed = self.target_profile().tools.needs_properties;
-        is_needed.then(|| schema::with_properties(schema).map(Schema::Made)).flatten()
+        if !self.target_profile().tools.needs_properties {
+            return None;
+        }
+        let rooted = schema::with_properties(schema);
+        let filled = schema::with_items(rooted.as_deref().map_or(schema, RawValue::new));
+        filled.or(rooted).map(Schema::Made)
     }
 
     /// Offers a custom tool, as a function where the target has no custom tools.

@@ -163,7 +163,8 @@ fn write_form(form: &Form<'_>, request: &Request<'_>, cx: &Context<'_>, o: &mut 
                     if let Some(description) = description {
                         o.raw_str("description", description.raw());
                     }
-                    o.value("schema", *schema);
+                    let filled = schema::with_items(*schema);
+                    o.value("schema", filled.as_deref().map_or(*schema, RawValue::new));
                     if let Some(strict) = strict.filter(|_| !cx.target.quirks.has(Quirk::MinimalFields)) {
                         o.bool("strict", strict);
                     }

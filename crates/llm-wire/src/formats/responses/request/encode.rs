@@ -134,7 +134,8 @@ fn form(request: &Request<'_>, cx: &Context<'_>, ledger: &mut Ledger) -> Result<
                     o.raw_str("description", description.raw());
                 }
                 o.bool("strict", strict.unwrap_or(false) && fits);
-                o.value("schema", *raw);
+                let filled = schema::with_items(*raw);
+                o.value("schema", filled.as_deref().map_or(*raw, RawValue::new));
             });
         }
         OutputFormat::Grammar(raw) if cx.target.host.is_native() => out.extend_from_slice(raw.bytes()),
