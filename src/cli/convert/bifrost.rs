@@ -13,10 +13,13 @@ pub(super) fn read(root: &Node, import: &mut Import) {
         Some(1) => Lists::EmptyIsAll,
         _ => Lists::EmptyIsNone,
     };
+    // Before `governance`, which has budgets of them.
+    for (name, node) in member(root, "providers").map(pairs).unwrap_or_default() {
+        provider(name, node, lists, import);
+    }
     for (name, node) in pairs(root) {
         match name.as_str() {
-            "$schema" | "version" => {}
-            "providers" => pairs(node).iter().for_each(|(name, node)| provider(name, node, lists, import)),
+            "$schema" | "version" | "providers" => {}
             "governance" => governance::read(node, lists, import),
             "client" => client(node, import),
             "plugins" => items(node).iter().enumerate().for_each(|(at, node)| plugin(at, node, import)),

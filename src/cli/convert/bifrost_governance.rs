@@ -32,8 +32,12 @@ pub(super) fn read(node: &Node, lists: Lists, import: &mut Import) {
     for (at, key) in list("virtual_keys").iter().enumerate() {
         virtual_key(at, key, lists, &shared, import);
     }
+    for (at, node) in list("providers").iter().enumerate() {
+        provider(&format!("governance.providers[{at}]"), node, &shared, import);
+    }
     for (field, node) in pairs(node) {
-        let is_read = matches!(field.as_str(), "virtual_keys" | "rate_limits" | "budgets" | "teams" | "customers");
+        const READ: &[&str] = &["virtual_keys", "rate_limits", "budgets", "teams", "customers", "providers"];
+        let is_read = READ.contains(&field.as_str());
         if !is_read && !is_empty(node) {
             import.leave_field(node.line, &format!("governance.{field}"));
         }
@@ -42,11 +46,32 @@ pub(super) fn read(node: &Node, lists: Lists, import: &mut Import) {
     unused_limits(&shared, &owners().collect::<Vec<_>>(), import);
     for (at, budget) in shared.budgets.iter().enumerate() {
         let id = get(budget, "id").and_then(text);
-        let is_named = id.is_some() && owners().any(|owner| get(owner, "budget_id").and_then(text) == id);
+        let is_named =
+            id.is_some() && owners().chain(list("providers")).any(|owner| get(owner, "budget_id").and_then(text) == id);
         if !is_named && !["virtual_key_id", "team_id", "customer_id"].iter().any(|owner| get(budget, owner).is_some()) {
             let message =
                 format!("governance.budgets[{at}] is of no virtual key, team or customer and is not carried over");
             import.leave(budget.line, message);
+        }
+    }
+}
+
+/// Gives a provider its budget, if it is one provider here.
+fn provider(path: &str, node: &Node, shared: &Shared<'_>, import: &mut Import) {
+    let name = get(node, "name").or_else(|| get(node, "provider")).and_then(text).unwrap_or_default();
+    let wanted = get(node, "budget_id").and_then(text);
+    let is_wanted = |budget: &&Node| wanted.is_some() && get(budget, "id").and_then(text) == wanted;
+    for budget in get(node, "budget").into_iter().chain(shared.budgets.iter().filter(is_wanted)) {
+        let time = get(budget, "reset_duration").and_then(text);
+        match Spending::new(member(budget, "max_limit").and_then(number), time) {
+            Ok(spending) if import.bound_vendor(name, &spending) => {}
+            Ok(_) => import.leave(node.line, format!("{path}: its budget is not that of one provider here")),
+            Err(why) => import.leave(budget.line, format!("{path}: its budget is not carried over: {why}")),
+        }
+    }
+    for (field, node) in pairs(node) {
+        if !matches!(field.as_str(), "id" | "name" | "provider" | "budget_id" | "budget") && !is_empty(node) {
+            import.leave_field(node.line, &format!("{path}.{field}"));
         }
     }
 }

@@ -154,6 +154,16 @@ impl Import {
         }
     }
 
+    /// Gives a vendor's provider a budget. Returns false if the vendor is not one provider here.
+    pub(super) fn bound_vendor(&mut self, vendor: &str, spending: &Spending) -> bool {
+        let mut drafts = self.providers.iter_mut().filter(|draft| draft.vendor == vendor);
+        match (drafts.next(), drafts.next()) {
+            (Some(draft), None) => draft.budget = Some(spending.clone()),
+            _ => return false,
+        }
+        true
+    }
+
     /// Adds a budget under a name that no other one has.
     pub(super) fn add_budget(&mut self, scope: &str, subject: &str, spending: &Spending) {
         let taken = |name: &str| self.budgets.iter().any(|row| row.name == name);

@@ -51,10 +51,8 @@ pub(super) fn settings(section: &str, node: &Node, fallbacks: &mut Fallbacks, im
             }
             "provider_budget_config" => {
                 for (vendor, line, spending) in budgets(&path, node, ["budget_limit", "time_period"], import) {
-                    let mut drafts = import.providers.iter_mut().filter(|draft| draft.vendor == vendor);
-                    match (drafts.next(), drafts.next()) {
-                        (Some(draft), None) => draft.budget = Some(spending),
-                        _ => import.leave(line, format!("{path}.{vendor} is not the budget of one provider here")),
+                    if !import.bound_vendor(vendor, &spending) {
+                        import.leave(line, format!("{path}.{vendor} is not the budget of one provider here"));
                     }
                 }
             }

@@ -237,7 +237,8 @@ fn a_configuration_of_bifrost() {
                            {"provider": "mine", "allowed_models": ["*"], "key_ids": ["*"]}]}],
     "rate_limits": [{"id": "r", "request_max_limit": 1200, "request_reset_duration": "1m",
                      "token_max_limit": 60000, "token_reset_duration": "1h"}, {"id": "spare"}],
-    "budgets": [{"id": "b"}]
+    "budgets": [{"id": "b"}, {"id": "c", "max_limit": 5, "reset_duration": "1d"}],
+    "providers": [{"name": "mine", "budget_id": "c", "rate_limit_id": "r"}, {"name": "openai", "budget_id": "c"}]
   },
   "mcp": {"client_configs": [1]},
   "plugins": [{"enabled": true, "name": "otel"}, {"enabled": true, "name": "telemetry"},
@@ -287,6 +288,11 @@ budgets:
     unit: tokens
     amount: 60000
     period: hour
+  - name: mine-day
+    scope: provider
+    subject: mine
+    amount: 5.00
+    period: day
 "#
     );
     let expected = match hash.starts_with(|first: char| first.is_ascii_alphabetic()) {
@@ -303,9 +309,11 @@ budgets:
         "line 24: governance.budgets[0] is of no virtual key, team or customer",
         "line 15: providers.mine.custom_provider_config.request_path_overrides has no counterpart",
         "line 23: governance.rate_limits[1] is of no virtual key, team or customer",
-        "line 26: mcp has no counterpart",
-        "line 27: plugins[0]: `otel`: set OTEL_EXPORTER_OTLP_ENDPOINT of the gateway",
-        "line 28: plugins[2]: `semantic_cache` has no counterpart",
+        "line 25: governance.providers[0].rate_limit_id has no counterpart",
+        "line 25: governance.providers[1]: its budget is not that of one provider here",
+        "line 27: mcp has no counterpart",
+        "line 28: plugins[0]: `otel`: set OTEL_EXPORTER_OTLP_ENDPOINT of the gateway",
+        "line 29: plugins[2]: `semantic_cache` has no counterpart",
     ] {
         assert!(ran.stderr.contains(&format!("note: config.json: {what}")), "{what}\n{}", ran.stderr);
     }
