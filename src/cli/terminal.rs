@@ -88,7 +88,24 @@ pub(super) fn prompt(question: &str, default: Option<&str>, flag: &str) -> Resul
     }
 }
 
-/// The same for a secret: on a terminal it does not appear.
+/// Prompts until `read` accepts the answer. Where nobody sits at a terminal it is asked for once.
+pub(super) fn prompt_until<T>(
+    question: &str,
+    default: Option<&str>,
+    flag: &str,
+    read: impl Fn(&str) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    loop {
+        match read(&prompt(question, default, flag)?) {
+            Err(Failure::Usage(lines)) if io::stdin().is_terminal() => {
+                lines.iter().for_each(|line| write_prompt(&format!("error: {line}\n")));
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Asks like [`prompt`] for a secret: on a terminal it does not appear.
 pub(super) fn prompt_hidden(question: &str, flag: &str) -> Result<String, Failure> {
     let stdin = io::stdin();
     let before = stdin.is_terminal().then(|| termios::tcgetattr(&stdin)).and_then(Result::ok);

@@ -14,6 +14,7 @@ use target::Target;
 use super::failure::Failure;
 use super::provider::{check, given_key, listed, would_serve};
 use super::{key, print, serve, store, terminal};
+use crate::config::base_url::BaseUrl;
 use crate::config::boot::Environment;
 use crate::config::models::Mapping;
 use crate::config::rows::{CredentialRow, ProviderRow, Rows};
@@ -142,13 +143,17 @@ impl Args {
                 let default = vendors::VENDORS.iter().find(|vendor| Some(vendor.variable) == set);
                 let default = default.map_or("openai", |vendor| vendor.name);
                 let question = format!("Vendor ({})", vendors::names());
-                let answer = terminal::prompt(&question, Some(default), "--vendor")?;
-                vendors::find(&answer).map_err(|why| Failure::Usage(vec![why]))?
+                terminal::prompt_until(&question, Some(default), "--vendor", |answer| {
+                    vendors::find(answer).map_err(|why| Failure::Usage(vec![why]))
+                })?
             }
         };
         let base = match (self.base, vendor.base) {
             (Some(base), _) => base,
-            (None, "") => terminal::prompt("Base address, such as https://host/v1", None, "--base")?,
+            (None, "") => terminal::prompt_until("Base address, such as https://host/v1", None, "--base", |answer| {
+                let checked = BaseUrl::parse(answer).map_err(|why| Failure::Usage(vec![format!("the address {why}")]));
+                checked.map(|_| answer.to_owned())
+            })?,
             (None, base) => base.to_owned(),
         };
         let api_key = match self.api_key {

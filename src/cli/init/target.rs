@@ -34,12 +34,11 @@ impl Target {
             (None, None) => "embedded",
         };
         let question = "Store: embedded, a .yaml file or a postgresql:// address";
-        let answer = terminal::prompt(question, Some(default), "--store")?;
-        match (file, database) {
+        terminal::prompt_until(question, Some(default), "--store", |answer| match (file, database) {
             (Some(path), _) if answer == path => Ok(Target::File(path.into())),
             (None, Some(url)) if answer == default => Ok(Target::Database(url.to_owned())),
-            _ => Target::parse(&answer),
-        }
+            _ => Target::parse(answer),
+        })
     }
 
     fn parse(text: &str) -> Result<Target, Failure> {

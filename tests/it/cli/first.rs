@@ -369,6 +369,31 @@ fn configurations_that_cannot_be_read() {
     );
 }
 
+/// A person who mistypes is asked again, and need not type all the rest once more.
+#[test]
+fn init_on_a_terminal_asks_again() {
+    let (place, upstream) = (Place::new(), listing());
+    let init = format!("exec {} init", env!("CARGO_BIN_EXE_llm-proxy"));
+    let mut command = Command::new("script");
+    command.args(["-q", "-e", "-c", &init, "/dev/null"]).current_dir(place.0.path());
+    command.env_clear().env("PATH", "/usr/bin:/bin").env("SHELL", "/bin/sh").env("PORT", "1");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let answers = format!("opnai\nother\nhost/v1\n{}\nk\nmysql://x\ngateway.yaml\n", upstream.url("/v1"));
+    stdin.write_all(answers.as_bytes()).unwrap();
+    let mut seen = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut seen).unwrap();
+    assert!(child.wait().unwrap().success(), "{seen}");
+    for error in [
+        "error: `opnai` is not a vendor that is known here; known are openai",
+        "error: the address `host/v1` has no scheme; write it with https:// or http:// in front",
+        "error: `mysql://x` is no store; give embedded",
+    ] {
+        assert!(seen.contains(error), "{error}\n{seen}");
+    }
+    assert!(read(&place, "gateway.yaml").contains("provider_key: other"), "{seen}");
+}
+
 /// Ctrl-C while a key is typed, which does not appear, leaves a terminal that shows what is typed.
 #[test]
 fn a_hidden_question_that_is_interrupted_leaves_the_terminal_as_it_was() {
