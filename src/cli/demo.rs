@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::failure::Failure;
 use super::gateway::Gateway;
 use super::signals::Signals;
-use super::{demo_data, key, logging, print};
+use super::{demo_data, key, logging, print, store};
 use crate::config::boot::{Boot, Environment};
 use crate::config::rows::{CredentialRow, ProviderRow};
 use crate::control_plane::store::blocking::Blocking;
@@ -15,9 +15,9 @@ use llm_mock::{Knobs, MockOptions};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Port to listen on; 0 takes any free port [env: PORT]
-    #[arg(long, value_name = "PORT", env = "PORT", hide_env = true, default_value_t = 18000)]
-    pub port: u16,
+    /// Port to listen on; 0 takes any free port [env: PORT] [default: 18000]
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<u16>,
     /// Number of worker threads; 0 is one for each available core
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub workers: usize,
@@ -28,11 +28,15 @@ const RATE: i64 = 100;
 
 /// Runs `llm-proxy demo` until the process gets a signal.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    let port = match args.port {
+        Some(port) => port,
+        None => store::listener(&Environment::of_process().0)?.port,
+    };
     let temporary = Temporary::new()?;
     let (key, admin_key) = (key::generate()?, key::generate()?);
     let boot = Boot {
         host: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        port: args.port,
+        port,
         workers: args.workers,
         data_dir: temporary.0.clone(),
         admin_key: Some(admin_key.clone().into()),
@@ -132,8 +136,12 @@ impl Temporary {
     fn new() -> Result<Temporary, Failure> {
         let name = format!("llm-proxy-demo-{}-{}", std::process::id(), &key::generate()?[3..11]);
         let path = std::env::temp_dir().join(name);
-        std::fs::create_dir(&path)
-            .map_err(|error| Failure::failed(format!("{}: can't be made: {error}", path.display())))?;
+        std::fs::create_dir(&path).map_err(|error| {
+            Failure::failed(format!(
+                "the directory {} can't be made: {error}; let TMPDIR be a directory that this user may write to",
+                path.display()
+            ))
+        })?;
         Ok(Temporary(path))
     }
 }

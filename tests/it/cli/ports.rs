@@ -84,6 +84,24 @@ fn a_demo_is_named() {
     assert!(init.stdout.contains(&format!("\ncurl -s http://127.0.0.1:{free}/v1/")), "{}", init.stdout);
 }
 
+/// A variable that is empty is none, for the demo as for all other commands.
+#[test]
+fn the_port_of_a_demo_is_that_of_its_directory() {
+    let place = Place::new();
+    let invalid = ran(place.command(&["demo"]).env("PORT", "abc").output().unwrap());
+    let displayed = "error: PORT in the environment: `abc` is invalid; it must be a port from 0 to 65535\n";
+    assert_eq!((invalid.code, invalid.stderr.as_str()), (2, displayed));
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = held.local_addr().unwrap().port();
+    std::fs::write(place.0.path().join(".env"), format!("PORT={port}\n")).unwrap();
+    let taken = ran(place.command(&["demo"]).env("PORT", "").output().unwrap());
+    let displayed = format!("error: port {port} of 127.0.0.1 is in use by another process; stop that one, or ");
+    assert!(taken.code == 1 && taken.stderr.starts_with(&displayed), "{}", taken.stderr);
+    let no_room = ran(place.command(&["demo", "--port", "0"]).env("TMPDIR", "/no/such").output().unwrap());
+    let advice = "; let TMPDIR be a directory that this user may write to\n";
+    assert!(no_room.code == 1 && no_room.stderr.ends_with(advice), "{}", no_room.stderr);
+}
+
 /// `init` beside the gateway that serves its store needs no other port, and no start.
 #[test]
 fn a_gateway_that_serves_the_store_is_known() {
