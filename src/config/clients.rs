@@ -134,7 +134,7 @@ console.log(answer.content[0].text);
         name: "vercel-ai",
         title: "Vercel AI SDK",
         speaks: CHAT,
-        tried: TestStatus::Manual("6.0.326, 2026-11-30"),
+        tried: TestStatus::Manual("6.0.326, 2026-12-01"),
         place: "In your program",
         language: "js",
         settings: r#"
@@ -152,7 +152,7 @@ console.log(text);
         name: "langchain-python",
         title: "LangChain, Python",
         speaks: CHAT,
-        tried: TestStatus::Manual("1.7.4, 2026-11-30"),
+        tried: TestStatus::Manual("1.7.4, 2026-12-01"),
         place: "In your program",
         language: "python",
         settings: r#"
@@ -167,7 +167,7 @@ print(llm.invoke("Hello").content)
         name: "langchain-js",
         title: "LangChain, JavaScript",
         speaks: CHAT,
-        tried: TestStatus::Manual("1.5.8, 2026-11-30"),
+        tried: TestStatus::Manual("1.5.8, 2026-12-01"),
         place: "In your program",
         language: "js",
         settings: r#"
@@ -183,7 +183,7 @@ console.log((await llm.invoke("Hello")).content);
         name: "llamaindex",
         title: "LlamaIndex",
         speaks: CHAT,
-        tried: TestStatus::Manual("0.8.1, 2026-11-30"),
+        tried: TestStatus::Manual("0.8.1, 2026-12-01"),
         place: "In your program, with the package `llama-index-llms-openai-like`",
         language: "python",
         settings: r#"
@@ -199,7 +199,7 @@ print(llm.complete("Hello"))
         name: "pydantic-ai",
         title: "Pydantic AI",
         speaks: CHAT,
-        tried: TestStatus::Manual("2.68.0, 2026-11-30"),
+        tried: TestStatus::Manual("2.68.0, 2026-12-01"),
         place: "In your program",
         language: "python",
         settings: r#"
@@ -217,7 +217,7 @@ print(agent.run_sync("Hello").output)
         name: "openai-agents",
         title: "OpenAI Agents SDK",
         speaks: RESPONSES,
-        tried: TestStatus::Manual("0.24.0, 2026-11-30"),
+        tried: TestStatus::Manual("0.24.0, 2026-12-01"),
         place: "In your program",
         language: "python",
         settings: r#"
@@ -236,7 +236,7 @@ print(Runner.run_sync(Agent(name="Assistant", model="{model}"), "Hello").final_o
         name: "instructor",
         title: "Instructor",
         speaks: CHAT,
-        tried: TestStatus::Manual("1.17.0, 2026-11-30"),
+        tried: TestStatus::Manual("1.17.0, 2026-12-01"),
         place: "In your program",
         language: "python",
         settings: r#"
@@ -275,7 +275,7 @@ print(dspy.Predict("question -> answer")(question="What is a gateway?").answer)
         name: "smolagents",
         title: "smolagents",
         speaks: CHAT,
-        tried: TestStatus::Manual("1.26.0, 2026-11-30"),
+        tried: TestStatus::Manual("1.26.0, 2026-12-01"),
         place: "In your program",
         language: "python",
         settings: r#"
@@ -291,7 +291,7 @@ print(model([{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]).
         name: "haystack",
         title: "Haystack",
         speaks: CHAT,
-        tried: TestStatus::Manual("3.4.1, 2026-11-30"),
+        tried: TestStatus::Manual("3.4.1, 2026-12-01"),
         place: "In your program",
         language: "python",
         settings: r#"
@@ -310,7 +310,7 @@ print(generator.run([ChatMessage.from_user("Hello")])["replies"][0].text)
         name: "litellm",
         title: "LiteLLM as a client",
         speaks: CHAT,
-        tried: TestStatus::Manual("1.110.2, 2026-11-30"),
+        tried: TestStatus::Manual("1.110.2, 2026-12-01"),
         place: "In your program",
         language: "python",
         settings: r#"
@@ -328,7 +328,7 @@ print(answer.choices[0].message.content)
         name: "llm",
         title: "llm",
         speaks: CHAT,
-        tried: TestStatus::Manual("0.36, 2026-11-30"),
+        tried: TestStatus::Manual("0.36, 2026-12-01"),
         place: "In `extra-openai-models.yaml` in the directory that `dirname \"$(llm logs path)\"` prints; the key \
                 with `llm keys set gateway`",
         language: "yaml",
@@ -359,7 +359,7 @@ aider --model openai/{model}
         name: "opencode",
         title: "opencode",
         speaks: CHAT,
-        tried: TestStatus::Manual("1.18.33, 2026-11-30"),
+        tried: TestStatus::Manual("1.18.33, 2026-12-01"),
         place: "In `opencode.json` of the project, or `~/.config/opencode/opencode.json`",
         language: "json",
         settings: r#"
@@ -453,7 +453,7 @@ endpoints:
         name: "continue",
         title: "Continue",
         speaks: CHAT,
-        tried: TestStatus::Manual("1.5.47, 2026-11-30"),
+        tried: TestStatus::Manual("1.5.47, 2026-12-01"),
         place: "In `~/.continue/config.yaml`",
         language: "yaml",
         settings: r#"
@@ -473,7 +473,7 @@ models:
         name: "cline",
         title: "Cline",
         speaks: CHAT,
-        tried: TestStatus::Manual("3.0.65, 2026-11-30"),
+        tried: TestStatus::Manual("3.0.65, 2026-12-01"),
         place: "For the command line",
         language: "bash",
         settings: r#"
