@@ -55,32 +55,45 @@ impl CappedBytes {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Body {
     pub cut: CappedBytes,
-    /// Where each event of a stream ends in `cut.bytes`. An event that did not fit whole is not
-    /// among them.
+    /// Where each piece of a stream ends in `cut.bytes`: one or more events. An event that did not
+    /// fit whole is not among them.
     pub ends: Vec<u32>,
     pub stream: bool,
 }
 
 impl Body {
-    /// Appends a part of a whole body, or one event of a stream.
+    /// Appends a part of a whole body, or one or more events of a stream.
     fn push(&mut self, piece: &[u8], limit: usize) {
         if !self.stream {
             return self.cut.push(piece, limit);
         }
-        let is_open = self.cut.is_whole();
-        if is_open && self.cut.bytes.len() + piece.len() <= limit {
-            self.cut.push(piece, limit);
-            self.ends.push(self.cut.bytes.len() as u32);
-        } else {
-            self.cut.total += piece.len() as u64;
+        if self.cut.is_whole() {
+            let fitting = whole_events(piece, limit.saturating_sub(self.cut.bytes.len()));
+            if !fitting.is_empty() {
+                // With room for the few events that follow a run.
+                self.cut.bytes.reserve(fitting.len() + fitting.len() / 4);
+                self.cut.bytes.extend_from_slice(fitting);
+                self.ends.push(self.cut.bytes.len() as u32);
+            }
         }
+        self.cut.total += piece.len() as u64;
     }
 
-    /// Returns the events of a stream.
+    /// Returns the pieces of a stream, each of one or more events.
     pub fn events(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts.zip(&self.ends).map(|(start, end)| &self.cut.bytes[start as usize..*end as usize])
     }
+}
+
+/// Returns the events at the start of `piece`, which is one or more, that fit into `room` bytes.
+pub fn whole_events(piece: &[u8], room: usize) -> &[u8] {
+    if piece.len() <= room {
+        return piece;
+    }
+    // Lines that end with CR are those of events that come one by one.
+    let end = memchr::memmem::rfind(&piece[..room], b"\n\n").map_or(0, |at| at + 2);
+    &piece[..end]
 }
 
 /// What one side sent, which may be what another side sent.
@@ -352,6 +365,17 @@ mod tests {
         let body = detail.attempts[0].response.clone().unwrap();
         assert_eq!(body.events().collect::<Vec<_>>(), [b"aaaa", b"bbbb"]);
         assert_eq!((body.cut.total, body.cut.is_whole()), (13, false));
+        // Of several together, those that fit.
+        for (limit, kept) in
+            [(13, "1\n\n2\n\n3\n\n4\n\n"), (12, "1\n\n2\n\n3\n\n4\n\n"), (11, "1\n\n2\n\n3\n\n"), (2, "")]
+        {
+            let mut detail = self::detail(limit);
+            detail.push_upstream(Piece::Event(b"1\n\n2\n\n3\n\n4\n\n"));
+            detail.push_upstream(Piece::Event(b"5\n\n"));
+            let body = detail.attempts[0].response.clone().unwrap();
+            assert_eq!(body.events().collect::<Vec<_>>().concat(), kept.as_bytes(), "{limit}");
+            assert_eq!((body.cut.total, body.cut.is_whole()), (15, false));
+        }
     }
 
     #[test]

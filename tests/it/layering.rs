@@ -178,7 +178,7 @@ const FORBIDDEN: &[(&[&str], &[&str], &str)] = &[
 /// Files that may hold `unsafe`, each with the reason.
 const UNSAFE: &[(&str, &str)] = &[
     ("crates/llm-mock/src/conn.rs", "lends a descriptor to socket2, which monoio's stream can't do"),
-    ("crates/llm-wire/src/json/blocks.rs", "calls what is compiled for AVX2, where the processor has it"),
+    ("crates/llm-wire/src/json/vectors.rs", "calls what is compiled for AVX2, where the processor has it, and SSE2"),
     ("src/proxy/recorder/mod.rs", "takes the record out of what is dropped, to queue it where it lies"),
     ("src/net/fd_channel.rs", "takes descriptors that the kernel passes, which socket2 leaves as bytes"),
     ("src/net/inherited.rs", "takes descriptors that the parent process has opened for this one"),

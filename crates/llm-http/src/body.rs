@@ -119,6 +119,9 @@ enum State {
     Failed(BodyError),
 }
 
+/// The last chunk without extensions, and no trailer.
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
 const NEXT_CHUNK: State = State::Size { size: 0, digits: 0 };
 
 impl BodyDecoder {
@@ -164,6 +167,18 @@ impl BodyDecoder {
                         *pos += len;
                         return Ok(Step::Data(end - data.len()..end));
                     }
+                    // The end of nearly every body.
+                    if input[*pos..].starts_with(LAST_CHUNK) {
+                        *pos += LAST_CHUNK.len();
+                        self.state = State::Ended;
+                        continue;
+                    }
+                    // A chunk of which a part has arrived.
+                    if let Some((size @ 1.., data)) = plain_size(&input[*pos..]) {
+                        *pos += data;
+                        self.state = State::Data { left: u64::from(size.cast_unsigned()) };
+                        continue;
+                    }
                     self.byte(input[*pos])?;
                 }
                 _ => self.byte(input[*pos])?,
@@ -172,20 +187,15 @@ impl BodyDecoder {
         }
     }
 
-    /// Hands the chunks at `input[*pos..]` that lie there as a whole to `take`, one by one, and
-    /// moves `pos` past each that it takes: what [`next`](Self::next) would return. Ends at the
-    /// first for which `take` returns false; that one and what follows is for `next`.
-    #[inline]
-    pub fn whole_chunks(&mut self, input: &[u8], pos: &mut usize, mut take: impl FnMut(&[u8]) -> bool) {
+    /// Returns the data of the chunk at `input[pos..]`, if all of it lies there, and how many bytes
+    /// the chunk takes with its framing. The data is what [`next`](Self::next) would return; a
+    /// caller that takes it moves `pos` past the chunk instead.
+    #[inline(always)]
+    pub fn whole_chunk<'i>(&self, input: &'i [u8], pos: usize) -> Option<(&'i [u8], usize)> {
         if self.state != NEXT_CHUNK {
-            return;
+            return None;
         }
-        while let Some((data, len)) = input.get(*pos..).and_then(whole_chunk) {
-            if !take(data) {
-                break;
-            }
-            *pos += len;
-        }
+        whole_chunk(input.get(pos..)?)
     }
 
     /// The connection was closed by the peer. `Ok` if that ends the body or the body had ended.
@@ -311,41 +321,40 @@ fn take(input: &[u8], pos: &mut usize, left: u64) -> Range<usize> {
 /// holds many small chunks. Anything else is left to the states.
 #[inline(always)]
 fn whole_chunk(input: &[u8]) -> Option<(&[u8], usize)> {
-    // Nearly all events have some hundred bytes.
+    // Nearly all events have some hundred bytes: two or three digits.
     let (size, data) = match *input {
-        [a, b, b'\r', b'\n', ..] if digit(a) | digit(b) <= 15 => (digit(a) << 4 | digit(b), 4),
-        [a, b, c, b'\r', b'\n', ..] if digit(a) | digit(b) | digit(c) <= 15 => {
-            (digit(a) << 8 | digit(b) << 4 | digit(c), 5)
-        }
+        [a, b, ref rest @ ..] if rest.starts_with(b"\r\n") => (digit(a) << 4 | digit(b), 4),
+        [a, b, c, ref rest @ ..] if rest.starts_with(b"\r\n") => (digit(a) << 8 | digit(b) << 4 | digit(c), 5),
         _ => plain_size(input)?,
     };
-    let len = data + size + 2;
-    let (data, end) = input.get(data..len)?.split_at(size);
-    (size > 0 && end == b"\r\n").then_some((data, len))
+    // What has a byte that is no digit is negative.
+    let size = usize::try_from(size).ok().filter(|size| *size > 0)?;
+    let (data, rest) = input.get(data..)?.split_at_checked(size)?;
+    rest.starts_with(b"\r\n").then(|| (data, input.len() - rest.len() + 2))
 }
 
 /// Returns the size in the size line at the start of the input, and the length of that line. `None`
 /// if it has not come as a whole, or is more than digits, six at most.
 #[cold]
-fn plain_size(input: &[u8]) -> Option<(usize, usize)> {
-    let digits = input.iter().take(7).take_while(|&&byte| digit(byte) <= 15).count();
+fn plain_size(input: &[u8]) -> Option<(i32, usize)> {
+    let digits = input.iter().take(7).take_while(|&&byte| digit(byte) >= 0).count();
     let size = input[..digits].iter().fold(0, |size, &byte| size << 4 | digit(byte));
     let data = digits + 2;
     (digits <= 6 && input.get(digits..data) == Some(b"\r\n")).then_some((size, data))
 }
 
 #[inline(always)]
-fn digit(byte: u8) -> usize {
-    usize::from(HEX[usize::from(byte)])
+fn digit(byte: u8) -> i32 {
+    i32::from(HEX[usize::from(byte)])
 }
 
-/// The value of each hexadecimal digit; 255 for all other bytes.
-static HEX: [u8; 256] = {
-    let mut table = [255; 256];
+/// The value of each hexadecimal digit; negative for all other bytes.
+static HEX: [i8; 256] = {
+    let mut table = [-1; 256];
     let mut digit = 0;
     while digit < 16 {
-        table[b"0123456789abcdef"[digit] as usize] = digit as u8;
-        table[b"0123456789ABCDEF"[digit] as usize] = digit as u8;
+        table[b"0123456789abcdef"[digit] as usize] = digit as i8;
+        table[b"0123456789ABCDEF"[digit] as usize] = digit as i8;
         digit += 1;
     }
     table

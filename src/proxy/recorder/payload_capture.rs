@@ -147,6 +147,12 @@ impl PayloadCapture {
         }
     }
 
+    /// Returns whether it is to be captured which model responds, and is not known yet.
+    pub fn awaits_model(&self) -> bool {
+        let attempt = self.detail.as_ref().and_then(|detail| detail.attempts.last());
+        attempt.is_some_and(|attempt| attempt.answered_by == Short::EMPTY)
+    }
+
     /// Captures which model responds, as `name` finds out. The first call with a name counts.
     pub(super) fn set_responding_model<'n>(&mut self, name: impl FnOnce() -> Option<Cow<'n, str>>) {
         let attempt = self.detail.as_mut().and_then(|detail| detail.last_attempt());

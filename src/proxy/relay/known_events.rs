@@ -4,7 +4,8 @@ use super::source::UpstreamBody;
 use crate::proxy::recorder::RequestRecorder;
 use crate::telemetry::capture::Piece;
 use llm_wire::Format;
-use llm_wire::passthrough::event_template::EventTemplate;
+use llm_wire::json::vectors::{Lanes, Vectorized, vectorized};
+use llm_wire::passthrough::event_template::{EventTemplate, Matcher};
 use llm_wire::passthrough::event_templates::{Cursor, EventTemplates, KnownEvent};
 use llm_wire::passthrough::tap;
 use llm_wire::passthrough::tap::{AnyTap, FrameKind};
@@ -93,28 +94,41 @@ impl KnownEvents {
         recorder: &mut RequestRecorder,
         edits: bool,
     ) {
-        let capture = &mut recorder.capture;
-        if !capture.is_on() && self.rename.is_none() {
-            let is_content = self.content.matcher();
-            return body.whole_chunks(|chunk| {
-                let is_known = is_content(chunk);
-                if is_known {
-                    out.extend_from_slice(chunk);
-                }
-                is_known
-            });
-        }
-        body.whole_chunks(|chunk| {
+        if self.rename.is_none() {
+            let capture = &mut recorder.capture;
             let from = out.len();
-            let is_known = self.forward(chunk, out);
-            if is_known && capture.is_on() {
-                capture.upstream_sent(Piece::Event(chunk));
+            vectorized(ContentRun { content: self.content.matcher(), body, out });
+            // All of it at once: sinks tell the events apart in threads of their own.
+            let run = Piece::Event(&out[from..]);
+            if capture.is_on() && out.len() > from {
+                capture.upstream_sent(run);
                 if edits {
-                    capture.client_got(Piece::Event(&out[from..]));
+                    capture.client_got(run);
                 }
             }
-            is_known
-        });
+            return;
+        }
+        body.whole_chunks(|chunk| self.forward_event(chunk, out, recorder, edits));
+    }
+
+    /// Does the same with `event`, if all of it is one event that is content behind other content.
+    /// Returns false, having done nothing, for any other.
+    pub(super) fn forward_event(
+        &self,
+        event: &[u8],
+        out: &mut Vec<u8>,
+        recorder: &mut RequestRecorder,
+        edits: bool,
+    ) -> bool {
+        let (capture, from) = (&mut recorder.capture, out.len());
+        let is_known = self.forward(event, out);
+        if is_known && capture.is_on() {
+            capture.upstream_sent(Piece::Event(event));
+            if edits {
+                capture.client_got(Piece::Event(&out[from..]));
+            }
+        }
+        is_known
     }
 
     /// Returns the event at the start of `data`, if it is known. Content behind other content,
@@ -204,6 +218,29 @@ impl KnownEvents {
         }
         parts[n].splice(start - from..end - from, rename.quoted.iter().copied());
         Renaming::Around(parts)
+    }
+}
+
+/// The chunks that have arrived of which each is one event of content, to be copied.
+struct ContentRun<'a> {
+    content: Matcher<'a>,
+    body: &'a mut UpstreamBody,
+    out: &'a mut Vec<u8>,
+}
+
+impl Vectorized for ContentRun<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        // No closure: it would be a function of its own.
+        while let Some((chunk, len)) = self.body.arrived_chunk() {
+            if !self.content.is_event(lanes, chunk) {
+                break;
+            }
+            lanes.append(self.out, chunk);
+            self.body.pass(len);
+        }
     }
 }
 

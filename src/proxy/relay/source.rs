@@ -221,14 +221,31 @@ impl UpstreamBody {
         }
     }
 
-    /// Hands the chunks that have arrived as a whole to `take`, one by one, until it returns false:
-    /// the pieces that [`UpstreamBody::next`] would return.
+    /// Returns the next chunk, if it has arrived as a whole: the piece that [`UpstreamBody::next`]
+    /// would return. With it comes what [`UpstreamBody::pass`] is told where it is taken.
+    #[inline(always)]
+    pub fn arrived_chunk(&self) -> Option<(&[u8], usize)> {
+        match self.input {
+            Input::Undecoded => self.decoder.whole_chunk(&self.response.bytes, self.position),
+            Input::Drained => None,
+        }
+    }
+
+    /// Goes on behind the chunk that [`UpstreamBody::arrived_chunk`] has returned.
+    #[inline(always)]
+    pub fn pass(&mut self, len: usize) {
+        self.position += len;
+        self.began = true;
+    }
+
+    /// Hands the chunks that have arrived as a whole to `take`, one by one, until it returns false.
     #[inline]
-    pub fn whole_chunks(&mut self, take: impl FnMut(&[u8]) -> bool) {
-        if self.input == Input::Undecoded {
-            let from = self.position;
-            self.decoder.whole_chunks(&self.response.bytes, &mut self.position, take);
-            self.began |= self.position > from;
+    pub fn whole_chunks(&mut self, mut take: impl FnMut(&[u8]) -> bool) {
+        while let Some((chunk, len)) = self.arrived_chunk() {
+            if !take(chunk) {
+                break;
+            }
+            self.pass(len);
         }
     }
 

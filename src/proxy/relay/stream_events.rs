@@ -144,7 +144,7 @@ impl<'p> StreamEvents<'p> {
             }
             // What is no content behind other content, as few events are.
             let mut stop = Stop::Other;
-            let is_known = self.may_know(recorder)
+            let is_known = self.may_know()
                 && body.whole_chunk(|chunk| {
                     let is_known = self.forward_known_chunk(core, recorder, chunk, out);
                     if !is_known && is_one_event(chunk) {
@@ -158,6 +158,23 @@ impl<'p> StreamEvents<'p> {
         }
     }
 
+    /// Forwards an event of a known structure, content or another. Returns false, having done
+    /// nothing, for any other.
+    fn forward_known_event(
+        &mut self,
+        core: &Core,
+        recorder: &mut RequestRecorder,
+        event: &[u8],
+        out: &mut Vec<u8>,
+    ) -> bool {
+        if !self.may_know() {
+            return false;
+        }
+        let flows = self.pace == Pace::Flowing;
+        flows && self.known.forward_event(event, out, recorder, self.bypass.edits())
+            || self.forward_known_chunk(core, recorder, event, out)
+    }
+
     /// Forwards a chunk that is one event of a known structure, with the client's name of the
     /// model. Returns false, having done nothing, for any other.
     fn forward_known_chunk(
@@ -167,20 +184,26 @@ impl<'p> StreamEvents<'p> {
         chunk: &[u8],
         out: &mut Vec<u8>,
     ) -> bool {
-        let frame = match self.model {
-            None => None,
+        let awaits_model = self.pace == Pace::Held && recorder.capture.awaits_model();
+        let frame = match self.model.is_some() || awaits_model {
+            false => None,
             // The name is looked for in its data.
-            Some(_) => match self.framer.whole(chunk) {
+            true => match self.framer.whole(chunk) {
                 None => return false,
                 frame => frame,
             },
         };
-        let data = frame.map(|frame| frame.data);
+        let data = frame.map(|frame| frame.data).filter(|_| self.model.is_some());
         let known = self.known.event(&mut core.templates.events(self.format).borrow_mut(), chunk, data);
         let Some(event) = known else { return false };
+        recorder.capture.upstream_sent(Piece::Event(chunk));
+        if let Some(frame) = frame.filter(|_| awaits_model) {
+            recorder.set_responding_model(|| tap::model(self.format, frame.data));
+        }
         if !self.repeat(recorder, &event) {
             return true;
         }
+        let from = out.len();
         let name = self.model.as_deref().zip(frame);
         match name.and_then(|(model, frame)| Some((model, frame, tap::model_range(self.format, frame.data)?))) {
             None => out.extend_from_slice(chunk),
@@ -188,6 +211,9 @@ impl<'p> StreamEvents<'p> {
                 let block = sse::Block { raw: chunk, frame: Some(frame) };
                 write_renamed(out, &block, &frame, range, model);
             }
+        }
+        if self.bypass.edits() {
+            recorder.capture.client_got(Piece::Event(&out[from..]));
         }
         true
     }
@@ -223,14 +249,15 @@ impl<'p> StreamEvents<'p> {
     }
 
     /// Returns whether an event whose structure is known is forwarded unread, whatever it is: while
-    /// nobody captures or keeps events, and no id is awaited.
-    fn may_know(&self, recorder: &RequestRecorder) -> bool {
-        !self.ids.awaits_id() && !self.rescue.is_on() && !recorder.capture.is_on()
+    /// nobody keeps events, and no id is awaited.
+    fn may_know(&self) -> bool {
+        !self.ids.awaits_id() && !self.rescue.is_on()
     }
 
-    /// Returns whether it is forwarded as it is, too: no name of a model is replaced in it.
+    /// Returns whether it is forwarded as it is, too: no name of a model is replaced in it, and
+    /// nobody captures it.
     fn may_keep(&self, recorder: &RequestRecorder) -> bool {
-        self.model.is_none() && self.may_know(recorder)
+        self.model.is_none() && !recorder.capture.is_on() && self.may_know()
     }
 
     /// Forwards the events at the start of `data`, which begins one, whose structure is known, and
@@ -242,7 +269,7 @@ impl<'p> StreamEvents<'p> {
         mut data: &'d [u8],
         out: &mut Vec<u8>,
     ) -> &'d [u8] {
-        if !self.may_keep(recorder) {
+        if data.is_empty() || !self.may_keep(recorder) {
             return data;
         }
         loop {
@@ -330,11 +357,12 @@ impl<'p> StreamEvents<'p> {
         mut data: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), Error> {
-        // An event that a read has cut was not looked at as a whole.
+        // An event that a read has cut was not looked at as a whole yet.
         let mut was_cut = !framer.is_between_events();
         while let Some(block) = framer.next(&mut data).map_err(|error| malformed(&self.provider.key, error))? {
-            let is_known =
-                std::mem::take(&mut was_cut) && self.forward_known(core, recorder, block.raw, out).is_empty();
+            // All others were looked at where they may be kept as they are.
+            let is_looked_at = !std::mem::take(&mut was_cut) && self.may_keep(recorder);
+            let is_known = !is_looked_at && self.forward_known_event(core, recorder, block.raw, out);
             if !is_known {
                 self.ids.note_event(core, recorder.provider(), &block);
                 self.forward_block(recorder, &block, out)?;

@@ -231,16 +231,17 @@ impl<'p> Relay<'p> {
                 && let Output::Stream(stream_writer) = &mut self.output
             {
                 let (out, capture) = (&mut stream_writer.buf, &mut req.recorder.capture);
-                let is_captured = capture.is_on();
+                let (is_captured, from) = (capture.is_on(), out.len());
                 body.whole_chunks(|chunk| {
-                    let from = out.len();
                     let is_known = self.translator.known_event(chunk, out);
                     if is_known && is_captured {
                         capture.upstream_sent(Piece::Event(chunk));
-                        capture.client_got(Piece::Event(&out[from..]));
                     }
                     is_known
                 });
+                if is_captured {
+                    capture.client_got(Piece::Event(&out[from..]));
+                }
                 if self.translate_whole_event(&mut req.recorder, body)? {
                     continue;
                 }

@@ -17,14 +17,11 @@ fn decode(framing: Framing, input: &[u8], size: usize) -> Outcome {
     loop {
         is_whole = !is_whole;
         if is_whole {
-            decoder.whole_chunks(piece, &mut pos, |data| {
+            while let Some((data, len)) = decoder.whole_chunk(piece, pos).filter(|_| body.len() % 3 > 0) {
                 assert!(!data.is_empty());
-                let is_taken = body.len() % 3 > 0;
-                if is_taken {
-                    body.extend_from_slice(data);
-                }
-                is_taken
-            });
+                body.extend_from_slice(data);
+                pos += len;
+            }
         }
         match decoder.next(piece, &mut pos) {
             Ok(Step::Data(range)) => {

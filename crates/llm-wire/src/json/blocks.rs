@@ -2,21 +2,15 @@
 //!
 //! Whether a block has a byte that ends a run is one question about all of its bytes, which
 //! compilers turn into vector instructions: of 16 bytes everywhere, and of 32 where the processor
-//! has AVX2, for which the same code is compiled a second time.
+//! has AVX2 ([`vectorized`]).
+
+use super::vectors::{Lanes, Vectorized, is_special, vectorized};
 
 /// Bytes that are looked at together, as long as there are so many.
 const BLOCK: usize = 64;
 
 /// Bytes that are looked at together behind them.
 const SMALL: usize = 16;
-
-/// Returns whether a byte ends a run: a quote, a backslash or a control character.
-#[inline]
-pub(super) fn is_special(b: u8) -> bool {
-    // The flipped bit makes a quote the neighbour of the control characters, so that one comparison
-    // finds both.
-    (b ^ 2 < 0x21) | (b == b'\\')
-}
 
 /// The blocks at the start of a text that have nothing special.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,19 +25,18 @@ pub(super) struct PlainBlocks {
 /// stands behind the last whole block is not looked at.
 #[inline]
 pub(super) fn plain_blocks(text: &[u8]) -> PlainBlocks {
-    #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor has what the function is compiled for.
-        #[allow(unsafe_code)]
-        return unsafe { plain_blocks_avx2(text) };
-    }
-    find(text)
+    vectorized(Find(text))
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn plain_blocks_avx2(text: &[u8]) -> PlainBlocks {
-    find(text)
+struct Find<'t>(&'t [u8]);
+
+impl Vectorized for Find<'_> {
+    type Output = PlainBlocks;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, _: L) -> PlainBlocks {
+        find(self.0)
+    }
 }
 
 #[inline(always)]

@@ -24,6 +24,7 @@ pub mod scan;
 pub mod stream;
 pub(crate) mod tape;
 pub(crate) mod template;
+pub mod vectors;
 pub mod walk;
 pub mod write;
 

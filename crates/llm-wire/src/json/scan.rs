@@ -9,10 +9,11 @@
 //! Only [`validate`] looks at UTF-8; the others work on bytes that were checked, or whose reader
 //! will check. The walks over members and elements stand in `walk.rs`.
 
-use super::blocks::{is_special, plain_blocks};
+use super::blocks::plain_blocks;
 use super::fault::fault;
 pub use super::fault::{Fault, ScanError};
 use super::nest::{Nest, Open};
+use super::vectors::{self, Lanes, is_special};
 
 /// Receives every value that the scanner goes over, in document order. A key is
 /// where it begins and ends, quotes included; both are 0 for what has none.
@@ -163,38 +164,14 @@ pub(crate) fn is_ascii_without_escapes(bytes: &[u8]) -> bool {
 /// byte is a character, and none must be escaped.
 #[inline]
 pub(crate) fn is_plain_ascii(rest: &[u8], len: usize) -> bool {
-    is_unescaped::<true>(rest, len)
-}
-
-/// Returns whether the first `len` bytes of `rest`, behind which a quote stands, are a string's
-/// body.
-#[inline]
-pub(crate) fn is_string_body(rest: &[u8], len: usize) -> bool {
-    is_unescaped::<false>(rest, len) || string_end(rest, 0) == Some(len)
-}
-
-/// Returns whether the first `len` bytes of `rest` have nothing that must be escaped, and are ASCII
-/// if that is demanded.
-#[inline]
-fn is_unescaped<const ASCII: bool>(rest: &[u8], len: usize) -> bool {
-    let is_other = |byte: u8| {
-        // Bytes from 0x80 on are negative, as control characters are small.
-        let is_control = if ASCII { byte.cast_signed() < 0x20 } else { byte < 0x20 };
-        is_control || byte == b'"' || byte == b'\\'
-    };
-    let word_marks = |word: &[u8; 8]| {
-        let word = u64::from_le_bytes(*word);
-        special_marks(word) | if ASCII { word & 0x8080_8080_8080_8080 } else { 0 }
-    };
     if len < 16
-        && let ([first, second, ..], _) = rest.as_chunks::<8>()
+        && let Some(block) = rest.first_chunk::<16>()
     {
-        let run = match word_marks(first) {
-            0 => 8 + word_marks(second).trailing_zeros() / 8,
-            marks => marks.trailing_zeros() / 8,
-        };
-        return run as usize >= len;
+        let marks = vectors::marks(block);
+        return (marks.special | marks.high) & ((1 << len) - 1) == 0;
     }
+    // Bytes from 0x80 on are negative, as control characters are small.
+    let is_other = |byte: u8| byte.cast_signed() < 0x20 || byte == b'"' || byte == b'\\';
     let Some(text) = rest.get(..len) else { return false };
     let Some(last) = text.last_chunk::<16>() else { return !text.iter().any(|&byte| is_other(byte)) };
     // Marks are gathered in a block of their own, without a question for each: vector instructions.
@@ -206,6 +183,29 @@ fn is_unescaped<const ASCII: bool>(rest: &[u8], len: usize) -> bool {
         }
     });
     u128::from_ne_bytes(marks) == 0
+}
+
+/// Returns whether the first `len` bytes of `rest`, behind which a quote stands, are a string's
+/// body.
+#[inline(always)]
+pub(crate) fn is_string_body(lanes: impl Lanes, rest: &[u8], len: usize) -> bool {
+    is_unescaped(lanes, rest, len) || string_end(rest, 0) == Some(len)
+}
+
+/// Returns whether the first `len` bytes of `rest` have nothing that must be escaped.
+#[inline(always)]
+fn is_unescaped(lanes: impl Lanes, rest: &[u8], len: usize) -> bool {
+    if len <= 16
+        && let Some(block) = rest.first_chunk::<16>()
+    {
+        return vectors::marks(block).special & ((1 << len) - 1) == 0;
+    }
+    let Some(text) = rest.get(..len) else { return false };
+    match (text.first_chunk::<16>(), text.last_chunk::<16>()) {
+        (Some(first), Some(last)) if len <= 32 => (vectors::marks(first).special | vectors::marks(last).special) == 0,
+        (Some(_), _) => lanes.is_plain(text),
+        (None, _) => !text.iter().any(|&byte| is_special(byte)),
+    }
 }
 
 /// Returns whether a text is a string's body as it is: it has nothing that must be escaped.
@@ -375,26 +375,28 @@ fn plain_run_gathering(buf: &[u8], pos: usize, high_bits: &mut u64) -> usize {
 /// The top bit of each byte of a word.
 pub(crate) const TOP_BITS: u64 = 0x8080_8080_8080_8080;
 
-/// Does what [`plain_run`] does from the start of `buf`, for texts that are a word or two, and adds
-/// the [`TOP_BITS`] that bytes of the run have to `high_bits`: none, if all are ASCII.
-#[inline]
-pub(crate) fn short_run_gathering(buf: &[u8], high_bits: &mut u64) -> usize {
-    let ([first, second, ..], _) = buf.as_chunks::<8>() else { return run_by_words(buf, high_bits) };
-    let (first, second) = (u64::from_le_bytes(*first), u64::from_le_bytes(*second));
-    match (special_marks(first), special_marks(second)) {
-        (0, 0) => {
-            *high_bits |= (first | second) & TOP_BITS;
-            long_run(buf, 16, high_bits)
+/// Returns the length of the run at `pos` as [`plain_run`] finds its end, for texts that are a word
+/// or two, and adds to `high_bits` some of the [`TOP_BITS`], if not all bytes of it are ASCII.
+#[inline(always)]
+pub(crate) fn short_run_gathering(buf: &[u8], pos: usize, high_bits: &mut u64) -> usize {
+    let Some(rest) = buf.get(pos..) else { return 0 };
+    let marks = match (rest.first_chunk::<16>(), buf.last_chunk::<16>()) {
+        (Some(block), _) => vectors::marks(block),
+        // Near the end of the text: what stands before `pos` is shifted out.
+        (None, Some(block)) => {
+            let vectors::Marks { special, high } = vectors::marks(block);
+            let before = 16 - rest.len();
+            vectors::Marks { special: (special >> before) | 1 << rest.len(), high: high >> before }
         }
-        (0, marks) => {
-            *high_bits |= (first | before(second, marks)) & TOP_BITS;
-            8 + marks.trailing_zeros() as usize / 8
-        }
-        (marks, _) => {
-            *high_bits |= before(first, marks) & TOP_BITS;
-            marks.trailing_zeros() as usize / 8
-        }
+        (None, None) => return run_by_words(rest, high_bits),
+    };
+    if marks.special == 0 {
+        *high_bits |= if marks.high == 0 { 0 } else { TOP_BITS };
+        return long_run(rest, 16, high_bits);
     }
+    let run = marks.special.trailing_zeros();
+    *high_bits |= if marks.high & ((1 << run) - 1) == 0 { 0 } else { TOP_BITS };
+    run as usize
 }
 
 /// Returns the bytes of a word before the lowest of its marks, and of that one all but its mark.

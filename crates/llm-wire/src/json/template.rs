@@ -8,6 +8,7 @@
 //! it is JSON where that is, in UTF-8 if all of its bytes are.
 
 use super::scan;
+use super::vectors::{Common, Lanes, is_equal, strip};
 
 /// What fills a hole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,21 +24,15 @@ enum Hole {
 }
 
 impl Hole {
-    /// Returns where the hole ends that begins with `rest`. `None` if nothing there can fill it.
+    /// Returns where the hole ends that begins at `pos`. `None` if nothing there can fill it. Adds
+    /// the bits of what fills it to `high_bits` ([`scan::short_run_gathering`]).
     #[inline(always)]
-    fn end_in(self, rest: &[u8]) -> Option<usize> {
-        self.end_gathering(rest, &mut 0)
-    }
-
-    /// Does the same, and adds those of what fills it to `high_bits`
-    /// ([`scan::short_run_gathering`]).
-    #[inline(always)]
-    fn end_gathering(self, rest: &[u8], high_bits: &mut u64) -> Option<usize> {
+    fn end_gathering(self, buf: &[u8], pos: usize, high_bits: &mut u64) -> Option<usize> {
         match self {
-            Hole::Text => text_end(rest, high_bits),
-            Hole::SomeText => text_end(rest, high_bits).filter(|end| *end > 0),
-            Hole::Number => number_end(rest),
-            Hole::End => Some(0),
+            Hole::Text => text_end(buf, pos, high_bits),
+            Hole::SomeText => text_end(buf, pos, high_bits).filter(|end| *end > pos),
+            Hole::Number => number_end(buf, pos),
+            Hole::End => Some(pos),
         }
     }
 }
@@ -121,11 +116,15 @@ pub(crate) struct OnlyText<'t> {
 impl OnlyText<'_> {
     /// Returns whether all of `text` has this structure. Its end being known, the hole needs no
     /// search for its own.
-    #[inline]
-    pub(crate) fn is_match(self, text: &[u8]) -> bool {
-        let Some(rest) = text.strip_prefix(self.before) else { return false };
-        let Some(end) = rest.len().checked_sub(self.behind.len()) else { return false };
-        rest[end..] == *self.behind && (end > 0 || self.may_be_empty) && scan::is_string_body(rest, end)
+    #[inline(always)]
+    pub(crate) fn is_match(self, lanes: impl Lanes, text: &[u8]) -> bool {
+        let Some(rest) = strip(lanes, text, self.before) else { return false };
+        let Some((body, behind)) = rest.len().checked_sub(self.behind.len()).map(|end| rest.split_at(end)) else {
+            return false;
+        };
+        is_equal(lanes, behind, self.behind)
+            && (self.may_be_empty || !body.is_empty())
+            && scan::is_string_body(lanes, rest, body.len())
     }
 }
 
@@ -205,13 +204,14 @@ impl Template {
 
     /// Returns the length of the text at the start of `buf` that has this structure. Returns `None`
     /// if it has another structure or is incomplete.
-    #[inline]
     pub(crate) fn match_start(&self, buf: &[u8]) -> Option<usize> {
-        // One hole, as nearly all events of an answer have, needs no loop.
-        let [before, after] = &self.runs[..] else { return self.match_noting(buf, &mut 0, |_, _| {}) };
-        let rest = buf.strip_prefix(&*before.literal)?;
-        let behind = rest[before.then.end_in(rest)?..].strip_prefix(&*after.literal)?;
-        Some(buf.len() - behind.len())
+        self.match_inlined(Common, buf)
+    }
+
+    /// Does the same, inlined.
+    #[inline(always)]
+    pub(crate) fn match_inlined(&self, lanes: impl Lanes, buf: &[u8]) -> Option<usize> {
+        self.match_noting::<false>(lanes, buf, &mut 0, |_, _| {})
     }
 
     /// Returns the bytes before and behind the hole, if there is one and no other.
@@ -224,7 +224,7 @@ impl Template {
     #[inline]
     pub(crate) fn is_match(&self, text: &[u8]) -> bool {
         match self.only_text() {
-            Some(only) => only.is_match(text),
+            Some(only) => only.is_match(Common, text),
             None => self.match_start(text) == Some(text.len()),
         }
     }
@@ -249,22 +249,32 @@ impl Template {
     /// structure.
     pub(crate) fn match_document(&self, buf: &[u8], places: &mut Places) -> Option<Match> {
         let mut high_bits = 0;
-        let len = self.match_noting(buf, &mut high_bits, |run, at| places[run] = at)?;
+        let len = self.match_noting::<true>(Common, buf, &mut high_bits, |run, at| places[run] = at)?;
         (len == buf.len()).then_some(Match { is_ascii: high_bits & scan::TOP_BITS == 0 })
     }
 
     /// Does what [`Template::match_start`] does. Tells `note` the number and the place of each run,
-    /// and adds those of what fills the holes to `high_bits`.
-    #[inline]
-    fn match_noting(&self, buf: &[u8], high_bits: &mut u64, mut note: impl FnMut(usize, usize)) -> Option<usize> {
-        let mut rest = buf;
+    /// and adds the bits of what fills the holes to `high_bits`, if it `GATHERS` them.
+    #[inline(always)]
+    fn match_noting<const GATHERS: bool>(
+        &self,
+        lanes: impl Lanes,
+        buf: &[u8],
+        high_bits: &mut u64,
+        mut note: impl FnMut(usize, usize),
+    ) -> Option<usize> {
+        let mut pos = 0;
         for (n, run) in self.runs.iter().enumerate() {
-            note(n, buf.len() - rest.len());
-            rest = rest.strip_prefix(&*run.literal)?;
+            note(n, pos);
+            strip(lanes, buf.get(pos..)?, &run.literal)?;
+            pos += run.literal.len();
             if run.then == Hole::End {
-                return Some(buf.len() - rest.len());
+                return Some(pos);
             }
-            rest = &rest[run.then.end_gathering(rest, high_bits)?..];
+            pos = match GATHERS {
+                true => run.then.end_gathering(buf, pos, high_bits)?,
+                false => run.then.end_gathering(buf, pos, &mut 0)?,
+            };
         }
         None
     }
@@ -293,17 +303,20 @@ impl Spot {
     }
 }
 
-/// Returns where a string ends of which this is the rest: the position of its closing quote.
+/// Returns where a string ends whose inside begins at `pos`: the position of its closing quote.
 #[inline(always)]
-fn text_end(rest: &[u8], high_bits: &mut u64) -> Option<usize> {
-    let end = scan::short_run_gathering(rest, high_bits);
-    if rest.get(end) == Some(&b'"') { Some(end) } else { scan::string_end_gathering(rest, end, high_bits) }
+fn text_end(buf: &[u8], pos: usize, high_bits: &mut u64) -> Option<usize> {
+    let end = pos + scan::short_run_gathering(buf, pos, high_bits);
+    if buf.get(end) == Some(&b'"') { Some(end) } else { scan::string_end_gathering(buf, end, high_bits) }
 }
 
 #[inline(always)]
-fn number_end(rest: &[u8]) -> Option<usize> {
-    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    (digits > 0 && (digits == 1 || rest[0] != b'0')).then_some(digits)
+fn number_end(buf: &[u8], pos: usize) -> Option<usize> {
+    let mut end = pos;
+    while buf.get(end).is_some_and(u8::is_ascii_digit) {
+        end += 1;
+    }
+    (end > pos && (end == pos + 1 || buf[pos] != b'0')).then_some(end)
 }
 
 /// A string that is no key, or a run of digits.

@@ -13,7 +13,8 @@
 //! nothing that it keeps. A value under a key of `is_name` is never a hole, since taps decide by
 //! them.
 
-use crate::json::template::{Template, Value, Values, changed_values, varies};
+use crate::json::template::{OnlyText, Template, Value, Values, changed_values, varies};
+use crate::json::vectors::Lanes;
 
 /// Returns whether values of this key say what an event is.
 fn is_name(key: &[u8]) -> bool {
@@ -58,14 +59,10 @@ impl EventTemplate {
         self.template.is_match(event)
     }
 
-    /// Returns [`EventTemplate::is_event`] as a predicate that is prepared once for many events.
+    /// Returns [`EventTemplate::is_event`] prepared once for many events.
     #[inline]
-    pub fn matcher(&self) -> impl Fn(&[u8]) -> bool {
-        let only = self.template.only_text();
-        move |event| match only {
-            Some(only) => only.is_match(event),
-            None => self.template.match_start(event) == Some(event.len()),
-        }
+    pub fn matcher(&self) -> Matcher<'_> {
+        Matcher { only: self.template.only_text(), template: &self.template }
     }
 
     /// The bytes before and behind the only value that may differ. `None` if there are more, or if
@@ -112,12 +109,32 @@ impl EventTemplate {
     }
 }
 
+/// The structure of the last events of one stream, prepared for many.
+#[derive(Debug, Clone, Copy)]
+pub struct Matcher<'t> {
+    only: Option<OnlyText<'t>>,
+    template: &'t Template,
+}
+
+impl Matcher<'_> {
+    /// Does what [`EventTemplate::is_event`] does. It is inlined, for work that is
+    /// [`Vectorized`](crate::json::vectors::Vectorized).
+    #[inline(always)]
+    pub fn is_event(&self, lanes: impl Lanes, event: &[u8]) -> bool {
+        match self.only {
+            Some(only) => only.is_match(lanes, event),
+            None => self.template.match_inlined(lanes, event) == Some(event.len()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
     use crate::format::Format;
+    use crate::json::vectors::{Common, Vectorized, vectorized};
     use crate::passthrough::observation::FrameKind;
     use crate::passthrough::tap::AnyTap;
     use crate::sse::Framer;
@@ -235,6 +252,17 @@ mod tests {
         "\u{e9}",
     ];
 
+    struct Match<'t>(Matcher<'t>, &'t [u8]);
+
+    impl Vectorized for Match<'_> {
+        type Output = bool;
+
+        #[inline(always)]
+        fn run<L: Lanes>(self, lanes: L) -> bool {
+            self.0.is_event(lanes, self.1)
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -249,6 +277,9 @@ mod tests {
                 for (event, text, often) in &steps {
                     let event = events[if *often { 0 } else { event % events.len() }].replace("TEXT", TEXTS[*text]).replace("NUMBER", &text.to_string());
                     let matched = template.match_event(event.as_bytes());
+                    let (matcher, is_whole) = (template.matcher(), matched == Some(event.len()));
+                    prop_assert_eq!(matcher.is_event(Common, event.as_bytes()), is_whole, "{}", event);
+                    prop_assert_eq!(vectorized(Match(matcher, event.as_bytes())), is_whole, "{}", event);
                     let before = tap.seen().clone();
                     let (mut framer, mut rest) = (Framer::default(), event.as_bytes());
                     let block = framer.next(&mut rest).unwrap().unwrap();

@@ -62,13 +62,13 @@ fn bodies_of_strings() {
     for len in 0..70 {
         for tail in ["\"", "\"}]}\n\n", "\",\"finish_reason\":\"\"}\n\n"] {
             let text = [&b"a n~".repeat(30)[..len], tail.as_bytes()].concat();
-            assert!(is_string_body(&text, len), "{len} {tail}");
+            assert!(is_string_body(vectors::Common, &text, len), "{len} {tail}");
             for at in 0..len {
                 for byte in [b'"', b'\\', b'\n', 0, 0x1f, 0x20, 0x7f, 0x80, 0xe9, 0xff] {
                     let mut text = text.clone();
                     text[at] = byte;
                     let expected = string_end(&text, 0) == Some(len);
-                    assert_eq!(is_string_body(&text, len), expected, "{byte} at {at} of {len} {tail}");
+                    assert_eq!(is_string_body(vectors::Common, &text, len), expected, "{byte} at {at} of {len} {tail}");
                 }
             }
         }
