@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Counts the user-space instructions that the gateway takes for one request, with callgrind.
 
-usage: gateway.py LLM_PROXY [--update] [--against FILE] [--by-function] [--budgets] [CASE...]
+usage: gateway.py LLM_PROXY [--update] [--against FILE] [--by-function] [--budgets] [--jsonl] [CASE...]
 
 The gateway runs with one worker on epoll, without a request log, behind an upstream of this program,
 and gets its requests one after the other on one connection: POST of 1 KB, and 0.6 KB of JSON or 66
@@ -12,8 +12,9 @@ every thread.
 
 The counts of the worker are compared with those in gateway.tsv of the same compiler and the same
 vector extensions, and a case that has grown by more than LIMIT fails. `--update` writes the counts of
-this machine into the file. With `--against` another file takes its place. With `--budgets` the key has one budget in dollars and one in tokens, and
-nothing is compared or written. `--by-function` prints the functions that cost most.
+this machine into the file. With `--against` another file takes its place. With `--budgets` the key has
+one budget in dollars and one in tokens, with `--jsonl` all is written to a JSONL log; then nothing is
+compared or written. `--by-function` prints the functions that cost most.
 """
 
 import collections
@@ -193,6 +194,8 @@ credentials:
 
 
 WITH_BUDGETS = "--budgets" in sys.argv
+WITH_JSONL = "--jsonl" in sys.argv
+IS_PLAIN = not WITH_BUDGETS and not WITH_JSONL
 BUDGETS = """
 budgets:
   - {name: money, scope: credential, subject: counted, amount: 9000}
@@ -329,6 +332,8 @@ def run(binary: str, upstream_port: int, case: str, times: int, store: pathlib.P
         command += [binary, "serve", *place, "--host", "127.0.0.1", "--port", str(port)]
         command += ["--workers", "1", "--driver", "epoll"]
         env = {**os.environ, "REQUEST_LOG_ENABLED": "false", "LOG_LEVEL": "warn", "SHUTDOWN_DELAY_SECS": "0"}
+        if WITH_JSONL:
+            env |= {"JSONL_LOG_ENABLED": "true", "JSONL_LOG_PATH": f"{folder}/log.jsonl"}
         with open(f"{folder}/log", "w+") as log:
             gateway = subprocess.Popen(command, env=env, stdout=log, stderr=log)
             try:
@@ -362,9 +367,9 @@ def main() -> None:
         if "--by-function" in options:
             for name, n in more.most_common(int(os.environ.get("ROWS", "60"))):
                 print(f"    {n / times:9.0f}  {name}")
-        if before and counted > before * (1 + LIMIT) and not WITH_BUDGETS:
+        if before and counted > before * (1 + LIMIT) and IS_PLAIN:
             grown.append(case)
-        if "--update" in options and not WITH_BUDGETS:
+        if "--update" in options and IS_PLAIN:
             known[(env, case)] = counted
     if "--update" in options:
         rows = [f"{env}\t{case}\t{n}\n" for (env, case), n in sorted(known.items())]

@@ -74,6 +74,22 @@ pub(super) fn redact(out: &mut Vec<u8>, text: &[u8], whitespace: Whitespace) {
     walk.run(out, whitespace);
 }
 
+/// Returns whether a text without marks of data URLs is written as it is under this key, whatever
+/// it is.
+pub(super) fn is_harmless(key: &[u8]) -> bool {
+    Field::of(key) == Field::Other
+}
+
+/// Returns whether the mark of a data URL is in a text.
+pub(super) fn has_mark(text: &[u8]) -> bool {
+    FIND_MARK.find(text).is_some()
+}
+
+/// Returns whether the mark of a data URL may begin in a text, or be in it.
+pub(super) fn may_begin_url(text: &[u8]) -> bool {
+    memchr::memchr(MARK[0], text).is_some()
+}
+
 /// The kind of a field, by its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Field {

@@ -76,6 +76,64 @@ fn pair(
     assert!(times.is_sorted() && times.iter().all(|time| time.len() == 24 && time.ends_with('Z')), "{what}: {times:?}");
 }
 
+/// Of streams like those before, the lines have each event by itself, and as many as fit; whether
+/// events pass as they are, with the model's name put back, or are hidden.
+#[test]
+fn streams_like_those_before() {
+    for served in FORMATS {
+        let text = served.content.iter().position(|event| event.contains("Hel")).unwrap();
+        let events = move |stream: usize| -> Vec<String> {
+            let texts = ["Hel", "é", r#"\"\n\\"#, "", "; words; of a stream that is somewhat longer"];
+            let content = (0..60).map(|n| served.content[text].replace("Hel", texts[(n + n / 7 + stream) % 5]));
+            let before = served.opening.iter().chain(&served.content[..text]).map(|event| event.to_string());
+            before.chain(content).chain(served.content[text + 1..].iter().map(|event| event.to_string())).collect()
+        };
+        for (mapping, bytes) in
+            [(r#"{"m-asked":"m-asked"}"#, 1 << 20), (r#"{"m-asked":"m-sent"}"#, 1 << 20), ("{}", 2000)]
+        {
+            let provider = Fake::answering(move |request| {
+                let stream = request.json()["messages"][0]["content"]
+                    .as_str()
+                    .or(request.json()["input"].as_str())
+                    .map_or(0, str::len);
+                answer::sse(&events(stream))
+            });
+            let row = match mapping {
+                "{}" => served.provider("only", &provider),
+                mapping => ProviderRow { model_mapping: mapping.into(), ..served.provider("only", &provider) },
+            };
+            let gateway = logged(Setup::new().provider(row).env("JSONL_LOG_BODY_MAX_BYTES", bytes));
+            let ask = |n: usize| {
+                let ask = match n % 2 {
+                    0 => served.ask_stream.to_owned(),
+                    _ => served.ask_stream.replace(r#""stream_options":{"include_usage":true},"#, ""),
+                };
+                let ask = ask.replace("\"hi\"", &format!("\"{}\"", "x".repeat(n)));
+                let mut client = gateway.client();
+                client.ask(&post(served.path).header("x-request-id", &format!("stream{n}")).body(ask));
+                client.response()
+            };
+            let answers: Vec<Response> = (0..8).map(ask).collect();
+            for (n, got) in answers.iter().enumerate() {
+                let what = format!("{} {mapping} {n}", served.path);
+                let story = story(&log_of(&gateway), &format!("stream{n}"));
+                let sent = events(n).concat();
+                for (line, expected) in [(&story[2], &*sent), (&story[3], got.text())] {
+                    let chunks = line.is["chunk_sequence"].as_array().unwrap();
+                    let mut chunks: Vec<&str> = chunks.iter().map(|chunk| chunk.as_str().unwrap()).collect();
+                    let note = chunks.pop_if(|chunk| chunk.contains("[truncated, "));
+                    assert_eq!(note.is_some(), expected.len() > bytes, "{what}");
+                    let all: Vec<&str> = expected.split_inclusive("\n\n").collect();
+                    assert_eq!(chunks, all[..chunks.len()], "{what}");
+                    let next = all.get(chunks.len()).map_or(0, |event| event.len());
+                    assert_eq!(note.is_some(), next > 0, "{what}");
+                    assert!(next == 0 || chunks.concat().len() + next > bytes, "{what}");
+                }
+            }
+        }
+    }
+}
+
 /// Why an answer ended, and its usage, stand beside megabytes of text; whether it passes as it is
 /// or with the model's name put back.
 #[test]

@@ -89,6 +89,11 @@ pub(crate) fn varies(value: &Value<'_>) -> bool {
     if value.is_string { is_text(value.key) } else { is_counter(value.key) }
 }
 
+/// Returns whether a text is ASCII, and a string's body as it is.
+pub(crate) fn is_plain_text(text: &[u8]) -> bool {
+    scan::is_plain_ascii(text, text.len())
+}
+
 /// Returns the number that ends before `end`, where a hole for a number does. `None` if it has more
 /// than `most` digits.
 pub(crate) fn number_before(text: &[u8], end: usize, most: usize) -> Option<u64> {
@@ -277,6 +282,25 @@ impl Template {
             };
         }
         None
+    }
+
+    /// Notes where the runs begin in the text at the start of `buf` that has this structure, and
+    /// returns its length. It is inlined.
+    #[inline(always)]
+    pub(crate) fn match_places(&self, lanes: impl Lanes, buf: &[u8], places: &mut Places) -> Option<usize> {
+        self.match_noting::<false>(lanes, buf, &mut 0, |run, at| places[run] = at)
+    }
+
+    /// Returns the bytes before, between and behind the holes.
+    pub(crate) fn literals(&self) -> impl Iterator<Item = &[u8]> {
+        self.runs.iter().map(|run| &*run.literal)
+    }
+
+    /// Returns where the holes of a text that matches begin and end.
+    pub(crate) fn holes(&self, places: &Places) -> impl Iterator<Item = (usize, usize)> {
+        let starts = self.runs.iter().zip(places).map(|(run, at)| at + run.literal.len());
+        let ends = places[1..].iter().copied();
+        starts.zip(ends).take(self.runs.len().saturating_sub(1))
     }
 
     /// Returns the place of a range of the example. `None` if an end of it is in a hole.

@@ -14,11 +14,27 @@ use crate::control_plane::sinks::truncate::{Part, chunks};
 use crate::telemetry::capture::{Attempt, Body, CappedBytes, Detail};
 use crate::telemetry::record::{Record, Source, Tokens};
 use llm_wire::json::write::{self, Object};
+use llm_wire::passthrough::event_strings::EventStrings;
+use llm_wire::passthrough::plain_documents::PlainDocuments;
+
+/// What is known of the bodies that were written last, of which most are like them.
+#[derive(Default)]
+pub(super) struct KnownBodies {
+    requests: PlainDocuments,
+    responses: PlainDocuments,
+    events: EventStrings,
+}
 
 /// Appends the lines of one request and returns how many they are. `most` is the size of a body in
 /// bytes.
-pub(super) fn lines(out: &mut Vec<u8>, record: &Record, directory: &Directory, most: usize) -> u64 {
-    let mut lines = Lines { out, record, directory, most, count: 0, payload: None, body: None };
+pub(super) fn lines(
+    out: &mut Vec<u8>,
+    record: &Record,
+    directory: &Directory,
+    most: usize,
+    known: &mut KnownBodies,
+) -> u64 {
+    let mut lines = Lines { out, record, directory, most, count: 0, payload: None, body: None, known };
     lines.request();
     for (at, attempt) in record.detail.iter().flat_map(|detail| &detail.attempts).enumerate() {
         // One that failed before it asked anything has no path.
@@ -45,6 +61,7 @@ struct Lines<'a> {
     payload: Option<Written<'a, CappedBytes>>,
     /// The body that was written last, likewise.
     body: Option<Written<'a, Body>>,
+    known: &'a mut KnownBodies,
 }
 
 /// A value that is written, and the place of its text.
@@ -52,13 +69,13 @@ type Written<'a, T> = (&'a T, Range<usize>);
 
 impl<'a> Lines<'a> {
     /// `us` since the start of the request.
-    fn line(&mut self, kind: &str, us: u64, fill: impl FnOnce(&mut Object<'_>)) {
-        let record = self.record;
+    fn line(&mut self, kind: &str, us: u64, fill: impl FnOnce(&mut Object<'_>, &mut KnownBodies)) {
+        let (record, known) = (self.record, &mut *self.known);
         write::object(self.out, |o| {
             o.str("type", kind);
             o.str("timestamp", &iso(record.started_us + us));
             o.str("request_id", record.request_id.as_str());
-            fill(o);
+            fill(o, known);
         });
         self.out.push(b'\n');
         self.count += 1;
@@ -74,10 +91,10 @@ impl<'a> Lines<'a> {
         let path = detail.and_then(|detail| Head::new(&detail.head).path());
         let provider = self.provider(record.provider).map(|provider| &*provider.key);
         let mut written = self.payload.take();
-        self.line("request", 0, |o| {
+        self.line("request", 0, |o, known| {
             o.str("endpoint", path.as_deref().unwrap_or(record.endpoint));
             o.opt_str("provider", provider);
-            payload(o, detail.and_then(|detail| detail.body.as_ref()), most, &mut written);
+            payload(o, detail.and_then(|detail| detail.body.as_ref()), most, &mut written, &mut known.requests);
         });
         self.payload = written;
     }
@@ -86,11 +103,11 @@ impl<'a> Lines<'a> {
         let (record, most) = (self.record, self.most);
         let provider = self.provider(attempt.provider);
         let mut written = self.payload.take();
-        self.line("provider_request", attempt.began_us, |o| {
+        self.line("provider_request", attempt.began_us, |o, known| {
             o.opt_str("provider", provider.map(|provider| &*provider.key));
             o.opt_str("api_base", provider.map(|provider| provider.base.without_query()).as_deref());
             o.str("endpoint", &endpoint(attempt));
-            payload(o, outcome::request(record, attempt), most, &mut written);
+            payload(o, outcome::request(record, attempt), most, &mut written, &mut known.requests);
         });
         self.payload = written;
     }
@@ -99,13 +116,13 @@ impl<'a> Lines<'a> {
         let (record, most) = (self.record, self.most);
         let provider = self.provider(attempt.provider).map(|provider| &*provider.key);
         let mut written = self.body.take();
-        self.line("provider_response", ended(record, attempt), |o| {
+        self.line("provider_response", ended(record, attempt), |o, known| {
             o.opt_str("provider", provider);
             status(o, attempt.status);
             if let Some(message) = outcome::attempt_failure(attempt) {
                 o.str("error_msg", &message);
             }
-            body(o, attempt.response.as_ref(), most, &mut written);
+            body(o, attempt.response.as_ref(), most, &mut written, known);
         });
         self.body = written;
     }
@@ -114,7 +131,7 @@ impl<'a> Lines<'a> {
         let record = self.record;
         let provider = self.provider(attempt.provider);
         let end = ended(record, attempt);
-        self.line("attempt", end, |o| {
+        self.line("attempt", end, |o, _| {
             o.u64("attempt", number as u64);
             o.opt_str("provider", provider.map(|provider| &*provider.key));
             o.opt_str("api_base", provider.map(|provider| provider.base.without_query()).as_deref());
@@ -137,12 +154,12 @@ impl<'a> Lines<'a> {
         let provider = self.provider(record.provider).map(|provider| &*provider.key);
         let credential = self.directory.credential(record.credential);
         let mut written = self.body.take();
-        self.line("response", record.total_us, |o| {
+        self.line("response", record.total_us, |o, known| {
             status(o, record.status);
             if let Some(message) = outcome::failure(record) {
                 o.str("error_msg", &message);
             }
-            body(o, outcome::response(record), most, &mut written);
+            body(o, outcome::response(record), most, &mut written, known);
             o.opt_str("provider", provider);
             o.opt_str("credential", credential);
             let name = |text: &'a str| (!text.is_empty()).then_some(text);
@@ -184,18 +201,27 @@ fn payload<'a>(
     cut: Option<&'a CappedBytes>,
     most: usize,
     written: &mut Option<Written<'a, CappedBytes>>,
+    known: &mut PlainDocuments,
 ) {
     match cut {
-        Some(cut) => write_once(o.key("payload"), cut, written, |out| Part::of(cut, most).write(out)),
+        Some(cut) => write_once(o.key("payload"), cut, written, |out| Part::of(cut, most).write_by(out, known)),
         None => o.null("payload"),
     }
 }
 
-fn body<'a>(o: &mut Object<'_>, body: Option<&'a Body>, most: usize, written: &mut Option<Written<'a, Body>>) {
+fn body<'a>(
+    o: &mut Object<'_>,
+    body: Option<&'a Body>,
+    most: usize,
+    written: &mut Option<Written<'a, Body>>,
+    known: &mut KnownBodies,
+) {
     let Some(body) = body else { return };
     match body.stream {
-        true => write_once(o.key("chunk_sequence"), body, written, |out| chunks(out, body, most)),
-        false => write_once(o.key("body"), body, written, |out| Part::of(&body.cut, most).write(out)),
+        true => write_once(o.key("chunk_sequence"), body, written, |out| chunks(out, body, most, &mut known.events)),
+        false => write_once(o.key("body"), body, written, |out| {
+            Part::of(&body.cut, most).write_by(out, &mut known.responses);
+        }),
     }
 }
 
@@ -256,7 +282,7 @@ mod tests {
 
     fn shown(record: &Record) -> Vec<String> {
         let mut out = Vec::new();
-        let count = lines(&mut out, record, &directory(), 1 << 20);
+        let count = lines(&mut out, record, &directory(), 1 << 20, &mut KnownBodies::default());
         let text = String::from_utf8(out).unwrap();
         assert_eq!(text.lines().count() as u64, count);
         for line in text.lines() {

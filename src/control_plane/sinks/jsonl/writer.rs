@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::boot::observe::Jsonl;
 use crate::control_plane::sinks::jsonl::file::{Log, RotatedFiles};
-use crate::control_plane::sinks::jsonl::lines::lines;
+use crate::control_plane::sinks::jsonl::lines::{KnownBodies, lines};
 use crate::control_plane::sinks::queue_budget::{Job, Losses};
 
 /// Lines of one write.
@@ -29,6 +29,7 @@ pub(super) struct Writer {
     rotated: RotatedFiles,
     losses: Losses,
     log: Option<Log>,
+    known: KnownBodies,
     /// Lines of complete requests, not written yet.
     buffer: Vec<u8>,
     buffered_lines: u64,
@@ -55,6 +56,7 @@ impl Writer {
             rotated,
             losses,
             log: None,
+            known: KnownBodies::default(),
             buffer: Vec::new(),
             buffered_lines: 0,
             buffered_ends: Vec::new(),
@@ -104,7 +106,8 @@ impl Writer {
 
     fn take(&mut self, job: &Job) {
         let before = self.buffer.len();
-        let count = lines(&mut self.buffer, &job.record, &job.directory, self.settings.body_bytes);
+        let most = self.settings.body_bytes;
+        let count = lines(&mut self.buffer, &job.record, &job.directory, most, &mut self.known);
         let size = self.log.as_ref().map_or(0, Log::size) + self.buffer.len() as u64;
         if size > self.settings.max_bytes && size > (self.buffer.len() - before) as u64 {
             // The lines of this request go into the next file, so that no request is in two.
