@@ -39,7 +39,8 @@ pub(super) struct Draft {
     /// Further members of `provider_params`: names, and values as JSON.
     pub(super) params: Vec<(&'static str, String)>,
     pub(super) budget: Option<Spending>,
-    /// Model, upstream model, and what else is known of it as JSON members.
+    /// Model, upstream model, and what else is known of it as JSON members. Empty: it serves what no
+    /// other provider has a name or a pattern for.
     pub(super) models: Vec<DraftModel>,
 }
 
@@ -56,7 +57,7 @@ impl Draft {
             let account = (draft.kind, draft.base.clone(), draft.api_key.clone(), draft.headers.clone());
             (account, draft.weight, draft.tier, draft.params.clone())
         };
-        key(self) == key(other) && !is_bounded(self)
+        key(self) == key(other) && !is_bounded(self) && self.models.is_empty() == other.models.is_empty()
     }
 
     pub(super) fn serves(&self, model: &str) -> bool {
@@ -107,7 +108,7 @@ impl Draft {
 }
 
 /// Returns the drafts that serve a model, each with its entry for it: those that have its name, or
-/// those with the longest pattern that it matches.
+/// those with the longest pattern that it matches, or those that serve what is left.
 pub(super) fn serving<'d>(drafts: &'d [Draft], model: &str) -> Vec<(&'d Draft, DraftModel)> {
     let by_name = |draft: &'d Draft| Some((draft, draft.models.iter().find(|(known, ..)| known == model)?.clone()));
     let named: Vec<_> = drafts.iter().filter_map(by_name).collect();
@@ -116,7 +117,10 @@ pub(super) fn serving<'d>(drafts: &'d [Draft], model: &str) -> Vec<(&'d Draft, D
     }
     let patterns = drafts.iter().flat_map(|draft| &draft.models).map(|(pattern, ..)| pattern.as_str());
     let matching = patterns.filter(|pattern| starred(pattern, model).is_some());
-    let Some(pattern) = matching.max_by_key(|pattern| pattern.len()) else { return named };
+    let Some(pattern) = matching.max_by_key(|pattern| pattern.len()) else {
+        let catch_alls = drafts.iter().filter(|draft| draft.models.is_empty());
+        return catch_alls.map(|draft| (draft, (model.to_owned(), model.to_owned(), Vec::new()))).collect();
+    };
     drafts.iter().filter_map(|draft| Some((draft, draft.entry_by(pattern, model)?))).collect()
 }
 
@@ -139,6 +143,11 @@ impl Import {
 
     /// Adds a model to a provider like `draft` that does not serve it yet, or to a new one.
     pub(super) fn add(&mut self, draft: Draft) {
+        if draft.models.is_empty() {
+            let name = self.free_name(&draft.name);
+            self.providers.push(Draft { name, ..draft });
+            return;
+        }
         let mut new: Option<usize> = None;
         for model in draft.models.clone() {
             let place = new.filter(|at| self.providers.get(*at).is_some_and(|known: &Draft| !known.serves(&model.0)));

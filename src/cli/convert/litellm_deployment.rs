@@ -101,20 +101,30 @@ pub(super) fn read(at: usize, node: &Node, common: &Common<'_>, import: &mut Imp
         return import.leave(model.line, message);
     }
     let Some((vendor, upstream)) = split(params.get("custom_llm_provider").and_then(text), full) else {
-        let message = format!("{path}: `{full}` is of a provider that is not served by this version");
+        let message = match full {
+            "*" => format!("{path}: a model of `*` leaves the provider to the name of the model; name each provider"),
+            _ => format!("{path}: `{full}` is of a provider that is not served by this version"),
+        };
         return import.leave(model.line, message);
     };
-    if model_name.is_empty() || (model_name == "*" && upstream == "*") {
+    if model_name.is_empty() || upstream.is_empty() {
+        return import.leave(node.line, format!("{path} has a name that is empty and is not carried over"));
+    }
+    let is_catch_all = model_name == "*" && upstream == "*";
+    if is_catch_all {
         let message = format!(
-            "{path}: a model_name of `{model_name}` leaves the provider to the name of the model; name each provider"
+            "{path}: it serves what no other provider has a name or a pattern for, and also what those fail to serve"
         );
-        return import.leave(node.line, message);
+        import.leave(node.line, message);
     }
     let Some(base) = base(vendor, &params) else {
         return import.leave(own.line, format!("{path}: {} needs an api_base", vendor.name));
     };
     let mut more = Vec::new();
     info(&path, node, &model_name, &params, &mut more, import);
+    if is_catch_all && !more.is_empty() {
+        import.leave(node.line, format!("{path}: what is known of its models is not carried over"));
+    }
     let draft = Draft {
         name: vendor.name.to_owned(),
         vendor: vendor.name.to_owned(),
@@ -126,7 +136,7 @@ pub(super) fn read(at: usize, node: &Node, common: &Common<'_>, import: &mut Imp
         tier: params.number("order", &path, import).map_or(0, |order| (order as i64).clamp(1, 100) - 1),
         params: provider_params(&path, &params, common, import),
         budget: budget(&path, &params, import),
-        models: vec![(model_name, upstream.to_owned(), more)],
+        models: if is_catch_all { Vec::new() } else { vec![(model_name, upstream.to_owned(), more)] },
     };
     import.add(draft);
     for (name, node) in pairs(own) {

@@ -187,13 +187,16 @@ fn aliases(node: &Node, import: &mut Import) {
         let mut found = false;
         let entries: Vec<_> = serving(&import.providers, target)
             .into_iter()
-            .map(|(draft, (_, upstream, more))| (draft.name.clone(), (alias.clone(), upstream, more)))
+            .map(|(draft, (_, upstream, more))| (draft.clone(), (alias.clone(), upstream, more)))
             .collect();
-        for (name, entry) in entries {
+        for (source, entry) in entries {
             found = true;
-            let of_name = |draft: &&mut Draft| draft.name == name && !draft.serves(alias);
-            if let Some(draft) = import.providers.iter_mut().find(of_name) {
-                draft.models.push(entry);
+            let is_source = |draft: &&mut Draft| draft.name == source.name && !draft.serves(alias);
+            match import.providers.iter_mut().find(is_source) {
+                // With a name it would no longer serve what is left.
+                Some(draft) if draft.models.is_empty() => import.add(Draft { models: vec![entry], ..source }),
+                Some(draft) => draft.models.push(entry),
+                None => {}
             }
         }
         if !found {

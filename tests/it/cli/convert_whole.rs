@@ -225,6 +225,56 @@ router_settings:
     assert_eq!(notes(&ran, "config.yaml"), named);
 }
 
+/// `*` at one vendor is what a provider without a mapping serves: what no other one has.
+#[test]
+fn a_deployment_of_every_model_is_a_provider_without_a_mapping() {
+    let place = Place::new();
+    let config = "\
+model_list:
+  - model_name: '*'
+    litellm_params: {model: openai/*, api_key: os.environ/OPENAI_API_KEY}
+    model_info: {mode: chat}
+  - model_name: small
+    litellm_params: {model: openai/gpt-4o-mini, api_key: os.environ/OPENAI_API_KEY}
+  - model_name: '*'
+    litellm_params: {model: '*'}
+  - model_name: pictures
+    litellm_params: {model: azure/, api_base: 'https://x.openai.azure.com'}
+router_settings:
+  model_group_alias: {best: gpt-5}
+  fallbacks: [{small: [gpt-5-mini]}]
+";
+    let ran = converted(&place, "import-litellm", "config.yaml", config, &[("OPENAI_API_KEY", "k")]);
+    let expected = "\
+providers:
+  - provider_key: openai
+    provider_type: openai
+    api_base: \"https://api.openai.com/v1\"
+    api_key: \"env:OPENAI_API_KEY\"
+  - provider_key: openai-2
+    provider_type: openai
+    api_base: \"https://api.openai.com/v1\"
+    api_key: \"env:OPENAI_API_KEY\"
+    model_mapping: {\"small\": \"gpt-4o-mini\", \"best\": \"gpt-5\"}
+  - provider_key: openai-fallback
+    provider_type: openai
+    api_base: \"https://api.openai.com/v1\"
+    api_key: \"env:OPENAI_API_KEY\"
+    model_mapping: {\"small\": \"gpt-5-mini\"}
+    provider_params: {\"priority\": 1}
+credentials: []
+";
+    assert_eq!(ran.stdout, expected);
+    let named = [
+        "2: model_list[0]: it serves what no other provider has a name or a pattern for, and also what those fail to \
+         serve",
+        "2: model_list[0]: what is known of its models is not carried over",
+        "8: model_list[2]: a model of `*` leaves the provider to the name of the model; name each provider",
+        "9: model_list[3] has a name that is empty and is not carried over",
+    ];
+    assert_eq!(notes(&ran, "config.yaml"), named);
+}
+
 /// Every member of the documentation's tables that this gateway has nothing for is named.
 #[test]
 fn each_field_without_a_counterpart_is_named() {
