@@ -169,7 +169,7 @@ impl Gateway {
 fn start_failed(error: StartError, boot: &Boot) -> Failure {
     match error {
         StartError::PortInUse(addr) => {
-            let (owner, stop) = PortOwner::of(addr).describe();
+            let (owner, stop) = PortOwner::at(addr, boot.tls_cert.is_some()).describe();
             let setting = if boot.admin_addr == Some(addr) { "ADMIN_ADDR" } else { "--port or PORT" };
             Failure::failed(format!(
                 "port {} of {} is in use by {owner}; {stop}, or choose another port with {setting}",

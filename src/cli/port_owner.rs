@@ -15,18 +15,26 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 pub(super) enum PortOwner {
     Nobody,
     Gateway(Health),
-    /// Another program, or a gateway that speaks TLS there.
+    /// Another program.
     Other,
 }
 
 impl PortOwner {
-    /// Looks at the address where a gateway listens, or would, from this machine.
-    pub(super) fn of(listener: SocketAddr) -> PortOwner {
+    /// Looks at the address where a gateway with these settings listens, or would, from this
+    /// machine.
+    pub(super) fn of(boot: &Boot) -> PortOwner {
+        PortOwner::at((boot.host, boot.port).into(), boot.tls_cert.is_some())
+    }
+
+    /// Looks at an address, where a gateway may speak TLS.
+    pub(super) fn at(listener: SocketAddr, may_be_tls: bool) -> PortOwner {
         let addr = reachable(listener);
         if TcpStream::connect_timeout(&addr, CONNECT_TIMEOUT).is_err() {
             return PortOwner::Nobody;
         }
-        admin_client::health(&format!("http://{addr}")).map_or(PortOwner::Other, PortOwner::Gateway)
+        let found = admin_client::health(&format!("http://{addr}"));
+        let with_tls = || if may_be_tls { admin_client::health(&format!("https://{addr}")) } else { None };
+        found.or_else(with_tls).map_or(PortOwner::Other, PortOwner::Gateway)
     }
 
     /// Returns whom an error names, and how that one is stopped.

@@ -213,7 +213,7 @@ fn refuse_other_store(boot: &Boot, environment: &Environment) -> Result<(), Fail
     }
     // `serve` reports what is wrong with the settings.
     let Ok(listener) = listener(environment) else { return Ok(()) };
-    let owner = PortOwner::of((listener.host, listener.port).into());
+    let owner = PortOwner::of(&listener);
     let PortOwner::Gateway(health) = owner else { return Ok(()) };
     let Some(theirs) = health.store_id else { return Ok(()) };
     if store::identity(boot)?.is_some_and(|ours| ours == theirs) {

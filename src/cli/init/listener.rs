@@ -37,7 +37,7 @@ impl Listener {
             })
             .collect();
         let port = boot.port;
-        let owner = PortOwner::of((boot.host, port).into());
+        let owner = PortOwner::of(&boot);
         let is_served = match &owner {
             PortOwner::Gateway(Health { store_id: Some(theirs), is_demo: false }) => {
                 stores::identity(&boot)?.is_some_and(|ours| ours == *theirs)

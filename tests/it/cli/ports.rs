@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Place, Ran, ran};
+use crate::support::cert::Cert;
 use crate::support::{Fake, Setup, answer};
 
 /// `llm-proxy demo` on a port of its own. It ends with the test, and so does what it has stored.
@@ -124,6 +125,22 @@ fn a_gateway_that_serves_the_store_is_known() {
     assert!(other.code == 0 && other.stderr.contains(&displayed), "{}", other.stderr);
     let env = std::fs::read_to_string(place.0.path().join(".env")).unwrap();
     assert!(env.contains(&format!("DATA_DIR={}/mine\n", place.0.path().display())), "{env}");
+}
+
+/// One with a certificate, which need not name this machine, is known by TLS.
+#[test]
+fn a_gateway_with_a_certificate_is_known() {
+    let (cert, place, upstream) = (Cert::new(), Place::new(), listing());
+    let tls = [("TLS_CERT", cert.file()), ("TLS_KEY", cert.key_file())];
+    let setup = tls.iter().fold(Setup::new(), |setup, (name, path)| setup.env(name, path.display()));
+    let gateway = setup.start();
+    let port = gateway.addr.port();
+    let init = ["init", "--base", &upstream.url("/v1"), "--api-key", "k", "--store", "embedded"];
+    let mut command = place.command(&init);
+    command.env("PORT", port.to_string()).env("DATA_DIR", gateway.data_dir()).envs(tls);
+    let init = ran(command.output().unwrap());
+    let displayed = format!("The gateway at https://127.0.0.1:{port} serves it from now on. Ask it something:\n");
+    assert!(init.code == 0 && init.stdout.starts_with(&displayed), "{} {}", init.stdout, init.stderr);
 }
 
 /// A gateway that serves a file is taken for the one of this file alone.
