@@ -16,6 +16,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -278,6 +279,17 @@ SPECIAL = {
 }
 
 
+def end_daemons(home):
+    """Ends what a client has left running, which has the client's directory in its command line."""
+    for line in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if f"{home}/".encode() in line.read_bytes():
+                os.kill(int(line.parent.name), signal.SIGTERM)
+        except (OSError, ValueError):
+            # It has ended by itself, or is another user's.
+            continue
+
+
 def try_client(name, stack):
     """The version that works. Raises with what the client printed, if it does not."""
     version = install_python(name, PYTHON[name]) if name in PYTHON else install_node(name, NODE[name])
@@ -319,6 +331,7 @@ def main():
             except (RuntimeError, OSError, KeyError, TypeError, ValueError, subprocess.TimeoutExpired) as error:
                 failed.append(name)
                 print(f"{name}: FAILED: {error}", flush=True)
+            end_daemons(DIR / name)
     finally:
         stack.stop()
     if "--update" in sys.argv:
