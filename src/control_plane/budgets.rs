@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, Interval, timeout};
+use tokio::time::{Instant, Interval, sleep_until, timeout};
 
 use crate::config::snapshot::Snapshot;
 use crate::control_plane::store::{Error, Store, SumsKey, now};
@@ -26,6 +26,9 @@ use crate::limit::budget::{Account, Budget, Claim, Grant, Sums};
 use crate::limit::period::{Period, Window};
 use crate::metrics::names::Counter;
 use crate::shared::ProcessState;
+
+#[cfg(test)]
+mod tests;
 
 /// How often slices are looked after.
 const TICK: Duration = Duration::from_millis(25);
@@ -187,10 +190,21 @@ impl Budgets {
             return std::future::pending().await;
         }
         let is_free = self.round.is_empty();
+        // Without a budget there is nothing to look after but accounts that have ended.
+        let rest = self
+            .entries
+            .is_empty()
+            .then(|| self.outage.as_ref().map_or(self.close_at, |of| of.until.max(self.close_at)));
+        let due = async {
+            match rest {
+                Some(at) => sleep_until(at).await,
+                None => _ = self.tick.tick().await,
+            }
+        };
         tokio::select! {
             Some(ended) = self.round.join_next() => ended.map_or(Step::Lost, |round| Step::Ended(Box::new(round))),
             () = self.requests.0.notified(), if is_free => Step::Due,
-            _ = self.tick.tick(), if is_free => Step::Due,
+            () = due, if is_free => Step::Due,
         }
     }
 

@@ -23,6 +23,12 @@ impl Webhook {
         Webhook { events, meter }
     }
 
+    /// Makes it without WEBHOOK_URL.
+    #[cfg(test)]
+    pub(crate) fn unset(meter: Arc<ControlPlaneMetrics>) -> Webhook {
+        Webhook::new(None, meter)
+    }
+
     /// Queues an event, or counts it as lost.
     pub(crate) fn send(&self, event: Event) {
         if let Some(events) = &self.events
