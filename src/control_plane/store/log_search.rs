@@ -1,9 +1,12 @@
 //! A search by conditions that many rows of the log fit each, and perhaps hardly any fits all: no
 //! index leads to the few. Within a slice of time the rows lie side by side, so that looking at all
-//! that fit one condition costs no more than to collect the ids of each. It goes from one end of the time to the other in slices, and ends when
-//! enough was found or when it has gone through so many rows, wherever that is: what it says is
-//! exact as far as it has come, and it says how far that is. So its work has a bound, however long
-//! the log is.
+//! that fit one condition costs no more than to collect the ids of each. It goes from one end of
+//! the time to the other in slices, and ends when enough was found or when it has gone through so
+//! many rows, wherever that is: what it says is exact as far as it has come, and it says how far
+//! that is. So its work has a bound, however long the log is.
+//!
+//! A tag, a text of an error and a failure have an index of the rows that have any. With one of
+//! these in the filter, the rows of that index are gone through, and no others.
 //!
 //! It has no connection: a store asks for a statement, and gives it what that has found.
 
@@ -15,6 +18,20 @@ pub(crate) const SEARCHED: i64 = 300_000;
 /// Rows of the first slice, and the most of a later one. Slices double, since most searches have
 /// enough soon.
 const SLICES: (i64, i64) = (2_000, 50_000);
+
+/// Columns of requests that have an index by their value and the time.
+const INDEXED: [&str; 5] = ["provider_name", "model_requested", "credential_name", "status_code", "session"];
+
+/// Splits a filter into a part for each condition that has an index, all with its times.
+pub(crate) fn parts(filter: &Filter) -> Vec<Filter> {
+    let times = Filter { from: filter.from, to: filter.to, ..Filter::default() };
+    let indexed = filter.equal.iter().filter(|(column, _)| INDEXED.contains(&column.name));
+    let mut parts: Vec<_> = indexed.map(|equal| Filter { equal: vec![equal.clone()], ..times.clone() }).collect();
+    parts.extend(filter.tag.iter().map(|tag| Filter { tag: Some(tag.clone()), ..times.clone() }));
+    parts.extend(filter.failed.then(|| Filter { failed: true, ..times.clone() }));
+    parts.extend(filter.containing.iter().map(|text| Filter { containing: vec![text.clone()], ..times.clone() }));
+    parts
+}
 
 /// A search that is on its way.
 pub(crate) struct Search<'q> {
@@ -82,8 +99,9 @@ impl<'q> Search<'q> {
     fn edge(&self) -> Statement {
         let times = Filter { from: self.from, to: self.to, ..Filter::default() };
         let time = read(self.dialect, self.query.sort, true);
-        let mut statement = Statement::new(format!("SELECT 0, {time} FROM {}", self.query.table.name));
+        let mut statement = Statement::new(format!("SELECT CAST(0 AS BIGINT), {time} FROM {}", self.query.table.name));
         statement.filter(self.dialect, &times);
+        statement.domain(&self.query.filter);
         statement.push(&format!(" ORDER BY timestamp {} LIMIT 1 OFFSET {}", self.direction(), self.slice - 1));
         statement
     }

@@ -105,7 +105,7 @@ impl Statement {
             // The first condition is that of a partial index.
             let like = if dialect == Dialect::Postgres { "ILIKE" } else { "LIKE" };
             self.push(&format!(" AND {0} IS NOT NULL AND {0} {like} ", column.name));
-            self.value(dialect, Kind::Text, Value::Text(pattern(text)));
+            self.value(dialect, Kind::Text, Value::Text(containing(text)));
             self.push(" ESCAPE '!'");
         }
         if let Some(tag) = &filter.tag {
@@ -113,6 +113,17 @@ impl Statement {
         }
         if filter.failed {
             self.push(&format!(" AND {FAILED}"));
+        }
+    }
+
+    /// The condition of the partial index that has all rows which a filter may fit, if one has.
+    pub(super) fn domain(&mut self, filter: &Filter) {
+        if let Some((column, _)) = filter.containing.first() {
+            self.push(&format!(" AND {} IS NOT NULL", column.name));
+        } else if filter.failed {
+            self.push(&format!(" AND {FAILED}"));
+        } else if filter.tag.is_some() {
+            self.push(" AND tags IS NOT NULL");
         }
     }
 
@@ -145,8 +156,8 @@ impl Statement {
     }
 }
 
-/// A pattern of `LIKE` for texts that contain this one.
-fn pattern(text: &str) -> String {
+/// Returns the pattern of `LIKE` for texts that contain this one, with `!` as its escape.
+pub(crate) fn containing(text: &str) -> String {
     let mut pattern = String::from("%");
     for character in text.chars() {
         if matches!(character, '%' | '_' | '!') {
@@ -268,6 +279,17 @@ pub(crate) fn count(dialect: Dialect, query: &Query, path: &AccessPath) -> State
 pub(crate) fn count_part(dialect: Dialect, table: &Table, part: &Filter, most: i64) -> Statement {
     let mut statement = Statement::new(format!("SELECT count(*) FROM (SELECT 1 FROM {}", table.name));
     statement.filter(dialect, part);
+    statement.push(&format!(" LIMIT {most}) AS counted"));
+    statement
+}
+
+/// Returns the statement that counts, up to `most`, the rows that are read to find those of a part
+/// of a filter by its index: all that have a tag, or a message, if the part asks for one.
+pub(crate) fn count_read(dialect: Dialect, table: &Table, part: &Filter, most: i64) -> Statement {
+    let times = Filter { from: part.from, to: part.to, ..Filter::default() };
+    let mut statement = Statement::new(format!("SELECT count(*) FROM (SELECT 1 FROM {}", table.name));
+    statement.filter(dialect, &times);
+    statement.domain(part);
     statement.push(&format!(" LIMIT {most}) AS counted"));
     statement
 }

@@ -88,6 +88,12 @@ pub(super) const SQLITE: &[Migration] = &[
         up: include_str!("../../../migrations/sqlite/0012_durations.up.sql"),
         down: include_str!("../../../migrations/sqlite/0012_durations.down.sql"),
     },
+    Migration {
+        version: 13,
+        name: "audit",
+        up: include_str!("../../../migrations/sqlite/0013_audit.up.sql"),
+        down: include_str!("../../../migrations/sqlite/0013_audit.down.sql"),
+    },
 ];
 
 pub(super) const POSTGRES: &[Migration] = &[
@@ -162,6 +168,12 @@ pub(super) const POSTGRES: &[Migration] = &[
         name: "durations",
         up: include_str!("../../../migrations/postgres/0012_durations.up.sql"),
         down: include_str!("../../../migrations/postgres/0012_durations.down.sql"),
+    },
+    Migration {
+        version: 13,
+        name: "audit",
+        up: include_str!("../../../migrations/postgres/0013_audit.up.sql"),
+        down: include_str!("../../../migrations/postgres/0013_audit.down.sql"),
     },
 ];
 

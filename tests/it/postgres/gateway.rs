@@ -397,13 +397,16 @@ fn commands_work_on_the_database() {
     let refused = gateway(&db).env("MIGRATE_ON_START", "false").try_start().err().unwrap();
     assert!(
         refused.stderr.contains(
-            "lacks the migrations 1 (initial), 2 (own), 3 (tables), 4 (groups), 5 (models), 6 (budgets), 7 (spend), 8 (traces), 9 (prices), 10 (downgrade), 11 (reports), 12 (durations)"
+            "lacks the migrations 1 (initial), 2 (own), 3 (tables), 4 (groups), 5 (models), 6 (budgets), 7 (spend), 8 (traces), 9 (prices), 10 (downgrade), 11 (reports), 12 (durations), 13 (audit)"
         ),
         "{refused:?}"
     );
     assert_eq!(ok(&["migrate", "up", "--to", "1"]).0, "applied: 1; the schema is at version 1\n");
-    assert_eq!(ok(&["migrate", "up"]).0, "applied: 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12; the schema is at version 12\n");
-    assert_eq!(ok(&["migrate", "up"]).0, "nothing to do, the schema is at version 12\n");
+    assert_eq!(
+        ok(&["migrate", "up"]).0,
+        "applied: 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13; the schema is at version 13\n"
+    );
+    assert_eq!(ok(&["migrate", "up"]).0, "nothing to do, the schema is at version 13\n");
 
     ok(&["provider", "add", "--key", "chat", "--base", &provider.url("/v1"), "--api-key", "pk-upstream"]);
     let key = ok(&["key", "create", "--name", "team"]).0;
@@ -415,10 +418,10 @@ fn commands_work_on_the_database() {
     drop(gateway);
 
     fails(&["migrate", "down"], "loses the data in it; make a backup, then run it again with --yes");
-    assert_eq!(ok(&["migrate", "down", "--yes"]).0, "taken back: 12; the schema is at version 11\n");
+    assert_eq!(ok(&["migrate", "down", "--yes"]).0, "taken back: 13; the schema is at version 12\n");
     assert_eq!(
         ok(&["migrate", "down", "--to", "0", "--yes"]).0,
-        "taken back: 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1; the schema is at version 0\n"
+        "taken back: 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1; the schema is at version 0\n"
     );
     assert_eq!(db.sql("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"), ["0"]);
 }

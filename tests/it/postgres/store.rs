@@ -397,7 +397,7 @@ fn database_errors_are_explained() {
     assert_eq!(error.fault, Fault::Version);
     assert!(
         error.message.contains(
-            "2 (own), 3 (tables), 4 (groups), 5 (models), 6 (budgets), 7 (spend), 8 (traces), 9 (prices), 10 (downgrade), 11 (reports), 12 (durations); run `llm-proxy migrate up`"
+            "2 (own), 3 (tables), 4 (groups), 5 (models), 6 (budgets), 7 (spend), 8 (traces), 9 (prices), 10 (downgrade), 11 (reports), 12 (durations), 13 (audit); run `llm-proxy migrate up`"
         ),
         "{error}"
     );

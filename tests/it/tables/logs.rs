@@ -273,6 +273,33 @@ fn a_long_list_is_counted_up_to_a_bound() {
     });
 }
 
+/// Of filters that many rows fit each, and hardly any all, a search ends early, says how far it has
+/// come, and goes on with the cursor; so does one for a part of a message in a long log.
+#[test]
+fn a_search_ends_early_and_goes_on() {
+    let db = Place(Some(Db::new()));
+    let gateway = db.with(vec![chat(&scripted())]).start();
+    let rows = "INSERT INTO request_logs (timestamp, request_id, model_requested, provider_name, error_message) \
+                SELECT to_timestamp(1800000000 + n), 'r' || n, 'm' || (n % 2), 'p' || (CASE n WHEN 5 THEN 0 ELSE n % 2 END), \
+                CASE n WHEN 5 THEN 'odd' ELSE 'even' END FROM generate_series(1, 330000) AS s(n)";
+    run(&db, &gateway, rows);
+    for filter in ["model=m1&provider_name=p0", "error=odd", "model=m1&error=ODD"] {
+        let first = read(&gateway, &format!("/logs?{filter}"));
+        assert_eq!((&first["items"], &first["total"]), (&json!([]), &json!(0)), "{filter}");
+        assert_eq!(first["total_is_exact"], json!(false), "{filter}");
+        assert!(first["searched_to"].is_string(), "{filter}: {first}");
+        let cursor = first["next_cursor"].as_str().unwrap();
+        let rest = read(&gateway, &format!("/logs?{filter}&cursor={cursor}"));
+        assert_eq!(rest["items"].as_array().unwrap().len(), 1, "{filter}: {rest}");
+        assert_eq!(rest["items"][0]["request_id"], "r5", "{filter}");
+        assert_eq!((&rest["searched_to"], &rest["next_cursor"]), (&Value::Null, &Value::Null), "{filter}");
+    }
+    let many = read(&gateway, "/logs?model=m1&provider_name=p1&page=2");
+    assert_eq!((&many["items"][0]["request_id"], &many["total"]), (&json!("r329899"), &json!(10_000)));
+    let none = read(&gateway, "/logs?tag=none");
+    assert_eq!((&none["total"], &none["total_is_exact"]), (&json!(0), &json!(true)));
+}
+
 #[test]
 fn a_trace_of_each_request() {
     on_either(|place| {

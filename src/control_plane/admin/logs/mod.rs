@@ -134,10 +134,12 @@ pub(super) struct Deleted {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Paged<T> {
     items: Vec<T>,
-    /// Number of entries in all pages, at most 10,000; with `searched_to`, of those that were found
+    /// Number of entries that fit the filters, at most 10,000, wherever this part begins: those
+    /// before a `cursor` count too. If they had to be searched for (see `searched_to`), it is the
+    /// number of those that were found, and behind a `cursor` none before it counts
     total: i64,
-    /// Whether `total` is exact; false if there are more than 10,000 entries, or if some were not
-    /// searched
+    /// Whether `total` is the number of all entries that fit; false if there are more than 10,000,
+    /// or if some were not searched or not counted
     total_is_exact: bool,
     page: i64,
     page_size: i64,

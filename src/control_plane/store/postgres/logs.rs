@@ -5,11 +5,12 @@ use tokio_postgres::{Client, Row};
 
 use crate::control_plane::store::error::Answer;
 use crate::control_plane::store::hours_sql;
+use crate::control_plane::store::log_search::{self, SEARCHED, Search};
 use crate::control_plane::store::log_sql as sql;
 use crate::control_plane::store::log_sql::{AccessPath, Dialect, Statement};
 use crate::control_plane::store::logs::{
-    Filter, Hour, Kind, LedgerRow, Line, Listing, Query, Recost, Spend, SpendKey, SpendQuery, SpendSums, Stats, Sum,
-    Summary, SummaryQuery, Table, Tables, Value, Which,
+    Cursor, Filter, Hour, Kind, LedgerRow, Line, Listing, Query, Recost, RequestRow, Row as _, Spend, SpendKey,
+    SpendQuery, SpendSums, Stats, Sum, Summary, SummaryQuery, Table, Tables, Value, Which,
 };
 use crate::control_plane::store::postgres::connection::{READ_TIMEOUT, with_timeout};
 use crate::control_plane::store::postgres::explain::QueryError;
@@ -49,9 +50,58 @@ async fn lines(client: &Client, table: &Table, statement: &Statement) -> Result<
     Ok(found.iter().map(|row| line(row, table)).collect::<Result<_, _>>()?)
 }
 
+/// Rows that fit a condition are counted up to this number. If fewer fit one, its index leads.
+const COMPARED: i64 = 50_000;
+
+async fn count(client: &Client, statement: &Statement) -> Result<i64, QueryError> {
+    Ok(client.query_typed_one(&statement.sql, &values(statement)).await?.try_get(0)?)
+}
+
+/// Returns whether the rows of a list are found by a search through the times: if no condition
+/// leads to few rows. Tags have an index that has just the rows that fit.
+async fn needs_search(client: &Client, query: &Query) -> Result<bool, QueryError> {
+    let filter = &query.filter;
+    let parts = log_search::parts(filter);
+    let is_one = filter.conditions() == parts.len() && parts.len() < 2 && filter.containing.is_empty();
+    let has_id = filter.equal.iter().any(|(column, _)| column.name == "request_id");
+    if is_one || has_id || query.sort.kind != Kind::Time || query.table.name != RequestRow::TABLE.name {
+        return Ok(false);
+    }
+    for part in parts {
+        let read = match part.containing.is_empty() {
+            true => sql::count_part(Dialect::Postgres, query.table, &part, COMPARED),
+            false => sql::count_read(Dialect::Postgres, query.table, &part, COMPARED),
+        };
+        if count(client, &read).await? < COMPARED {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+async fn search(client: &Client, query: &Query) -> Result<Listing, QueryError> {
+    let mut search = Search::new(Dialect::Postgres, query, SEARCHED);
+    while let Some(statement) = search.next() {
+        let rows = client.query_typed(&statement.sql, &values(&statement)).await?;
+        let cursor = |row: &Row| -> Result<Cursor, tokio_postgres::Error> {
+            Ok(Cursor { id: row.try_get(0)?, timestamp: row.try_get(1)? })
+        };
+        let rows: Vec<Cursor> = rows.iter().map(cursor).collect::<Result<_, _>>()?;
+        search.take(rows.into_iter());
+    }
+    let found = search.finish();
+    let lines = match found.ids.is_empty() {
+        true => Vec::new(),
+        false => lines(client, query.table, &log_search::rows_of(Dialect::Postgres, query, &found.ids)).await?,
+    };
+    Ok(found.listing(query, lines))
+}
+
 async fn list(client: &Client, query: &Query) -> Result<Listing, QueryError> {
-    let count = sql::count(Dialect::Postgres, query, &AccessPath::Default);
-    let total = client.query_typed_one(&count.sql, &values(&count)).await?.try_get(0)?;
+    if needs_search(client, query).await? {
+        return search(client, query).await;
+    }
+    let total = count(client, &sql::count(Dialect::Postgres, query, &AccessPath::Default)).await?;
     if query.is_behind(total) {
         return Ok(Listing::complete(total, Vec::new()));
     }

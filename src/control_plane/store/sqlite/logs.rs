@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params_f
 
 use crate::control_plane::store::error::{Answer, Error};
 use crate::control_plane::store::hours_sql;
-use crate::control_plane::store::log_search::{self, SEARCHED, Search};
+use crate::control_plane::store::log_search::{self, SEARCHED, Search, parts};
 use crate::control_plane::store::log_sql as sql;
 use crate::control_plane::store::log_sql::{AccessPath, Dialect, Statement};
 use crate::control_plane::store::logs::{
@@ -46,9 +46,6 @@ fn insert(connection: &mut Connection, table: &'static Table, rows: &[Vec<Value>
     transaction.commit()
 }
 
-/// Columns of requests that have an index by their value and the time.
-const INDEXED: [&str; 5] = ["provider_name", "model_requested", "credential_name", "status_code", "session"];
-
 /// The rows that fit a part of a filter are counted up to this number. The ids of a part that this
 /// many rows fit are not collected.
 const COMPARED: i64 = 150_000;
@@ -64,24 +61,35 @@ enum Access {
 /// Returns how the rows of a query are found. SQLite takes one index of several, and reads each row
 /// that it leads to: of two conditions that many rows fit, and hardly any both, that would be many
 /// for little. So the ids of each part that fewer than `compared` rows fit are collected, which is
-/// what bounds the memory and the rows that are read. Where more rows fit each part, a list by time
-/// is searched in slices. In another order SQLite has to find all rows that fit.
+/// what bounds the memory and the rows that are read; of a tag or a text, fewer rows must have any.
+/// Where more rows fit each part, a list by time is searched in slices. In another order SQLite has
+/// to find all rows that fit.
 fn access(connection: &Connection, query: &Query, compared: i64) -> rusqlite::Result<Access> {
     let filter = &query.filter;
     let parts = parts(filter);
     let is_one = filter.conditions() == parts.len() && parts.len() < 2;
     let has_id = filter.equal.iter().any(|(column, _)| column.name == "request_id");
-    if is_one || has_id || query.table.name != RequestRow::TABLE.name {
+    // The indexes of tags and messages have more rows than those that fit.
+    let is_exact = |part: &Filter| part.tag.is_none() && part.containing.is_empty();
+    if (is_one && is_exact(filter)) || has_id || query.table.name != RequestRow::TABLE.name {
         return Ok(Access::Path(AccessPath::Default));
     }
+    let count = |statement: Statement| connection.query_row(&statement.sql, values(&statement), |row| row.get(0));
     let has_others = parts.len() > 1;
     let mut few = Vec::new();
     for part in parts {
-        let count = sql::count_part(Dialect::Sqlite, query.table, &part, compared);
-        let count: i64 = connection.query_row(&count.sql, values(&count), |row| row.get(0))?;
-        match count {
+        if !is_exact(&part) {
+            let read: i64 = count(sql::count_read(Dialect::Sqlite, query.table, &part, compared))?;
+            if read >= compared {
+                continue;
+            }
+            if is_one {
+                return Ok(Access::Path(AccessPath::Default));
+            }
+        }
+        match count(sql::count_part(Dialect::Sqlite, query.table, &part, compared))? {
             ..=COUNTED if has_others => return Ok(Access::Path(AccessPath::ByIds(part))),
-            _ if count < compared => few.push((count, part)),
+            count if count < compared => few.push((count, part)),
             _ => {}
         }
     }
@@ -95,17 +103,6 @@ fn access(connection: &Connection, query: &Query, compared: i64) -> rusqlite::Re
         (Some(part), others) if others.is_empty() => Access::Path(AccessPath::ByIds(part)),
         (Some(first), others) => Access::Path(AccessPath::Intersection(first, others)),
     })
-}
-
-/// Splits a filter into a part for each condition that has an index, all with its times.
-fn parts(filter: &Filter) -> Vec<Filter> {
-    let times = Filter { from: filter.from, to: filter.to, ..Filter::default() };
-    let indexed = filter.equal.iter().filter(|(column, _)| INDEXED.contains(&column.name));
-    let mut parts: Vec<_> = indexed.map(|equal| Filter { equal: vec![equal.clone()], ..times.clone() }).collect();
-    parts.extend(filter.tag.iter().map(|tag| Filter { tag: Some(tag.clone()), ..times.clone() }));
-    parts.extend(filter.failed.then(|| Filter { failed: true, ..times.clone() }));
-    parts.extend(filter.containing.iter().map(|text| Filter { containing: vec![text.clone()], ..times.clone() }));
-    parts
 }
 
 fn list(connection: &Connection, query: &Query) -> rusqlite::Result<Listing> {
@@ -366,6 +363,22 @@ mod tests {
             ),
             (equal(&[("credential_name", "a"), ("session", "s")]), COMPARED, "i % 1000 = 0", "by ids"),
             (equal(&[("credential_name", "b7"), ("status_code", "200")]), COMPARED, "i = 7", "by ids"),
+            (Filter { tag: tag.clone(), ..Filter::default() }, COMPARED, "i % 4 = 0", "default"),
+            (Filter { tag: tag.clone(), ..Filter::default() }, 15_000, "i % 4 = 0", "search"),
+            (Filter { tag: Some("none".to_owned()), ..Filter::default() }, 15_000, "false", "search"),
+            (
+                Filter { containing: containing.clone(), ..Filter::default() },
+                COMPARED,
+                "i % 100 IN (40, 45)",
+                "default",
+            ),
+            (Filter { containing: containing.clone(), ..Filter::default() }, 12_000, "i % 100 IN (40, 45)", "search"),
+            (
+                Filter { tag: tag.clone(), containing: containing.clone(), ..Filter::default() },
+                12_000,
+                "i % 100 = 40",
+                "search",
+            ),
             (
                 Filter { tag: tag.clone(), failed: true, ..Filter::default() },
                 COMPARED,

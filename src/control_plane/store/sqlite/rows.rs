@@ -5,6 +5,7 @@ use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
 
 use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow, Rows, Stamp};
 use crate::control_plane::store::change::{Audit, AuditFilter, AuditRow, Changes, Delta};
+use crate::control_plane::store::log_sql::containing;
 
 /// `config_removed` holds the removals of this many versions.
 const REMEMBERED: i64 = 100_000;
@@ -176,13 +177,21 @@ pub(super) fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
 }
 
 pub(super) fn audit_log(connection: &Connection, filter: &AuditFilter, limit: u32) -> rusqlite::Result<Vec<AuditRow>> {
-    let sql = "SELECT id, timestamp, actor, request_id, action, object, object_id, old, new FROM audit_log \
-               WHERE id < coalesce(?1, 9223372036854775807) AND (?2 IS NULL OR instr(lower(actor), lower(?2)) > 0) \
-               AND (?3 IS NULL OR action = ?3 OR substr(action, 1, length(?3) + 1) = ?3 || '.') \
-               AND (?4 IS NULL OR instr(lower(object), lower(?4)) > 0) \
-               AND (?5 IS NULL OR timestamp >= ?5) AND (?6 IS NULL OR timestamp <= ?6) ORDER BY id DESC LIMIT ?7";
     let AuditFilter { before, actor, action, object, from, to } = filter;
-    all(connection, sql, params![before, actor, action, object, from, to, limit], |row| {
+    let has_conditions = actor.is_some() || action.is_some() || object.is_some() || from.is_some() || to.is_some();
+    // The index has what is looked at, without the values before and after, in the same order.
+    let index = if has_conditions { "INDEXED BY idx_audit_log_search" } else { "" };
+    let sql = format!(
+        "SELECT id, timestamp, actor, request_id, action, object, object_id, old, new FROM audit_log WHERE id IN ( \
+           SELECT id FROM audit_log {index} \
+           WHERE id < coalesce(?1, 9223372036854775807) AND (?2 IS NULL OR actor LIKE ?2 ESCAPE '!') \
+           AND (?3 IS NULL OR action = ?3 OR substr(action, 1, length(?3) + 1) = ?3 || '.') \
+           AND (?4 IS NULL OR object LIKE ?4 ESCAPE '!') \
+           AND (?5 IS NULL OR timestamp >= ?5) AND (?6 IS NULL OR timestamp <= ?6) ORDER BY id DESC LIMIT ?7 \
+         ) ORDER BY id DESC"
+    );
+    let [actor, object] = [actor, object].map(|text| text.as_deref().map(containing));
+    all(connection, &sql, params![before, actor, action, object, from, to, limit], |row| {
         Ok(AuditRow {
             id: row.get(0)?,
             timestamp: row.get(1)?,

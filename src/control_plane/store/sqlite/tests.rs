@@ -243,6 +243,12 @@ fn changes_leave_a_line_in_the_audit_log_and_failures_do_not() {
     let none = AuditFilter::default;
     assert_eq!(read(AuditFilter { before: Some(second), ..none() }), [first]);
     assert_eq!(read(AuditFilter { actor: Some("T0".into()), ..none() }), [first]);
+    assert_eq!(read(AuditFilter { actor: Some("t0".into()), before: Some(second), ..none() }), [first]);
+    assert_eq!(read(AuditFilter { actor: Some("t".into()), ..none() }), [second], "the newest of many");
+    for literal in ["%", "_", "!", "t_", "t%2"] {
+        assert!(read(AuditFilter { actor: Some(literal.into()), ..none() }).is_empty(), "{literal}");
+        assert!(read(AuditFilter { object: Some(literal.into()), ..none() }).is_empty(), "{literal}");
+    }
     assert_eq!(read(AuditFilter { to: Some(first), ..none() }), [first]);
     assert_eq!(read(AuditFilter { from: Some(second), ..none() }), [second]);
     assert!(read(AuditFilter { from: Some(second + 1), ..none() }).is_empty());

@@ -97,9 +97,13 @@ fn count(found: &Value, is_behind_a_cursor: bool) -> Markup {
         Some(time) => html! {
             "Found " (total) @if is_behind_a_cursor { " more" } " since " (moment(time)) ". Older ones were not searched yet."
         },
-        None if found["total_is_exact"] == true => html! { (total) " requests" },
-        // Those before a cursor may not be counted.
-        None if is_behind_a_cursor && number(found, "total") < 10_000 => html! { (total) " requests here and behind" },
+        None if found["total_is_exact"] == true => {
+            html! { (total) " requests" @if is_behind_a_cursor { " in all, newer ones included" } }
+        }
+        // Those before a cursor are not counted if the rest was searched for.
+        None if is_behind_a_cursor && number(found, "total") < 10_000 => {
+            html! { (total) " requests from here on, newer ones not counted" }
+        }
         None => html! { "More than " (total) " requests" },
     }
 }
@@ -167,6 +171,13 @@ mod tests {
             assert!(early.contains(link), "{early}");
             assert!(!early.contains("Previous"), "{early}");
         }
+        let rest = |exact: bool| {
+            let mut found = found(json!([{ "id": 1 }]), 7, Value::Null);
+            found["total_is_exact"] = json!(exact);
+            table(&found, "model=m", true, true).into_string()
+        };
+        assert!(rest(true).contains("7 requests in all, newer ones included"), "{}", rest(true));
+        assert!(rest(false).contains("7 requests from here on, newer ones not counted"), "{}", rest(false));
         let nothing = table(&found(json!([]), 0, Value::Null), "model=m", true, false).into_string();
         assert!(nothing.contains("No request fits these filters."), "{nothing}");
     }
