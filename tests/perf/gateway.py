@@ -334,6 +334,8 @@ def run(binary: str, upstream_port: int, case: str, times: int, store: pathlib.P
         env = {**os.environ, "REQUEST_LOG_ENABLED": "false", "LOG_LEVEL": "warn", "SHUTDOWN_DELAY_SECS": "0"}
         if WITH_JSONL:
             env |= {"JSONL_LOG_ENABLED": "true", "JSONL_LOG_PATH": f"{folder}/log.jsonl"}
+        # The sums of budgets are there.
+        env |= {"DATA_DIR": f"{folder}/data"}
         with open(f"{folder}/log", "w+") as log:
             gateway = subprocess.Popen(command, env=env, stdout=log, stderr=log)
             try:

@@ -23,8 +23,6 @@ import sys
 import tempfile
 import time
 
-from page import sums_of_names
-
 DAYS, REQUESTS, TRIES = 31, 10_000_000, 7
 KEY = "admin-key-of-the-timing"
 REPORTS = ["credential", "group", "tag", "model", "provider", "day"]
@@ -33,7 +31,7 @@ QUERIES = [f"by={by}" for by in REPORTS] + ["by=model&per=day", "by=day&tag=web"
 FIRST = (int(time.time()) // 86_400 - 40) * 86_400
 
 
-def fill(shape: argparse.Namespace, store: str, run) -> int:
+def fill(shape: argparse.Namespace, run) -> int:
     """Writes the month with `run`, which takes a statement and its dialect is that of both stores."""
     rows = DAYS * shape.keys * shape.models * shape.providers
     each = max(1, REQUESTS // rows)
@@ -48,8 +46,6 @@ def fill(shape: argparse.Namespace, store: str, run) -> int:
         f" 'provider-' || p.n, 'model-of-the-month-' || m.n, '', {each}, 1, {each} * 2000, {each} * 300, {each} * 4000000 "
         "FROM d, k, m, p"
     )
-    for statement in sums_of_names(store):
-        run(statement)
     return rows
 
 
@@ -105,7 +101,7 @@ def embedded(binary: str, shape: argparse.Namespace, home: pathlib.Path) -> bool
     environment = {"DATA_DIR": str(home / "data")}
     subprocess.run([binary, "migrate", "up"], env={"PATH": os.environ["PATH"]} | environment, check=True, stdout=subprocess.DEVNULL)
     with sqlite3.connect(home / "data" / "llm-proxy.db") as database:
-        rows = fill(shape, "sqlite", database.execute)
+        rows = fill(shape, database.execute)
     database.close()
     return time_reports("embedded store", binary, environment, rows, shape.most)
 
@@ -129,7 +125,7 @@ def postgres(binary: str, shape: argparse.Namespace, home: pathlib.Path) -> bool
             time.sleep(0.1)
         subprocess.run([binary, "migrate", "up"], env={"PATH": os.environ["PATH"]} | environment, check=True, stdout=subprocess.DEVNULL)
         run = lambda statement: subprocess.run(["psql", url, "-q", "-c", statement, "-c", "ANALYZE"], check=True)
-        rows = fill(shape, "postgres", run)
+        rows = fill(shape, run)
         return time_reports("PostgreSQL", binary, environment, rows, shape.most)
     finally:
         server.terminate()
