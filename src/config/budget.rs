@@ -5,6 +5,11 @@ pub use crate::limit::budget::{Claim, Unit};
 /// A dollar in the unit of sums.
 pub const DOLLAR: i64 = 1_000_000_000;
 
+/// The digits behind the point, and the place of the point in the text of an amount: behind a sign
+/// and the digits of nine billion dollars, which is more than a word has.
+const DECIMALS: usize = 9;
+const POINT: usize = 11;
+
 /// Reads an amount: dollars with up to nine decimals, or whole tokens.
 pub fn parse(unit: Unit, text: &str) -> Option<i64> {
     if unit == Unit::Tokens {
@@ -29,21 +34,39 @@ pub fn show(unit: Unit, amount: i64) -> String {
 
 /// Appends an amount to `out`, as [`show`] returns it.
 pub fn write(out: &mut Vec<u8>, unit: Unit, amount: i64) {
-    let mut number = itoa::Buffer::new();
     if unit == Unit::Tokens {
-        out.extend_from_slice(number.format(amount).as_bytes());
-        return;
+        return out.extend_from_slice(itoa::Buffer::new().format(amount).as_bytes());
+    }
+    // It is put together in one piece, since headers have it: a sign, ten digits, the point, nine
+    // digits.
+    let mut text = [b'0'; POINT + 1 + DECIMALS];
+    let magnitude = amount.unsigned_abs();
+    let mut whole = magnitude / DOLLAR.unsigned_abs();
+    // Less than a billion.
+    let mut rest = (magnitude % DOLLAR.unsigned_abs()) as u32;
+    for digit in text[POINT + 1..].iter_mut().rev() {
+        *digit += (rest % 10) as u8;
+        rest /= 10;
+    }
+    text[POINT] = b'.';
+    let mut begin = POINT;
+    for digit in text[1..POINT].iter_mut().rev() {
+        *digit += (whole % 10) as u8;
+        whole /= 10;
+        begin -= 1;
+        if whole == 0 {
+            break;
+        }
     }
     if amount < 0 {
-        out.push(b'-');
+        begin -= 1;
+        text[begin] = b'-';
     }
-    let (whole, rest) = (amount.unsigned_abs() / DOLLAR.unsigned_abs(), amount.unsigned_abs() % DOLLAR.unsigned_abs());
-    out.extend_from_slice(number.format(whole).as_bytes());
-    out.push(b'.');
-    // The digit of another dollar keeps the zeros behind it.
-    let decimals = &number.format(rest + DOLLAR.unsigned_abs()).as_bytes()[1..];
-    let zeros = decimals.iter().rev().take(decimals.len() - 2).take_while(|digit| **digit == b'0').count();
-    out.extend_from_slice(&decimals[..decimals.len() - zeros]);
+    let mut end = text.len();
+    while end > POINT + 3 && text[end - 1] == b'0' {
+        end -= 1;
+    }
+    out.extend_from_slice(&text[begin..end]);
 }
 
 /// Writes an amount with the name of its unit, for sentences.
@@ -76,6 +99,9 @@ mod tests {
             assert_eq!(amount.map(|amount| show(Unit::Dollars, amount)).unwrap_or_default(), shown);
         }
         assert_eq!(show(Unit::Dollars, -1_234_567_890_123), "-1234.567890123");
+        assert_eq!(show(Unit::Dollars, i64::MIN), "-9223372036.854775808");
+        assert_eq!(show(Unit::Dollars, i64::MAX), "9223372036.854775807");
+        assert_eq!(show(Unit::Dollars, 10 * DOLLAR), "10.00");
         assert_eq!(show(Unit::Tokens, -1_500), "-1500");
         assert_eq!(parse(Unit::Tokens, "7"), Some(7));
         assert_eq!((parse(Unit::Tokens, "7.5"), parse(Unit::Tokens, "-7")), (None, None));

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
+use crate::config::prices::ModelPrices;
 use crate::config::prices::cost::{May, Most};
-use crate::config::prices::{ModelPrices, Tier};
 use crate::config::snapshot::Provider;
 use crate::limit::Need;
 use crate::limit::budget::{Reservation, Unit};
@@ -75,8 +75,9 @@ impl Spending {
 
     /// Charges all budgets at the end of the request, after which it holds nothing. `tokens` is what
     /// the answer used, and `others` what other attempts did: the caller pays for all of them.
-    pub fn settle(&mut self, record: &Record, others: &[AttemptUsage], tokens: impl FnOnce(Need) -> Tokens) {
-        let of_answer = self.used((record.provider, &record.sent_model), record.tier, &tokens(self.need), 1);
+    #[inline]
+    pub fn settle(&mut self, record: &Record, others: &[AttemptUsage], tokens: &Tokens) {
+        let of_answer = self.used((record.provider, &record.sent_model), record.tier, tokens, 1);
         let of_all = others.iter().fold(of_answer, |sum, other| {
             sum.plus(self.used((other.provider, &other.sent_model), other.tier, &other.tokens, 0))
         });
@@ -93,7 +94,7 @@ impl Spending {
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         let total = used.total();
         let needs_cost = self.plan.needs_price || self.provider.iter().any(|held| held.unit == Unit::Dollars);
-        let cost = || self.plan.prices.cost(sent, Tier::of(tier.as_bytes()), used, requests).map(number);
+        let cost = || self.plan.prices.cost(sent, tier, used, requests).map(number);
         Used { tokens: number(total), dollars: if total == 0 || !needs_cost { Some(0) } else { cost() } }
     }
 }
@@ -120,6 +121,7 @@ impl Plan {
 
     /// The most that the request may use with responses of `output` tokens, at any of its providers
     /// or at one.
+    #[inline]
     pub fn amount(&self, unit: Unit, output: u64, provider: Option<i64>) -> i64 {
         let output = output.saturating_mul(self.answers);
         if unit == Unit::Tokens {

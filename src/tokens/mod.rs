@@ -99,6 +99,7 @@ pub fn of_answer(bytes: u64, stream: bool) -> u64 {
 
 /// Returns more tokens than the prompt of a short body is estimated to have, even with a margin of
 /// a half, without reading it. `None` for a body that is not short.
+#[inline]
 pub fn most_of_short_prompt(body: &[u8]) -> Option<u64> {
     // No text is estimated at more than half a token a byte. Few bytes are searched at once.
     let may_have_tools = || body.len() > 256 || find(body, b"\"tools\"").is_some();
@@ -107,6 +108,7 @@ pub fn most_of_short_prompt(body: &[u8]) -> Option<u64> {
 }
 
 /// Returns the tokens of the prompt of a short body by its bytes alone.
+#[inline]
 pub fn of_short_prompt(body: &[u8]) -> Option<u64> {
     (body.len() <= SHORT_BODY).then_some(body.len() as u64 / BYTES_PER_TOKEN)
 }

@@ -81,12 +81,18 @@ impl Price {
 
     /// Returns the cost of `requests` requests that used these tokens together, in billionths of a
     /// dollar.
+    #[inline]
     pub fn cost_at(&self, rates: &Rates, used: &Tokens, requests: u64) -> u64 {
         let fees = self.fees(used, requests);
         if used.are_plain() {
             let tokens = used.input as f64 * rates.input * PER_TOKEN + used.output as f64 * rates.output * PER_TOKEN;
             return rounded(tokens + fees);
         }
+        rounded(self.cost_by_kind(rates, used) + fees)
+    }
+
+    /// Returns the cost of tokens of all kinds, in billionths of a dollar.
+    fn cost_by_kind(&self, rates: &Rates, used: &Tokens) -> f64 {
         let writes = used.cache_write_5m.saturating_add(used.cache_write_1h);
         let apart = |price: Option<f64>, count: u64| price.map_or((0, 0.0), |dollars| (count, dollars));
         let (audio_in, audio_in_price) = apart(self.audio_input, used.audio_input);
@@ -110,8 +116,7 @@ impl Price {
             (audio_out, audio_out_price),
             (image_out, image_out_price),
         ];
-        let tokens = parts.iter().map(|(count, dollars)| *count as f64 * dollars * PER_TOKEN).sum::<f64>();
-        rounded(tokens + fees)
+        parts.iter().map(|(count, dollars)| *count as f64 * dollars * PER_TOKEN).sum::<f64>()
     }
 
     /// Returns the fees of `requests` requests, in billionths of a dollar.

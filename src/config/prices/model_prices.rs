@@ -49,6 +49,7 @@ impl ProviderPrice {
         ProviderPrice { provider, sent: Short::new(sent), price, plain, rates }
     }
 
+    #[inline]
     fn most(&self, may: &May) -> Option<Most> {
         let has_extras = may.writes_cache || may.has_media || may.searches;
         self.plain.filter(|_| !has_extras).or_else(|| Some(self.price.as_deref()?.most(may)))
@@ -104,17 +105,21 @@ impl ModelPrices {
         of_provider().find(|of| of.sent == *sent).or_else(|| of_provider().next())
     }
 
-    /// Returns what one request has cost that used these tokens, in billionths of a dollar.
-    /// `requests` is how often its fee counts. `None` if the price is not known.
-    pub fn cost(&self, (provider, sent): (i64, &Short<96>), tier: Tier, used: &Tokens, requests: u64) -> Option<u64> {
+    /// Returns what one request has cost that used these tokens at a tier of service, in billionths
+    /// of a dollar. `requests` is how often its fee counts. `None` if the price is not known.
+    #[inline]
+    pub fn cost(&self, (provider, sent): (i64, &Short<96>), tier: &str, used: &Tokens, requests: u64) -> Option<u64> {
         let found = self.find(provider, sent)?;
         let price = found.price.as_deref()?;
-        let rates = found.rates.unwrap_or_else(|| price.rates(tier, used.input));
-        Some(price.cost_at(&rates, used, requests))
+        match &found.rates {
+            Some(rates) => Some(price.cost_at(rates, used, requests)),
+            None => Some(price.cost_at(&price.rates(Tier::of(tier.as_bytes()), used.input), used, requests)),
+        }
     }
 
     /// Returns the most that a request may cost at each provider of which the price is known, or at
     /// one provider.
+    #[inline]
     pub fn most<'a>(&'a self, may: &'a May, provider: Option<i64>) -> impl Iterator<Item = Most> + 'a {
         let asked = self.list.iter().filter(move |of| provider.is_none_or(|provider| of.provider == provider));
         asked.filter_map(|of| of.most(may))

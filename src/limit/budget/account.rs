@@ -112,6 +112,7 @@ impl Account {
 
     /// Returns whether another account has taken its place: that of the next window, or of sums
     /// that were reset.
+    #[inline]
     pub fn is_replaced(&self) -> bool {
         self.is_replaced.load(Ordering::Relaxed)
     }
@@ -130,6 +131,7 @@ impl Account {
 
     /// Takes `units`, which are not negative, as [`Account::reserve_held`] does. The caller owes a
     /// call of [`Account::settle`] or of [`Account::give_back`].
+    #[inline]
     pub fn take_held(&self, units: i64, now: u64) -> bool {
         self.used_at.store(now, Ordering::Relaxed);
         let mut seen = self.balance.load(Ordering::Relaxed);
@@ -149,12 +151,14 @@ impl Account {
 
     /// Takes `units`, which are not negative, whether there is enough or not. The caller owes as
     /// after [`Account::take_held`].
+    #[inline]
     pub fn take_anyway(&self, units: i64, now: u64) {
         self.used_at.store(now, Ordering::Relaxed);
         self.balance.fetch_sub(units, Ordering::Relaxed);
     }
 
     /// Charges a request that had taken `units` for what it has used.
+    #[inline]
     pub fn settle(&self, units: i64, used: i64) {
         self.spent.fetch_add(used, Ordering::Relaxed);
         self.balance.fetch_add(units.saturating_sub(used), Ordering::Relaxed);
@@ -191,6 +195,7 @@ impl Account {
     }
 
     /// Returns what may be spent, as far as this node knows.
+    #[inline]
     pub fn available(&self) -> i64 {
         let balance = self.balance.load(Ordering::Relaxed);
         balance.saturating_add(self.left.load(Ordering::Relaxed).max(0)).max(0)
@@ -202,6 +207,7 @@ impl Account {
     }
 
     /// Returns what was added to the amount for this window.
+    #[inline]
     pub fn extra(&self) -> i64 {
         self.extra.load(Ordering::Relaxed)
     }

@@ -73,7 +73,7 @@ pub fn reserve_at_once(
     let most = plan.most;
     let now_ms = req.core.timers.recent() / 1_000_000;
     let Some(own) = resolved.reserve(now_ms, |unit| plan.amount(unit, most, None)) else { return false };
-    req.meta.spending = resolved.left();
+    req.meta.spending = own.left();
     keep(req, Own::Joint(own), plan, most);
     true
 }

@@ -9,7 +9,7 @@ use super::super::endpoint::Operation;
 use super::super::request_context::RequestContext;
 use super::super::spending::Plan;
 use crate::config::prices::cost::May;
-use crate::config::prices::{ModelPrices, ProviderPrice, Tier};
+use crate::config::prices::{ModelPrices, ProviderPrice};
 use crate::route::pick::{Candidate, Candidates};
 use crate::tokens;
 use llm_wire::passthrough::peek;
@@ -37,6 +37,7 @@ static NAMES: LazyLock<Names> = LazyLock::new(|| Names {
 
 /// Returns what a request may need that is served by these candidates. `model` is the name by which
 /// they were found.
+#[inline]
 pub(super) fn plan_of(
     req: &RequestContext<'_>,
     view: &WorkerSnapshot,
@@ -68,7 +69,7 @@ pub(super) fn plan_of(
     let names = |finder: &Finder<'_>| finder.find(body).is_some();
     let extras = prices.extras();
     let may = May {
-        tier: Tier::of(req.recorder.tier().as_bytes()),
+        tier: req.recorder.tier_named(),
         prompt,
         writes_cache: extras.cache_writes && names(&NAMES.cache),
         has_media: extras.media && (names(&NAMES.audio) || names(&NAMES.image)),

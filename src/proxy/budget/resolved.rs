@@ -38,13 +38,16 @@ struct Key {
     place: usize,
 }
 
-/// One budget.
+/// One budget, with what a request looks at beside each other.
 #[derive(Debug)]
 struct Line {
-    budget: Arc<Budget>,
     account: Arc<Account>,
+    unit: Unit,
+    is_hard: bool,
     /// What was added to the amount, as the fields have it.
     extra: i64,
+    /// The amount with what was added to it: what is left of budgets is compared in proportion.
+    amount: f64,
     fields: Arc<Fields>,
 }
 
@@ -53,7 +56,9 @@ impl Line {
         let account = budget.state.account(unix)?;
         let extra = account.extra();
         let fields = left::fields_of(budget, Some(&account));
-        Some(Line { budget: budget.clone(), account, extra, fields })
+        let terms = &budget.terms;
+        let amount = terms.amount.saturating_add(extra).max(1) as f64;
+        Some(Line { account, unit: terms.unit, is_hard: terms.is_hard, extra, amount, fields })
     }
 
     fn is_current(&self) -> bool {
@@ -95,7 +100,7 @@ impl ResolvedBudgets {
     /// Reserves from all of them at `now_ms` of the node's clock. `None` if one has too little;
     /// then nothing is reserved.
     pub(super) fn reserve(
-        self: &Rc<ResolvedBudgets>,
+        self: Rc<ResolvedBudgets>,
         now_ms: u64,
         amount: impl Fn(Unit) -> i64,
     ) -> Option<JointReservation> {
@@ -103,31 +108,15 @@ impl ResolvedBudgets {
         let reserved =
             Amounts { tokens: units(Unit::Tokens, self.has_tokens), dollars: units(Unit::Dollars, self.has_dollars) };
         for (at, line) in self.lines.iter().enumerate() {
-            let units = reserved.of(line.budget.terms.unit);
-            if !line.budget.terms.is_hard {
+            let units = reserved.of(line.unit);
+            if !line.is_hard {
                 line.account.take_anyway(units, now_ms);
             } else if !line.account.take_held(units, now_ms) {
                 give_back(&self.lines[..at], reserved);
                 return None;
             }
         }
-        Some(JointReservation { budgets: self.clone(), reserved })
-    }
-
-    /// Returns what is left of the one of which the least is, in proportion to its amount. `None`
-    /// without any.
-    pub(super) fn left(&self) -> Option<BudgetLeft> {
-        let mut lines = self.lines.iter().map(|line| (line, line.account.available()));
-        let mut least = lines.next()?;
-        for (line, left) in lines {
-            // Exact as far as it matters for which of two budgets is shown.
-            let amount = |line: &Line| line.budget.terms.amount.saturating_add(line.extra).max(1) as f64;
-            if left as f64 * amount(least.0) < least.1 as f64 * amount(line) {
-                least = (line, left);
-            }
-        }
-        let (line, left) = least;
-        Some(BudgetLeft::new(line.fields.clone(), line.budget.terms.unit, left))
+        Some(JointReservation { budgets: self, reserved })
     }
 }
 
@@ -186,13 +175,24 @@ pub struct JointReservation {
 }
 
 impl JointReservation {
+    /// Returns what is left of the budget of which the least is, in proportion to its amount. `None`
+    /// without any.
+    pub(super) fn left(&self) -> Option<BudgetLeft> {
+        // Exact as far as it matters for which of two budgets is shown.
+        let lines = self.budgets.lines.iter().map(|line| {
+            let left = line.account.available();
+            (line, left, left as f64 / line.amount)
+        });
+        let (line, left, _) = lines.reduce(|least, next| if next.2 < least.2 { next } else { least })?;
+        Some(BudgetLeft::new(line.fields.clone(), line.unit, left))
+    }
+
     /// Charges each budget for what the request has used, at its end. Nothing is reserved any more.
     pub fn settle(&mut self, used: &Used) {
         let reserved = std::mem::replace(&mut self.reserved, Amounts::ZERO);
         for line in &self.budgets.lines {
-            let unit = line.budget.terms.unit;
-            let units = reserved.of(unit);
-            line.account.settle(units, used.units(unit, units));
+            let units = reserved.of(line.unit);
+            line.account.settle(units, used.units(line.unit, units));
         }
     }
 }
@@ -205,8 +205,9 @@ impl Drop for JointReservation {
     }
 }
 
+#[cold]
 fn give_back(lines: &[Line], reserved: Amounts) {
-    lines.iter().for_each(|line| line.account.give_back(reserved.of(line.budget.terms.unit)));
+    lines.iter().for_each(|line| line.account.give_back(reserved.of(line.unit)));
 }
 
 /// What a worker remembers for the budgets of its requests: a bounded number of callers, and the

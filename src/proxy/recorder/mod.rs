@@ -168,6 +168,11 @@ impl RequestRecorder {
         self.tier_named = named;
     }
 
+    /// Returns the tier of service that the request names, or the standard one.
+    pub fn tier_named(&self) -> Tier {
+        self.tier_named.unwrap_or_default()
+    }
+
     /// Returns whether the tier of service is read out of the answer: if the request has named one.
     pub fn reads_tier(&self) -> bool {
         self.tier_named.is_some()
@@ -180,11 +185,6 @@ impl RequestRecorder {
         {
             self.record.tier = tier.name();
         }
-    }
-
-    /// Returns the tier of service that the request asks for, or that its answer has named.
-    pub fn tier(&self) -> &'static str {
-        self.record.tier
     }
 
     /// Returns the id of the credential, or 0.
@@ -537,7 +537,10 @@ impl RequestRecorder {
         // The limits are charged by what the provider reported, so before the estimates.
         let prompt = self.settle_limits(bytes, &others);
         if let Some(spending) = &mut self.spending {
-            spending.settle(&self.record, &others, |need| usage::spent(&self.record, need, bytes));
+            match usage::reported(&self.record) {
+                Some(tokens) => spending.settle(&self.record, &others, tokens),
+                None => spending.settle(&self.record, &others, &usage::spent(&self.record, spending.need, bytes)),
+            }
         }
         if self.generates && !self.is_abandoned {
             usage::complete(&mut self.record, prompt, bytes);

@@ -23,6 +23,12 @@ pub(super) fn charged(record: &Record, need: Need, bytes: u64) -> u64 {
     }
 }
 
+/// Returns the tokens that count for the budgets of a request as its provider has reported them.
+/// `None` if [`spent`] has to find them.
+pub(super) fn reported(record: &Record) -> Option<&Tokens> {
+    record.tokens.as_ref().filter(|tokens| tokens.total() > 0 && !is_interrupted(record))
+}
+
 /// Returns the tokens that a request has used up, for its budgets: as [`charged`], by their kinds.
 /// Of a response that came to no end at least what was forwarded counts.
 pub(super) fn spent(record: &Record, need: Need, bytes: u64) -> Tokens {

@@ -69,6 +69,7 @@ pub struct Output {
 impl Output {
     /// The most tokens of one answer, by the fields that a provider of the client's format obeys.
     /// Of two the larger counts, since hosts differ in which one they read.
+    #[inline]
     pub fn most(&self, format: Format) -> Option<u64> {
         match format {
             Format::Chat => self.max_completion_tokens.max(self.max_tokens),
@@ -78,6 +79,7 @@ impl Output {
     }
 
     /// How many answers are written: `n` or `best_of`, for each prompt.
+    #[inline]
     pub fn answers(&self, format: Format) -> u64 {
         match format {
             Format::Chat => self.n.max(self.best_of).max(1).saturating_mul(self.prompts.max(1)),
