@@ -1,5 +1,4 @@
 DROP TRIGGER trg_spend_days_insert;
 DROP TRIGGER trg_spend_days_update;
-DROP VIEW spend_added;
 DROP INDEX IF EXISTS idx_spend_days_credential;
 DROP TABLE spend_sums;

@@ -76,14 +76,8 @@ FROM spend_days JOIN parts ON whole = tags AND part IS NOT NULL GROUP BY day, pa
 CREATE INDEX idx_spend_days_credential ON spend_days (credential, day);
 
 -- Triggers keep the sums: a process of an older version that still runs on this store writes
--- `spend_days` alone. What was added to a row goes into this view, which adds it to each name.
-CREATE VIEW spend_added AS SELECT
-    day, credential, group_path, tags, model, provider, requests, errors, unpriced, input_tokens,
-    output_tokens, cache_read_tokens, cache_write_5m_tokens, cache_write_1h_tokens, reasoning_tokens,
-    audio_input_tokens, audio_output_tokens, image_input_tokens, image_output_tokens, searches, cost
-FROM spend_days;
-
-CREATE TRIGGER trg_spend_added INSTEAD OF INSERT ON spend_added
+-- `spend_days` alone.
+CREATE TRIGGER trg_spend_days_insert AFTER INSERT ON spend_days
 BEGIN
     INSERT INTO spend_sums (
         dimension, day, name, requests, errors, unpriced, input_tokens, output_tokens, cache_read_tokens,
@@ -131,27 +125,54 @@ BEGIN
         searches = searches + excluded.searches, cost = cost + excluded.cost;
 END;
 
-CREATE TRIGGER trg_spend_days_insert AFTER INSERT ON spend_days
-BEGIN
-    INSERT INTO spend_added VALUES (
-        NEW.day, NEW.credential, NEW.group_path, NEW.tags, NEW.model, NEW.provider, NEW.requests,
-        NEW.errors, NEW.unpriced, NEW.input_tokens, NEW.output_tokens, NEW.cache_read_tokens,
-        NEW.cache_write_5m_tokens, NEW.cache_write_1h_tokens, NEW.reasoning_tokens, NEW.audio_input_tokens,
-        NEW.audio_output_tokens, NEW.image_input_tokens, NEW.image_output_tokens, NEW.searches, NEW.cost
-    );
-END;
-
 CREATE TRIGGER trg_spend_days_update AFTER UPDATE ON spend_days
 BEGIN
-    INSERT INTO spend_added VALUES (
-        NEW.day, NEW.credential, NEW.group_path, NEW.tags, NEW.model, NEW.provider,
-        NEW.requests - OLD.requests, NEW.errors - OLD.errors, NEW.unpriced - OLD.unpriced,
-        NEW.input_tokens - OLD.input_tokens, NEW.output_tokens - OLD.output_tokens,
-        NEW.cache_read_tokens - OLD.cache_read_tokens,
-        NEW.cache_write_5m_tokens - OLD.cache_write_5m_tokens,
-        NEW.cache_write_1h_tokens - OLD.cache_write_1h_tokens, NEW.reasoning_tokens - OLD.reasoning_tokens,
-        NEW.audio_input_tokens - OLD.audio_input_tokens, NEW.audio_output_tokens - OLD.audio_output_tokens,
-        NEW.image_input_tokens - OLD.image_input_tokens, NEW.image_output_tokens - OLD.image_output_tokens,
-        NEW.searches - OLD.searches, NEW.cost - OLD.cost
-    );
+    INSERT INTO spend_sums (
+        dimension, day, name, requests, errors, unpriced, input_tokens, output_tokens, cache_read_tokens,
+        cache_write_5m_tokens, cache_write_1h_tokens, reasoning_tokens, audio_input_tokens, audio_output_tokens,
+        image_input_tokens, image_output_tokens, searches, cost
+    )
+    SELECT dimension, NEW.day, part,
+           NEW.requests - OLD.requests, NEW.errors - OLD.errors, NEW.unpriced - OLD.unpriced,
+           NEW.input_tokens - OLD.input_tokens, NEW.output_tokens - OLD.output_tokens,
+           NEW.cache_read_tokens - OLD.cache_read_tokens, NEW.cache_write_5m_tokens - OLD.cache_write_5m_tokens,
+           NEW.cache_write_1h_tokens - OLD.cache_write_1h_tokens, NEW.reasoning_tokens - OLD.reasoning_tokens,
+           NEW.audio_input_tokens - OLD.audio_input_tokens, NEW.audio_output_tokens - OLD.audio_output_tokens,
+           NEW.image_input_tokens - OLD.image_input_tokens, NEW.image_output_tokens - OLD.image_output_tokens,
+           NEW.searches - OLD.searches, NEW.cost - OLD.cost
+    FROM (
+        SELECT 'credential' AS dimension, NEW.credential AS part
+        UNION ALL SELECT 'model', NEW.model
+        UNION ALL SELECT 'provider', NEW.provider
+        UNION ALL SELECT * FROM (
+            WITH RECURSIVE parts (part, rest) AS (
+                SELECT NULL, NEW.group_path || char(10)
+                UNION ALL
+                SELECT substr(rest, 1, instr(rest, char(10)) - 1), substr(rest, instr(rest, char(10)) + 1) FROM parts WHERE rest <> ''
+            )
+            SELECT 'group', part FROM parts WHERE part IS NOT NULL
+        )
+        UNION ALL SELECT * FROM (
+            WITH RECURSIVE parts (part, rest) AS (
+                SELECT NULL, NEW.tags || ','
+                UNION ALL
+                SELECT substr(rest, 1, instr(rest, ',') - 1), substr(rest, instr(rest, ',') + 1) FROM parts WHERE rest <> ''
+            )
+            SELECT 'tag', part FROM parts WHERE part IS NOT NULL
+        )
+    )
+    WHERE true
+    ON CONFLICT (dimension, day, name) DO UPDATE SET
+        requests = requests + excluded.requests, errors = errors + excluded.errors,
+        unpriced = unpriced + excluded.unpriced, input_tokens = input_tokens + excluded.input_tokens,
+        output_tokens = output_tokens + excluded.output_tokens,
+        cache_read_tokens = cache_read_tokens + excluded.cache_read_tokens,
+        cache_write_5m_tokens = cache_write_5m_tokens + excluded.cache_write_5m_tokens,
+        cache_write_1h_tokens = cache_write_1h_tokens + excluded.cache_write_1h_tokens,
+        reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens,
+        audio_input_tokens = audio_input_tokens + excluded.audio_input_tokens,
+        audio_output_tokens = audio_output_tokens + excluded.audio_output_tokens,
+        image_input_tokens = image_input_tokens + excluded.image_input_tokens,
+        image_output_tokens = image_output_tokens + excluded.image_output_tokens,
+        searches = searches + excluded.searches, cost = cost + excluded.cost;
 END;
