@@ -9,7 +9,7 @@
 //! Only [`validate`] looks at UTF-8; the others work on bytes that were checked, or whose reader
 //! will check. The walks over members and elements stand in `walk.rs`.
 
-use super::blocks::plain_blocks;
+use super::blocks::plain_start;
 use super::fault::fault;
 pub use super::fault::{Fault, ScanError};
 use super::nest::{Nest, Open};
@@ -394,9 +394,7 @@ pub(crate) fn short_run_gathering(buf: &[u8], pos: usize, high_bits: &mut u64) -
         *high_bits |= if marks.high == 0 { 0 } else { TOP_BITS };
         return long_run(rest, 16, high_bits);
     }
-    let run = marks.special.trailing_zeros();
-    *high_bits |= if marks.high & ((1 << run) - 1) == 0 { 0 } else { TOP_BITS };
-    run as usize
+    run_before(marks, high_bits)
 }
 
 /// Returns the bytes of a word before the lowest of its marks, and of that one all but its mark.
@@ -405,20 +403,29 @@ fn before(word: u64, marks: u64) -> u64 {
     word & ((marks & marks.wrapping_neg()) - 1)
 }
 
-/// Not inlined: it would make the short way longer everywhere. Two words more, since keys end
-/// there, and then blocks, which vector instructions look at.
+/// Not inlined: it would make the short way longer everywhere. One small block more, since keys end
+/// there, and then all blocks.
 #[inline(never)]
 fn long_run(buf: &[u8], pos: usize, high_bits: &mut u64) -> usize {
     let rest = &buf[pos..];
-    let Some(words) = rest.first_chunk::<16>() else { return pos + run_by_words(rest, high_bits) };
-    match run_by_words(words, high_bits) {
-        16 => {}
-        run => return pos + run,
+    let Some(block) = rest.first_chunk::<16>() else { return pos + run_by_words(rest, high_bits) };
+    let marks = vectors::marks(block);
+    if marks.special != 0 {
+        return pos + run_before(marks, high_bits);
     }
-    let blocks = plain_blocks(&rest[16..]);
-    *high_bits |= if blocks.is_ascii { 0 } else { TOP_BITS };
-    let from = 16 + blocks.len;
-    pos + from + run_by_words(&rest[from..], high_bits)
+    *high_bits |= if marks.high == 0 { 0 } else { TOP_BITS };
+    let plain = plain_start(&rest[16..]);
+    *high_bits |= if plain.is_ascii { 0 } else { TOP_BITS };
+    pos + 16 + plain.len
+}
+
+/// Returns how many bytes of a block stand before the first special one, of which there is one, and
+/// adds to `high_bits` if not all of them are ASCII.
+#[inline(always)]
+fn run_before(marks: vectors::Marks, high_bits: &mut u64) -> usize {
+    let run = marks.special.trailing_zeros();
+    *high_bits |= if marks.high & ((1 << run) - 1) == 0 { 0 } else { TOP_BITS };
+    run as usize
 }
 
 /// Finds the end of a run word by word: for texts that are shorter than two words, and behind the

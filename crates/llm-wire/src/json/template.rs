@@ -97,10 +97,13 @@ pub(crate) fn is_plain_text(text: &[u8]) -> bool {
 /// Returns the number that ends before `end`, where a hole for a number does. `None` if it has more
 /// than `most` digits.
 pub(crate) fn number_before(text: &[u8], end: usize, most: usize) -> Option<u64> {
-    let digits = text[..end].iter().rev().take(most + 1).take_while(|byte| byte.is_ascii_digit()).count();
-    let number =
-        text[end - digits..end].iter().fold(0u64, |n, digit| n.wrapping_mul(10).wrapping_add(u64::from(digit - b'0')));
-    (digits <= most).then_some(number)
+    let (mut number, mut scale, mut left) = (0u64, 1u64, most);
+    for digit in text[..end].iter().rev().map(|byte| byte.wrapping_sub(b'0')).take_while(|digit| *digit < 10) {
+        left = left.checked_sub(1)?;
+        number = number.wrapping_add(scale.wrapping_mul(u64::from(digit)));
+        scale = scale.wrapping_mul(10);
+    }
+    Some(number)
 }
 
 /// A structure. The default is that of nothing.

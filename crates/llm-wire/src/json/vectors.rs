@@ -24,6 +24,15 @@ pub fn vectorized<W: Vectorized>(work: W) -> W::Output {
     work.run(Common)
 }
 
+/// The start of a text that has nothing special.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlainStart {
+    /// Its bytes, up to the first special one or the end of the text.
+    pub len: usize,
+    /// Whether all of them are ASCII.
+    pub is_ascii: bool,
+}
+
 /// Questions about many bytes at once. A value of such a type is there only where the processor has
 /// its instructions.
 pub trait Lanes: Copy {
@@ -33,6 +42,9 @@ pub trait Lanes: Copy {
     /// Returns whether a text of 32 bytes at least has no quote, no backslash and no control
     /// character.
     fn is_plain(self, text: &[u8]) -> bool;
+
+    /// Finds the first quote, backslash or control character of a text.
+    fn plain_start(self, text: &[u8]) -> PlainStart;
 
     /// Appends a text, of some hundred bytes mostly.
     fn append(self, out: &mut Vec<u8>, text: &[u8]);
@@ -55,6 +67,11 @@ impl Lanes for Common {
     }
 
     #[inline(always)]
+    fn plain_start(self, text: &[u8]) -> PlainStart {
+        plain_start_by_small_blocks(text)
+    }
+
+    #[inline(always)]
     fn append(self, out: &mut Vec<u8>, text: &[u8]) {
         out.extend_from_slice(text);
     }
@@ -64,11 +81,11 @@ impl Lanes for Common {
 #[allow(unsafe_code)]
 mod avx2 {
     use std::arch::x86_64::{
-        __m256i, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_min_epu8, _mm256_or_si256, _mm256_set1_epi8,
-        _mm256_setzero_si256, _mm256_storeu_si256, _mm256_testz_si256, _mm256_xor_si256,
+        __m256i, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_min_epu8, _mm256_movemask_epi8, _mm256_or_si256,
+        _mm256_set1_epi8, _mm256_setzero_si256, _mm256_storeu_si256, _mm256_testz_si256, _mm256_xor_si256,
     };
 
-    use crate::json::vectors::{Lanes, Vectorized};
+    use crate::json::vectors::{Lanes, PlainStart, Vectorized, plain_start_by_small_blocks};
 
     /// The instructions of AVX2. [`run`] alone makes one.
     #[derive(Debug, Clone, Copy)]
@@ -90,6 +107,12 @@ mod avx2 {
         fn is_plain(self, text: &[u8]) -> bool {
             // SAFETY: there is a value of this type, so the processor has AVX2.
             unsafe { is_plain(text) }
+        }
+
+        #[inline(always)]
+        fn plain_start(self, text: &[u8]) -> PlainStart {
+            // SAFETY: there is a value of this type, so the processor has AVX2.
+            unsafe { plain_start(text) }
         }
 
         #[inline(always)]
@@ -133,19 +156,55 @@ mod avx2 {
         _mm256_testz_si256(differs, differs) != 0
     }
 
+    /// Returns which bytes are special, as all ones.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn special(bytes: __m256i) -> __m256i {
+        // As in `is_special`: at most 0x20 are then a quote and the control characters.
+        let flipped = _mm256_xor_si256(bytes, _mm256_set1_epi8(2));
+        let small = _mm256_cmpeq_epi8(_mm256_min_epu8(flipped, _mm256_set1_epi8(0x20)), flipped);
+        let backslash = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(b'\\'.cast_signed()));
+        _mm256_or_si256(small, backslash)
+    }
+
     #[target_feature(enable = "avx2")]
     #[inline]
     fn is_plain(text: &[u8]) -> bool {
-        let mut special = _mm256_setzero_si256();
+        let mut all = _mm256_setzero_si256();
         for block in text.as_chunks::<32>().0.iter().chain(text.last_chunk()) {
-            let bytes = load(block);
-            // As in `is_special`: at most 0x20 are then a quote and the control characters.
-            let flipped = _mm256_xor_si256(bytes, _mm256_set1_epi8(2));
-            let small = _mm256_cmpeq_epi8(_mm256_min_epu8(flipped, _mm256_set1_epi8(0x20)), flipped);
-            let backslash = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(b'\\'.cast_signed()));
-            special = _mm256_or_si256(special, _mm256_or_si256(small, backslash));
+            all = _mm256_or_si256(all, special(load(block)));
         }
-        _mm256_testz_si256(special, special) != 0
+        _mm256_testz_si256(all, all) != 0
+    }
+
+    /// Two blocks at a time, of which only the last ones are looked at by themselves.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn plain_start(text: &[u8]) -> PlainStart {
+        let (mut seen, mut rest) = (_mm256_setzero_si256(), text);
+        while let Some((first, behind)) = rest.split_first_chunk::<32>()
+            && let Some((second, behind)) = behind.split_first_chunk::<32>()
+        {
+            let (first, second) = (load(first), load(second));
+            let any = _mm256_or_si256(special(first), special(second));
+            if _mm256_testz_si256(any, any) == 0 {
+                break;
+            }
+            seen = _mm256_or_si256(seen, _mm256_or_si256(first, second));
+            rest = behind;
+        }
+        while let Some((block, behind)) = rest.split_first_chunk::<32>() {
+            let bytes = load(block);
+            let marks = _mm256_movemask_epi8(special(bytes)).cast_unsigned();
+            if marks != 0 {
+                break;
+            }
+            seen = _mm256_or_si256(seen, bytes);
+            rest = behind;
+        }
+        let last = plain_start_by_small_blocks(rest);
+        let is_ascii = _mm256_movemask_epi8(seen) == 0 && last.is_ascii;
+        PlainStart { len: text.len() - rest.len() + last.len, is_ascii }
     }
 
     /// Blocks from the start and blocks before the end, which overlap in the middle: no loop, which
@@ -225,6 +284,25 @@ fn marks_by_bytes(block: &[u8; 16]) -> Marks {
         block.iter().enumerate().fold(0, |bits, (n, &byte)| bits | u32::from(is_marked(byte)) << n)
     };
     Marks { special: bits(is_special), high: bits(|byte| byte >= 0x80) }
+}
+
+/// Finds the first special byte of a text with the instructions that every processor has.
+#[inline(always)]
+fn plain_start_by_small_blocks(text: &[u8]) -> PlainStart {
+    let (mut len, mut high) = (0, 0);
+    let (blocks, tail) = text.as_chunks::<16>();
+    for block in blocks {
+        let marks = marks(block);
+        if marks.special != 0 {
+            let run = marks.special.trailing_zeros();
+            high |= marks.high & ((1 << run) - 1);
+            return PlainStart { len: len + run as usize, is_ascii: high == 0 };
+        }
+        high |= marks.high;
+        len += block.len();
+    }
+    let run = tail.iter().position(|byte| is_special(*byte)).unwrap_or(tail.len());
+    PlainStart { len: len + run, is_ascii: high == 0 && tail[..run].is_ascii() }
 }
 
 /// Returns what stands behind `start`, if `text` begins with it.
