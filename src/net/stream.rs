@@ -163,6 +163,7 @@ impl Reader {
         self.poll_socket(cx, buf)
     }
 
+    #[inline]
     fn poll_socket(&mut self, cx: &mut Context<'_>, buf: &mut Vec<u8>) -> Poll<io::Result<usize>> {
         let Some(session) = &self.session else { return self.poll_plain(cx, buf) };
         self.poll_tls(&session.clone(), cx, buf)
@@ -212,8 +213,17 @@ impl Reader {
     /// Returns whether the connection can't be used any more. Starts a read if none is in flight,
     /// so that a later close is noticed.
     pub fn is_stale(&mut self) -> bool {
+        if self.is_untouched() {
+            return false;
+        }
         let mut cx = Context::from_waker(std::task::Waker::noop());
         self.poll_disconnect(&mut cx).is_ready() || !self.ahead.is_empty()
+    }
+
+    /// Returns whether it is known, without a read, that nothing has come to a plain connection.
+    fn is_untouched(&self) -> bool {
+        let is_silent = self.half.as_ref().is_some_and(|half| !half.may_be_readable());
+        is_silent && matches!(self.state, State::Idle) && self.session.is_none() && self.ahead.is_empty()
     }
 
     /// Begins to watch a connection that becomes idle. Returns false if it is known already that it
@@ -222,6 +232,7 @@ impl Reader {
         !(self.is_watched_by_read && self.is_stale())
     }
 
+    #[inline]
     fn poll_plain(&mut self, cx: &mut Context<'_>, buf: &mut Vec<u8>) -> Poll<io::Result<usize>> {
         let mut got = match ready!(self.poll_raw(cx)) {
             Ok(got) => got,

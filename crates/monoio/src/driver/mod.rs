@@ -114,6 +114,17 @@ impl Inner {
     }
 
     #[allow(unused)]
+    /// Returns whether a descriptor with this index may have something to take.
+    #[inline]
+    fn may_be_readable(&self, _index: Option<usize>) -> bool {
+        match (self, _index) {
+            #[cfg(feature = "legacy")]
+            (Inner::Legacy(this), Some(index)) => LegacyInner::may_be_readable(this, index),
+            _ => true,
+        }
+    }
+
+    #[inline]
     fn poll_op<T: OpAble>(
         &self,
         data: &mut T,

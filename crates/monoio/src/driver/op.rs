@@ -177,6 +177,7 @@ where
 {
     type Output = Completion<T>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let me = &mut *self;
         let data_mut = me.data.as_mut().expect("unexpected operation state");

@@ -57,6 +57,11 @@ impl ScheduledIo {
         self.readiness = self.readiness - ready;
     }
 
+    #[inline]
+    pub(crate) fn is_ready(&self, direction: Direction) -> bool {
+        !(direction.mask() & self.readiness).is_empty()
+    }
+
     #[allow(clippy::needless_pass_by_ref_mut)]
     #[inline]
     pub(crate) fn poll_readiness(

@@ -423,6 +423,12 @@ impl SharedFd {
         self.inner.drained.set(drained);
     }
 
+    /// Returns whether a receive may find something now.
+    #[inline]
+    pub(crate) fn may_be_readable(&self) -> bool {
+        super::CURRENT.with(|inner| inner.may_be_readable(self.registered_index()))
+    }
+
     #[allow(unused)]
     pub(crate) fn registered_index(&self) -> Option<usize> {
         let state = unsafe { &*self.inner.state.get() };

@@ -43,6 +43,7 @@ impl<T> Slab<T> {
         })
     }
 
+    #[inline]
     pub(crate) fn get(&mut self, key: usize) -> Option<Ref<'_, T>> {
         let page_id = get_page_id(key);
         // here we make 2 mut ref so we must make it safe.
@@ -127,6 +128,7 @@ impl<T> Slab<T> {
 }
 
 // Forked from tokio.
+#[inline]
 fn get_page_id(key: usize) -> usize {
     const POINTER_WIDTH: u32 = std::mem::size_of::<usize>() as u32 * 8;
     const PAGE_INDEX_SHIFT: u32 = PAGE_INITIAL_SIZE.trailing_zeros() + 1;

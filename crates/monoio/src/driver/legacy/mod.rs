@@ -263,6 +263,17 @@ impl LegacyInner {
         ref_mut.wake(ready);
     }
 
+    /// Returns whether what the last events said of a descriptor lets a receive be tried.
+    #[inline]
+    pub(crate) fn may_be_readable(this: &Rc<UnsafeCell<Self>>, index: usize) -> bool {
+        let inner = unsafe { &mut *this.get() };
+        match inner.io_dispatch.get(index) {
+            Some(mut io) => io.as_mut().is_ready(ready::Direction::Read),
+            None => true,
+        }
+    }
+
+    #[inline]
     pub(crate) fn poll_op<T: OpAble>(
         this: &Rc<UnsafeCell<Self>>,
         data: &mut T,

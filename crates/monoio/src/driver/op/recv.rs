@@ -86,6 +86,7 @@ pub struct Receive<T: 'static>(pub(crate) Op<Recv<T>>);
 impl<T: IoBufMut + Unpin> Future for Receive<T> {
     type Output = BufResult<usize, T>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let complete = ready!(Pin::new(&mut self.0).poll(cx));
         let res = complete.meta.result.map(|v| v as usize);

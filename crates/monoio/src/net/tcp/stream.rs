@@ -231,7 +231,15 @@ impl TcpStream {
         }
     }
 
+    /// Returns whether a receive may find something now: on epoll what its last events said, on the
+    /// ring always.
+    #[inline]
+    pub fn may_be_readable(&self) -> bool {
+        self.fd.may_be_readable()
+    }
+
     /// Starts to receive. Does what `read` does.
+    #[inline]
     pub fn receive<T: IoBufMut>(&self, buf: T) -> Receive<T> {
         Receive(Op::recv(self.fd.clone(), buf).unwrap())
     }
