@@ -88,13 +88,13 @@ struct Tables {
 }
 
 /// How useful a failure is for the client, which gets the first of the most useful ones: a limit
-/// says when to come back, the provider's own error response says more than the gateway's words
-/// about a status, those more than that the answer was none, and that more than that nobody was
-/// there. A request that is at fault ends at once.
+/// says when to come back, the provider's own error, in a response of its own or under status 200,
+/// says more than the gateway's words about a status, those more than that the answer was none, and
+/// that more than that nobody was there. A request that is at fault ends at once.
 fn usefulness(fault: &str) -> u8 {
     match fault {
         "429" | "no-retry-after" => 6,
-        "408" | "500" | "502" | "503" | "504" | "529" => 5,
+        "408" | "500" | "502" | "503" | "504" | "529" | "error-object" | "error-first" => 5,
         "quota" => 4,
         "401" | "403" | "no-content" | "redirect" => 3,
         "refused" | "black-hole" | "tls-failure" | "expired-certificate" => 1,
