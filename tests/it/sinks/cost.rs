@@ -42,8 +42,9 @@ fn cost_of_lines_of_one_kilobyte() {
         }
     }
     let [off, on] = spent.map(|mut rounds| {
+        // What else runs on the processor adds to a round, and takes nothing from it.
         rounds.sort_by(f64::total_cmp);
-        rounds[ROUNDS / 2]
+        rounds[0]
     });
     println!("a worker's time with JSONL, against that without: {:.3}", on / off);
     assert!(on / off < requests.map_or(2.0, |_| 1.1), "{:.3}", on / off);
