@@ -212,3 +212,56 @@ fn arguments_that_were_no_object_come_back() {
         assert_eq!(responses["input"][1]["arguments"], expected);
     }
 }
+
+/// A server of MCP writes such schemas, its client passes them on, and one of them costs the whole
+/// request.
+#[test]
+fn schemas_of_tools_are_what_the_vendor_takes() {
+    let schema = json!({
+        "type": "object",
+        "properties": {
+            "ttl": {"type": "integer", "minimum": 0, "exclusiveMinimum": true},
+            "pair": {"type": "array", "items": [{"type": "string"}, {"type": "integer"}]},
+            "tags": {"type": "array", "description": null}
+        },
+        "anyOf": [{"required": ["ttl"]}, {"properties": {"more": {"type": "string"}}, "required": ["more"]}]
+    });
+    for (from, to) in PAIRS {
+        let mut body = conversation(from, &[("user", json!("hi"))]);
+        body["tools"] = match from {
+            Format::Chat => json!([{"type": "function", "function": {"name": "f", "parameters": schema}}]),
+            Format::Messages => json!([{"name": "f", "input_schema": schema}]),
+            Format::Responses => json!([{"type": "function", "name": "f", "parameters": schema}]),
+        };
+        let encoded = try_request(from, vendor(to), &body).unwrap();
+        assert!(encoded.ledger.dropped_header().unwrap().contains("json_schema;approx"), "{from} to {to}");
+        let sent: Value = serde_json::from_slice(&encoded.body).unwrap();
+        let tool = &sent["tools"][0];
+        let made = match to {
+            Format::Chat => &tool["function"]["parameters"],
+            Format::Messages => &tool["input_schema"],
+            Format::Responses => &tool["parameters"],
+        };
+        let is_openai = to != Format::Messages;
+        let any = json!({});
+        let mut pair = json!({"type": "array", "prefixItems": [{"type": "string"}, {"type": "integer"}]});
+        let mut tags = json!({"type": "array"});
+        if is_openai {
+            pair["items"] = any.clone();
+            tags["items"] = any;
+        }
+        let properties = json!({
+            "ttl": {"type": "integer", "minimum": 0, "exclusiveMinimum": 0},
+            "pair": pair,
+            "tags": tags,
+            "more": {"type": "string"}
+        });
+        assert_eq!((&made["type"], &made["properties"]), (&json!("object"), &properties), "{from} to {to}");
+        assert!(made.get("anyOf").is_none() && made["description"].as_str().unwrap().contains("more"), "{made}");
+        let local = Target::new(to, Host::Vllm, "local", "p", &Overrides::default());
+        if is_openai {
+            let encoded = try_request(from, local, &body).unwrap();
+            assert!(String::from_utf8_lossy(&encoded.body).contains("anyOf"), "other hosts take a choice");
+        }
+    }
+}
