@@ -4,6 +4,7 @@ use std::io::{self, BufRead, BufWriter, Write};
 use std::process::ExitCode;
 use std::str::FromStr;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -22,6 +23,7 @@ Each line of standard input is an object:
   out       whole or stream: the form of the output
   status    the status of a response [default: 200]
   model, host, strict  like the options of `translate request`
+  note, right  remarks for readers of the line, such as what is right; not read
 
 Each line of standard output is an object, in the same order:
   id, status, body (JSON, or a string for a stream), error (null, or why the
@@ -50,6 +52,10 @@ struct InputLine<'a> {
     host: Option<String>,
     #[serde(default)]
     strict: bool,
+    #[serde(default, rename = "note")]
+    _note: IgnoredAny,
+    #[serde(default, rename = "right")]
+    _right: IgnoredAny,
 }
 
 #[derive(Serialize)]

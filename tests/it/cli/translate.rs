@@ -114,7 +114,7 @@ fn many_at_once() {
         json!({"id": 2, "kind": "request", "from": "chat", "to": "messages", "strict": true, "body": ASKED}),
         json!({"kind": "response", "from": "messages", "to": "chat", "out": "stream", "body": SAID}),
         json!({"kind": "response", "from": "messages", "to": "chat", "status": 500, "body": "<html>"}),
-        json!({"kind": "stream", "from": "chat", "to": "messages", "host": "vllm", "body": ""}),
+        json!({"kind": "stream", "from": "chat", "to": "messages", "host": "vllm", "body": "", "right": "an error"}),
         // Schemas go on as they are, but not over the end of a line.
         json!({"kind": "request", "from": "chat", "to": "messages", "body": SPREAD}),
     ];
