@@ -10,7 +10,6 @@ pub(crate) mod params;
 pub(crate) mod reader;
 pub mod retry_without;
 pub(crate) mod schema;
-pub(crate) mod schema_repair;
 pub(crate) mod thinking;
 pub(crate) mod tool_choice;
 pub(crate) mod tools;

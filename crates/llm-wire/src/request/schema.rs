@@ -27,12 +27,10 @@ pub(crate) fn for_messages(schema: RawValue<'_>, out: &mut Vec<u8>) -> bool {
 /// Kept as they are.
 const KEPT: &[&str] = &["type", "enum", "const", "$ref", "required", "title", "default", "$schema", "$id"];
 
-/// Keywords that hold one schema.
-pub(super) const ONE: &[&str] = &["items", "additionalProperties"];
-/// Keywords that hold a list of schemas.
-pub(super) const LIST: &[&str] = &["anyOf", "allOf", "oneOf", "prefixItems"];
-/// Keywords that hold named schemas.
-pub(super) const NAMED: &[&str] = &["properties", "$defs", "definitions"];
+/// Hold one schema, a list of schemas, or named schemas.
+const ONE: &[&str] = &["items", "additionalProperties"];
+const LIST: &[&str] = &["anyOf", "allOf", "oneOf", "prefixItems"];
+const NAMED: &[&str] = &["properties", "$defs", "definitions"];
 
 /// String formats that Messages enforces.
 const FORMATS: &[&str] = &["date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"];
@@ -122,9 +120,9 @@ fn is_object_schema(schema: RawValue<'_>) -> bool {
     }
 }
 
-/// Writes the description, and behind it the constraints that had no other place: `minLength: 3,
-/// pattern: "^a"`.
-pub(super) fn describe(description: Option<RawStr<'_>>, moved: &[(RawStr<'_>, RawValue<'_>)], out: &mut Vec<u8>) {
+/// The description, and behind it the constraints that had no other place: `minLength: 3, pattern:
+/// "^a"`.
+fn describe(description: Option<RawStr<'_>>, moved: &[(RawStr<'_>, RawValue<'_>)], out: &mut Vec<u8>) {
     out.push(b'"');
     if let Some(text) = description {
         out.extend_from_slice(text.as_bytes());
@@ -326,18 +324,16 @@ fn find_bare_arrays(schema: RawValue<'_>, at: usize, edits: &mut Vec<(Range<usiz
         edits.push((at + 1..at + 1, br#""items":{},"#));
     }
     for (key, value, place) in schema.members() {
-        let start = at + place.start;
-        let holds = |names: &[&str]| names.iter().any(|name| key.eq_str(name));
-        match value.kind() {
-            RawKind::Null if is_array && key.eq_str("items") => edits.push((start..at + place.end, b"{}")),
-            RawKind::Object if holds(NAMED) => {
-                value.members().for_each(|(_, inner, place)| find_bare_arrays(inner, start + place.start, edits));
-            }
-            RawKind::Object if holds(ONE) => find_bare_arrays(value, start, edits),
-            RawKind::Array if holds(LIST) || holds(ONE) => {
-                value.elements().for_each(|(inner, place)| find_bare_arrays(inner, start + place.start, edits));
-            }
-            _ => {}
+        let (start, name) = (at + place.start, key.unescape());
+        let holds = |names: &[&str]| names.contains(&name.as_ref());
+        if is_array && key.eq_str("items") && value.is_null() {
+            edits.push((start..at + place.end, b"{}"));
+        } else if holds(ONE) && value.is_object() {
+            find_bare_arrays(value, start, edits);
+        } else if holds(LIST) || holds(ONE) {
+            value.elements().for_each(|(inner, place)| find_bare_arrays(inner, start + place.start, edits));
+        } else if holds(NAMED) {
+            value.members().for_each(|(_, inner, place)| find_bare_arrays(inner, start + place.start, edits));
         }
     }
 }

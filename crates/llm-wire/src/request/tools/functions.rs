@@ -14,7 +14,6 @@ use crate::format::Format;
 use crate::json::{RawValue, write};
 use crate::request::reader;
 use crate::request::schema;
-use crate::request::schema_repair;
 use crate::request::tools::builder::{ANSWER_TOOL, Choice, Offered, Schema, ToolsBuilder, keeps_custom};
 use crate::target::caps::Structured;
 use crate::target::quirks::Quirk;
@@ -78,7 +77,7 @@ impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
     fn schema(&mut self, schema: Option<RawValue<'a>>, strict: Option<bool>) -> Result<Schema<'a>, Error> {
         let Some(schema) = schema else { return Ok(Schema::Raw(RawValue::new(schema::EMPTY))) };
         let translated = self.to() != self.request.from;
-        let mut made = if translated { self.repaired(schema)? } else { None };
+        let mut made = translated.then(|| schema::tidy_root(schema)).flatten();
         // Responses takes `{}` (recorded); Messages demands the type, and so does Chat where there
         // is a schema at all.
         let demands_type = !self.target_profile().tools.has_untyped_schema && translated;
@@ -96,22 +95,6 @@ impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
         }
         let complete = self.complete(root);
         Ok(complete.or(made.map(Schema::Made)).unwrap_or(Schema::Raw(schema)))
-    }
-
-    /// Returns a schema without what vendors refuse and clients send all the same.
-    fn repaired(&mut self, schema: RawValue<'_>) -> Result<Option<Vec<u8>>, Error> {
-        let tidy = schema::tidy_root(schema);
-        let modern = schema_repair::modern(tidy.as_deref().map_or(schema, RawValue::new)).or(tidy);
-        // Other hosts have readers of their own.
-        let takes_choice = !self.target_profile().tools.needs_object_root && !self.cx.target.host.is_native();
-        if takes_choice {
-            return Ok(modern);
-        }
-        let flat = schema_repair::without_root_choice(modern.as_deref().map_or(schema, RawValue::new));
-        if flat.is_some() {
-            self.ledger.approx(Loss::JsonSchema)?;
-        }
-        Ok(flat.or(modern))
     }
 
     /// With what OpenAI's formats demand of every schema.
