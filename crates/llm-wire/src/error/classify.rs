@@ -418,15 +418,15 @@ fn printable(text: &str) -> String {
 }
 
 /// Returns at most `max` characters of a text. A word of which the end would be missing is left
-/// out: it may be a key, which is overwritten where it is whole.
+/// out: it may be a key, which is overwritten where it is whole. Keys are ASCII, so that a word ends
+/// at a character that is not.
 fn clipped(text: &str, max: usize) -> String {
-    let Some((end, _)) = text.char_indices().nth(max) else { return text.to_owned() };
-    let is_cut = !text[end..].starts_with(char::is_whitespace);
-    let kept = match text[..end].rfind(char::is_whitespace) {
-        Some(space) if is_cut => &text[..space],
-        _ => &text[..end],
-    };
-    kept.to_owned()
+    let Some((end, next)) = text.char_indices().nth(max) else { return text.to_owned() };
+    let kept = &text[..end];
+    if next.is_whitespace() {
+        return kept.to_owned();
+    }
+    kept.trim_end_matches(|c: char| c.is_ascii_graphic()).trim_end().to_owned()
 }
 
 /// A response that consists of output which no other format can show.

@@ -155,7 +155,8 @@ fn pages_are_not_shown() {
     for (status, body, note) in rows {
         assert_eq!(unreadable(status, body.as_bytes()).note, note);
     }
-    assert_eq!(unreadable(503, &[b'x'; 4096]).note.len(), "upstream returned 503: ".len() + 200);
+    assert_eq!(unreadable(503, &b"x ".repeat(2048)).note.len(), "upstream returned 503: ".len() + 199);
+    assert_eq!(unreadable(503, &[b'x'; 4096]).note, "upstream returned 503");
     assert_eq!(unreadable(503, b"").kind, Kind::Overloaded);
     assert_eq!(unreadable(500, &[0x1f, 0x8b, 8, 0xff, 0xfe, b'x']).note, "upstream returned 500");
     assert_eq!(
@@ -172,7 +173,10 @@ fn no_word_of_a_message_is_cut() {
         ("one two", 6, "one"),
         ("one two three", 7, "one two"),
         ("one two", 3, "one"),
-        ("undivided", 3, "und"),
+        ("undivided", 3, ""),
+        ("denied&key=opaque", 13, ""),
+        ("\u{5bc6}\u{94a5}key=opaque", 9, "\u{5bc6}\u{94a5}"),
+        ("\u{5bc6}\u{94a5}\u{9519}", 2, "\u{5bc6}\u{94a5}"),
         ("é é é", 4, "é é"),
         ("", 0, ""),
     ];
