@@ -72,12 +72,13 @@ impl Failure {
     /// Returns the failure that the client should learn of: the one of the higher
     /// [`Failure::usefulness`]. Of several accounts that are at their limits, the first that is
     /// free again decides when the client may come back. A request that is too long for one member
-    /// of a virtual model may fit in another, whose failure counts if it passes or is of the same
-    /// kind. Of equals the earlier counts: it is that of the provider that comes first in the
+    /// of a virtual model may fit in another that is known to be longer, whose failure counts if it
+    /// passes or is of the same kind. Of equals the earlier counts: it is that of the provider that comes first in the
     /// order.
     pub fn more_useful(self: Box<Failure>, later: Box<Failure>) -> Box<Failure> {
         let is_wider = |of: &Failure, than: &Failure| {
             than.fault() == Fault::ContextLength
+                && than.context_window > 0
                 && of.context_window > than.context_window
                 && (of.fault() == Fault::ContextLength || of.fault().passes())
         };

@@ -204,6 +204,25 @@ fn what_a_member_with_a_longer_window_says_counts() {
     }
 }
 
+/// Whether the other member is longer is not known, so the client learns that its prompt is too
+/// long for the first.
+#[test]
+fn a_window_that_is_not_known_is_not_the_shorter_one() {
+    let too_long = json!({ "error": { "message": "of the first", "code": "context_length_exceeded" } }).to_string();
+    let first = Fake::answering(move |_| answer::json(400, &too_long));
+    let second = Fake::answering(|_| answer::json(503, "{}"));
+    let members = json!([{ "model": "f" }, { "model": "s", "context_window": 200, "priority": 1 }]);
+    let gateway = Setup::new()
+        .provider(serving("first", &first, &["f"]))
+        .provider(serving("second", &second, &["s"]))
+        .model(model("m", members))
+        .env("RETRY_BUDGET_PERCENT", 0)
+        .start();
+    let response = gateway.client().call(PATH, ask("m"));
+    assert_eq!(response.status, 400, "{}", response.text());
+    assert!(response.text().contains("of the first"), "{}", response.text());
+}
+
 /// Vendors retire models. The client did not name this one, and another is behind its name.
 #[test]
 fn a_member_that_its_provider_no_longer_has_leads_on() {
