@@ -211,7 +211,7 @@ impl Reader {
     }
 
     /// Returns whether the connection can't be used any more. Starts a read if none is in flight,
-    /// so that a later close is noticed.
+    /// so that a later close is noticed, unless it is known that nothing has come.
     pub fn is_stale(&mut self) -> bool {
         if self.is_untouched() {
             return false;

@@ -62,6 +62,7 @@ impl Lanes for Common {
 
     #[inline(always)]
     fn is_plain(self, text: &[u8]) -> bool {
+        debug_assert!(text.len() >= 32, "a text of {} bytes has no whole block", text.len());
         let (blocks, _) = text.as_chunks::<16>();
         blocks.iter().chain(text.last_chunk()).all(|block| marks(block).special == 0)
     }
@@ -170,6 +171,7 @@ mod avx2 {
     #[target_feature(enable = "avx2")]
     #[inline]
     fn is_plain(text: &[u8]) -> bool {
+        debug_assert!(text.len() >= 32, "a text of {} bytes has no whole block", text.len());
         let mut all = _mm256_setzero_si256();
         for block in text.as_chunks::<32>().0.iter().chain(text.last_chunk()) {
             all = _mm256_or_si256(all, special(load(block)));
@@ -363,7 +365,7 @@ mod tests {
     /// Of every length, with a difference at every place.
     #[test]
     fn texts_are_equal_or_not() {
-        let text: Vec<u8> = (0..200u8).collect();
+        let text: Vec<u8> = (0..260u32).map(|n| (n % 251) as u8).collect();
         for len in 0..text.len() {
             let mut other = text[..len].to_vec();
             assert!(is_equal(Common, &text[..len], &other) && vectorized(Compare(&text[..len], &other)));
@@ -420,7 +422,7 @@ mod tests {
     #[test]
     fn texts_are_appended() {
         let text: Vec<u8> = (0..1100u32).map(|n| (n % 251) as u8).collect();
-        for len in (0..200).chain(1000..text.len()) {
+        for len in (0..260).chain(1000..text.len()) {
             let (mut out, mut common) = (b"before".to_vec(), b"before".to_vec());
             vectorized(Append(&mut out, &text[..len]));
             vectorized(Append(&mut out, b"behind"));

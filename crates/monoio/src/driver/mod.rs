@@ -113,7 +113,6 @@ impl Inner {
         }
     }
 
-    #[allow(unused)]
     /// Returns whether a descriptor with this index may have something to take.
     #[inline]
     fn may_be_readable(&self, _index: Option<usize>) -> bool {
@@ -124,6 +123,7 @@ impl Inner {
         }
     }
 
+    #[allow(unused)]
     #[inline]
     fn poll_op<T: OpAble>(
         &self,
