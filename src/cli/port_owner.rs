@@ -15,7 +15,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 pub(super) enum PortOwner {
     Nobody,
     Gateway(Health),
-    /// Another program.
+    /// Another program, or a gateway that speaks TLS where these settings have no certificate.
     Other,
 }
 

@@ -203,8 +203,8 @@ pub(super) fn listener(environment: &Environment) -> Result<Boot, Failure> {
     Ok(Boot::with(&[], &few, &settings)?.0)
 }
 
-/// Fails if a gateway on this machine, at the address of these settings, has another store than `boot`
-/// names: what a command writes there would have no effect on it. It may be meant for the gateway
+/// Fails if a gateway on this machine, at the address of these settings, has another store than
+/// `boot` names: what a command writes there would have no effect on it. It may be meant for the gateway
 /// that serves this store at another port.
 fn refuse_other_store(boot: &Boot, environment: &Environment) -> Result<(), Failure> {
     let is_embedded = boot.db_url.is_none() && boot.config_file.is_none();

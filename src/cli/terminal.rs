@@ -124,8 +124,8 @@ pub(super) fn prompt_hidden(question: &str, flag: &str) -> Result<String, Failur
     answer
 }
 
-/// Ends the process at a signal to stop, as it would end by itself, but with the terminal as it
-/// was: a shell need not repair one that shows nothing of what is typed.
+/// Ends the process at a signal to stop, with the status of Ctrl-C and the terminal as it was: a
+/// shell need not repair one that shows nothing of what is typed.
 fn restore_at_a_signal(before: Termios) -> Result<(), Failure> {
     let mut signals = Signals::watch()?;
     let wait = move || {

@@ -6,7 +6,7 @@ pub use crate::limit::budget::{Claim, Unit};
 pub const DOLLAR: i64 = 1_000_000_000;
 
 /// The digits behind the point, and the place of the point in the text of an amount: behind a sign
-/// and the digits of nine billion dollars, which is more than a word has.
+/// and ten digits, which are as many as the dollars of an `i64` have.
 const DECIMALS: usize = 9;
 const POINT: usize = 11;
 

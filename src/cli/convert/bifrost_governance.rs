@@ -49,8 +49,9 @@ pub(super) fn read(node: &Node, lists: Lists, import: &mut Import) {
         let is_named =
             id.is_some() && owners().chain(list("providers")).any(|owner| get(owner, "budget_id").and_then(text) == id);
         if !is_named && !["virtual_key_id", "team_id", "customer_id"].iter().any(|owner| get(budget, owner).is_some()) {
-            let message =
-                format!("governance.budgets[{at}] is of no virtual key, team or customer and is not carried over");
+            let message = format!(
+                "governance.budgets[{at}] is of no virtual key, team, customer or provider and is not carried over"
+            );
             import.leave(budget.line, message);
         }
     }

@@ -39,8 +39,8 @@ pub(super) struct Draft {
     /// Further members of `provider_params`: names, and values as JSON.
     pub(super) params: Vec<(&'static str, String)>,
     pub(super) budget: Option<Spending>,
-    /// Model, upstream model, and what else is known of it as JSON members. Empty: it serves what no
-    /// other provider has a name or a pattern for.
+    /// Model, upstream model, and what else is known of it as JSON members. Empty: it serves what
+    /// no other provider has a name or a pattern for.
     pub(super) models: Vec<DraftModel>,
 }
 

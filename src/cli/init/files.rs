@@ -140,7 +140,8 @@ fn create(path: &Path, text: &str) -> Result<(), Failure> {
     let failed = |error: io::Error| {
         let advice = match error.kind() {
             io::ErrorKind::NotFound => "; make its directory first",
-            _ => "; choose a file that this user may write to",
+            io::ErrorKind::PermissionDenied => "; choose a file that this user may write to",
+            _ => "",
         };
         Failure::failed(format!("{} can't be written: {error}{advice}", path.display()))
     };

@@ -281,10 +281,10 @@ SPECIAL = {
 
 def end_daemons(home):
     """Ends what a client has left running, which has the client's directory in its command line."""
-    for line in Path("/proc").glob("[0-9]*/cmdline"):
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if f"{home}/".encode() in line.read_bytes():
-                os.kill(int(line.parent.name), signal.SIGTERM)
+            if f"{home}/".encode() in file.read_bytes():
+                os.kill(int(file.parent.name), signal.SIGTERM)
         except (OSError, ValueError):
             # It has ended by itself, or is another user's.
             continue

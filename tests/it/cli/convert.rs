@@ -306,7 +306,7 @@ budgets:
         "line 8: providers.openai.keys[1].use_for_batch_api has no counterpart",
         "line 16: providers.vertex is of a vendor that is not served by this version",
         "line 20: governance.virtual_keys[0].provider_configs[0].key_ids has no counterpart",
-        "line 24: governance.budgets[0] is of no virtual key, team or customer",
+        "line 24: governance.budgets[0] is of no virtual key, team, customer or provider",
         "line 15: providers.mine.custom_provider_config.request_path_overrides has no counterpart",
         "line 23: governance.rate_limits[1] is of no virtual key, team or customer",
         "line 25: governance.providers[0].rate_limit_id has no counterpart",
