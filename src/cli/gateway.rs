@@ -206,7 +206,8 @@ fn sinks(boot: &Boot) -> String {
     if on.is_empty() { "kept nowhere".to_owned() } else { on.join(", ") }
 }
 
-/// Returns what clients and the log are told while nothing is configured.
+/// Returns the advice that error responses and the log give while there is no provider or no
+/// credential.
 fn hints(boot: &Boot) -> Hints {
     let (no_credentials, no_providers) = match boot.config_file {
         None => (

@@ -317,7 +317,7 @@ impl Translator {
         self.failure.as_ref()
     }
 
-    /// Returns it for a caller that must not show all that it says.
+    /// Returns the same failure, so that a caller can remove secrets from its text.
     pub fn failure_mut(&mut self) -> Option<&mut Error> {
         self.failure.as_mut()
     }

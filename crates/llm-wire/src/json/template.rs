@@ -330,7 +330,8 @@ impl Spot {
     }
 }
 
-/// Returns where a string ends whose inside begins at `pos`: the position of its closing quote.
+/// Returns the position of the closing quote of the string whose first byte behind its opening
+/// quote is at `pos`, or `None` if the string is malformed. Short strings take no loop.
 #[inline(always)]
 fn text_end(buf: &[u8], pos: usize, high_bits: &mut u64) -> Option<usize> {
     let end = pos + scan::short_run_gathering(buf, pos, high_bits);

@@ -14,7 +14,7 @@ impl PlainDocuments {
     }
 
     /// Learns from a document that was just looked for in vain: JSON that was written as it came.
-    /// `may_differ` says of a key whether its values are written as they come, whatever they are.
+    /// `may_differ` returns whether every value of a key is written unchanged.
     pub fn learn(&mut self, document: &[u8], may_differ: impl Fn(&[u8]) -> bool) {
         self.0.learn(document, |value| may_differ(value.key), |_| Some(()));
     }

@@ -155,7 +155,8 @@ impl Answer {
             }
             Event::Close { ix, status } => {
                 if let Some(item) = self.items.get_mut(*ix as usize) {
-                    // Messages ends a call before it says that the answer was too long for it.
+                    // A Messages provider closes the block of a tool call before it reports that the
+                    // output limit was reached.
                     item.status = if item.is_cut() { Status::Incomplete } else { *status };
                 }
             }

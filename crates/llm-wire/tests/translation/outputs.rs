@@ -293,7 +293,8 @@ fn log_probabilities_have_bytes() {
     );
 }
 
-/// Messages ends a call before it says that the answer was too long.
+/// A Messages provider closes the block of a tool call before it reports that the output limit was
+/// reached.
 #[test]
 fn a_call_that_breaks_off_is_incomplete() {
     let rows = [

@@ -263,7 +263,7 @@ impl LegacyInner {
         ref_mut.wake(ready);
     }
 
-    /// Returns whether what the last events said of a descriptor lets a receive be tried.
+    /// Returns whether the readiness that epoll has reported of a descriptor includes reading.
     #[inline]
     pub(crate) fn may_be_readable(this: &Rc<UnsafeCell<Self>>, index: usize) -> bool {
         let inner = unsafe { &mut *this.get() };

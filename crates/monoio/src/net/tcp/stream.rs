@@ -231,8 +231,8 @@ impl TcpStream {
         }
     }
 
-    /// Returns whether a receive may find something now: on epoll what its last events said, on the
-    /// ring always.
+    /// Returns whether a receive may complete at once: on epoll, whether the socket was reported
+    /// readable; on io_uring, which keeps no readiness, always true.
     #[inline]
     pub fn may_be_readable(&self) -> bool {
         self.fd.may_be_readable()
