@@ -320,3 +320,25 @@ fn what_is_over_keeps_no_descriptor() {
         eventually(name, || ends.gateway.descriptors() <= before + SLACK);
     }
 }
+
+/// A program that is started while a connection is open must not keep it open.
+#[test]
+fn sockets_are_closed_on_exec() {
+    const CLOSE_ON_EXEC: u32 = 0o2_000_000;
+    let ends = RequestEnds::new();
+    let (_client, _conn) = ends.flowing();
+    let process = std::path::PathBuf::from(format!("/proc/{}", ends.gateway.pid()));
+    let sockets = std::fs::read_dir(process.join("fd")).unwrap().filter_map(|entry| {
+        let entry = entry.ok()?;
+        let target = std::fs::read_link(entry.path()).ok()?;
+        target.to_string_lossy().starts_with("socket:").then(|| entry.file_name())
+    });
+    let closed = sockets.filter_map(|number| {
+        let info = std::fs::read_to_string(process.join("fdinfo").join(number)).ok()?;
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
+        Some(u32::from_str_radix(flags.trim(), 8).unwrap() & CLOSE_ON_EXEC != 0)
+    });
+    let closed: Vec<bool> = closed.collect();
+    // Those of the client, of the provider, and the listener at least.
+    assert!(closed.len() >= 3 && closed.iter().all(|closed| *closed), "{closed:?}");
+}

@@ -61,6 +61,7 @@ impl OpAble for Accept {
             self.addr.0.as_mut_ptr() as *mut _,
             &mut self.addr.1,
         )
+        .flags(libc::SOCK_CLOEXEC)
         .build()
     }
 
