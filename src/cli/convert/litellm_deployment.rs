@@ -60,6 +60,23 @@ struct Params<'n> {
 }
 
 impl<'n> Params<'n> {
+    /// Finds the parameters of the item `node`. `None`, reported, if it has none.
+    fn of(path: &str, node: &'n Node, common: &Common<'n>, import: &mut Import) -> Option<Params<'n>> {
+        let Some(own) = member(node, "litellm_params") else {
+            import.leave(node.line, format!("{path} has no litellm_params and is not carried over"));
+            return None;
+        };
+        let mut params = Params { own, credential: None };
+        if let Some(name) = member(own, "litellm_credential_name") {
+            params.credential =
+                common.credentials.iter().find(|(known, _)| text(name) == Some(known)).map(|(_, node)| *node);
+            if params.credential.is_none() {
+                import.leave(name.line, format!("{path}: no item of credential_list has this litellm_credential_name"));
+            }
+        }
+        Some(params)
+    }
+
     fn get(&self, name: &str) -> Option<&'n Node> {
         let shared = || self.credential.and_then(|values| member(values, name));
         member(self.own, name).filter(|node| !is_empty(node)).or_else(shared)
@@ -75,38 +92,41 @@ impl<'n> Params<'n> {
         }
         found
     }
+
+    /// Returns the vendor and the model's name there. `None`, reported, if this version serves no
+    /// such vendor.
+    fn upstream(&self, path: &str, import: &mut Import) -> Option<(&'static Vendor, &'n str)> {
+        let Some(model) = self.get("model") else {
+            import.leave(self.own.line, format!("{path} names no model and is not carried over"));
+            return None;
+        };
+        let full = text(model).unwrap_or_default();
+        if let Some(name) = environment(full) {
+            let message =
+                format!("{path}: its model is in the environment variable {name}; write the model into the file");
+            import.leave(model.line, message);
+            return None;
+        }
+        let found = split(self.get("custom_llm_provider").and_then(text), full);
+        if found.is_none() {
+            let message = match full {
+                "*" => {
+                    format!("{path}: a model of `*` leaves the provider to the name of the model; name each provider")
+                }
+                _ => format!("{path}: `{full}` is of a provider that is not served by this version"),
+            };
+            import.leave(model.line, message);
+        }
+        found
+    }
 }
 
 /// Reads one item of `model_list`.
 pub(super) fn read(at: usize, node: &Node, common: &Common<'_>, import: &mut Import) {
     let path = format!("model_list[{at}]");
     let model_name = member(node, "model_name").and_then(text).unwrap_or_default().to_owned();
-    let Some(own) = member(node, "litellm_params") else {
-        return import.leave(node.line, format!("{path} has no litellm_params and is not carried over"));
-    };
-    let mut params = Params { own, credential: None };
-    if let Some(name) = member(own, "litellm_credential_name") {
-        params.credential =
-            common.credentials.iter().find(|(known, _)| text(name) == Some(known)).map(|(_, node)| *node);
-        if params.credential.is_none() {
-            import.leave(name.line, format!("{path}: no item of credential_list has this litellm_credential_name"));
-        }
-    }
-    let Some(model) = params.get("model") else {
-        return import.leave(own.line, format!("{path} names no model and is not carried over"));
-    };
-    let full = text(model).unwrap_or_default();
-    if let Some(name) = environment(full) {
-        let message = format!("{path}: its model is in the environment variable {name}; write the model into the file");
-        return import.leave(model.line, message);
-    }
-    let Some((vendor, upstream)) = split(params.get("custom_llm_provider").and_then(text), full) else {
-        let message = match full {
-            "*" => format!("{path}: a model of `*` leaves the provider to the name of the model; name each provider"),
-            _ => format!("{path}: `{full}` is of a provider that is not served by this version"),
-        };
-        return import.leave(model.line, message);
-    };
+    let Some(params) = Params::of(&path, node, common, import) else { return };
+    let Some((vendor, upstream)) = params.upstream(&path, import) else { return };
     if model_name.is_empty() || upstream.is_empty() {
         return import.leave(node.line, format!("{path} has a name that is empty and is not carried over"));
     }
@@ -118,7 +138,7 @@ pub(super) fn read(at: usize, node: &Node, common: &Common<'_>, import: &mut Imp
         import.leave(node.line, message);
     }
     let Some(base) = base(vendor, &params) else {
-        return import.leave(own.line, format!("{path}: {} needs an api_base", vendor.name));
+        return import.leave(params.own.line, format!("{path}: {} needs an api_base", vendor.name));
     };
     let mut more = Vec::new();
     info(&path, node, &model_name, &params, &mut more, import);
@@ -139,7 +159,7 @@ pub(super) fn read(at: usize, node: &Node, common: &Common<'_>, import: &mut Imp
         models: if is_catch_all { Vec::new() } else { vec![(model_name, upstream.to_owned(), more)] },
     };
     import.add(draft);
-    for (name, node) in pairs(own) {
+    for (name, node) in pairs(params.own) {
         if !KNOWN.contains(&name.as_str()) && !PRICES.contains(&name.as_str()) && !is_empty(node) {
             import.leave_field(node.line, &format!("{path}.litellm_params.{name}"));
         }

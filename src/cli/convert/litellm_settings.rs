@@ -18,12 +18,8 @@ pub(super) fn settings(section: &str, node: &Node, fallbacks: &mut Fallbacks, im
         match name.as_str() {
             "ssl_verify" if node.value == Value::Bool(false) => import.set("verify_ssl", false),
             _ if is_empty(node) => {}
-            "fallbacks" => fallbacks.of_failures.extend(lists(node)),
-            "context_window_fallbacks" => fallbacks.of_length.extend(lists(node)),
-            "content_policy_fallbacks" => fallbacks.of_content.extend(lists(node)),
-            "default_fallbacks" => {
-                fallbacks.of_failures.push(Fallback { from: None, to: texts(node), line: node.line });
-            }
+            name if name.ends_with("fallbacks") => fallback(name, &path, node, fallbacks, import),
+            name if name.contains("budget") => budget(section, name, &path, node, import),
             "model_group_alias" => aliases(node, import),
             "num_retries" => match whole(node) {
                 Some(retries) => import.set("max_attempts", (retries + 1).clamp(1, 100)),
@@ -33,40 +29,9 @@ pub(super) fn settings(section: &str, node: &Node, fallbacks: &mut Fallbacks, im
             "stream_timeout" => seconds("ttft_timeout_secs", &path, node, import),
             "cooldown_time" => cooldown(&path, node, import),
             "disable_cooldowns" => import.set("adaptive_routing_enabled", false),
-            "routing_strategy" if text(node) == Some("simple-shuffle") => {}
-            "routing_strategy" => {
-                import.leave(node.line, format!("{path}: requests are shared by weights, as with simple-shuffle"));
+            "routing_strategy" | "enable_pre_call_checks" | "optional_pre_call_checks" => {
+                routing(name, &path, node, import);
             }
-            "enable_pre_call_checks" => {
-                let message = format!(
-                    "{path}: rpm and tpm become limits of providers; whether a prompt fits is known when the \
-                     provider refuses it, which context_window_fallbacks answers"
-                );
-                import.leave(node.line, message);
-            }
-            "optional_pre_call_checks" => {
-                for check in names(node).into_iter().filter(|check| text(check) != Some("enforce_model_rate_limits")) {
-                    import.leave_field(check.line, &format!("{path}: `{}`", text(check).unwrap_or_default()));
-                }
-            }
-            "provider_budget_config" => {
-                for (vendor, line, spending) in budgets(&path, node, ["budget_limit", "time_period"], import) {
-                    if !import.bound_vendor(vendor, &spending) {
-                        import.leave(line, format!("{path}.{vendor} is not the budget of one provider here"));
-                    }
-                }
-            }
-            "tag_budget_config" => {
-                for (tag, _, spending) in budgets(&path, node, ["max_budget", "budget_duration"], import) {
-                    import.add_budget("tag", tag, &spending);
-                }
-            }
-            "max_budget" => {
-                let message = format!("{path}: no budget is of the whole gateway; make one of a group of all keys");
-                import.leave(node.line, message);
-            }
-            // Read together with `max_budget`.
-            "budget_duration" if section == "litellm_settings" => {}
             // Read with all deployments.
             "default_max_parallel_requests" if whole(node).is_some() => {}
             "redis_url" => match text(node) {
@@ -86,6 +51,66 @@ pub(super) fn settings(section: &str, node: &Node, fallbacks: &mut Fallbacks, im
         }
     }
     redis(node, import);
+}
+
+/// Keeps the models that are asked after others.
+fn fallback(name: &str, path: &str, node: &Node, fallbacks: &mut Fallbacks, import: &mut Import) {
+    match name {
+        "fallbacks" => fallbacks.of_failures.extend(lists(node)),
+        "context_window_fallbacks" => fallbacks.of_length.extend(lists(node)),
+        "content_policy_fallbacks" => fallbacks.of_content.extend(lists(node)),
+        "default_fallbacks" => {
+            fallbacks.of_failures.push(Fallback { from: None, to: texts(node), line: node.line });
+        }
+        _ => import.leave_field(node.line, path),
+    }
+}
+
+/// Says how requests are shared and checked here instead.
+fn routing(name: &str, path: &str, node: &Node, import: &mut Import) {
+    match name {
+        "routing_strategy" if text(node) == Some("simple-shuffle") => {}
+        "routing_strategy" => {
+            import.leave(node.line, format!("{path}: requests are shared by weights, as with simple-shuffle"));
+        }
+        "enable_pre_call_checks" => {
+            let message = format!(
+                "{path}: rpm and tpm become limits of providers; whether a prompt fits is known when the provider \
+                 refuses it, which context_window_fallbacks answers"
+            );
+            import.leave(node.line, message);
+        }
+        _ => {
+            for check in names(node).into_iter().filter(|check| text(check) != Some("enforce_model_rate_limits")) {
+                import.leave_field(check.line, &format!("{path}: `{}`", text(check).unwrap_or_default()));
+            }
+        }
+    }
+}
+
+/// Makes budgets of providers and tags.
+fn budget(section: &str, name: &str, path: &str, node: &Node, import: &mut Import) {
+    match name {
+        "provider_budget_config" => {
+            for (vendor, line, spending) in budgets(path, node, ["budget_limit", "time_period"], import) {
+                if !import.bound_vendor(vendor, &spending) {
+                    import.leave(line, format!("{path}.{vendor} is not the budget of one provider here"));
+                }
+            }
+        }
+        "tag_budget_config" => {
+            for (tag, _, spending) in budgets(path, node, ["max_budget", "budget_duration"], import) {
+                import.add_budget("tag", tag, &spending);
+            }
+        }
+        "max_budget" => {
+            let message = format!("{path}: no budget is of the whole gateway; make one of a group of all keys");
+            import.leave(node.line, message);
+        }
+        // Read together with `max_budget`.
+        "budget_duration" if section == "litellm_settings" => {}
+        _ => import.leave_field(node.line, path),
+    }
 }
 
 fn texts(node: &Node) -> Vec<String> {
