@@ -88,7 +88,8 @@ impl StoreLocation {
 
 impl StoreArgs {
     /// Opens the store that `serve` would open with the same flag and environment, or the gateway
-    /// at `--url`, for a command that writes. An embedded store is made if it is missing.
+    /// at `--url`, for a command that writes. An embedded store that is missing is made by
+    /// the first change.
     pub fn open(&self) -> Result<StoreLocation, Failure> {
         // A file is changed by its editor alone. That counts before anything else that may be wrong.
         if let Some(path) = self.config_file()? {
@@ -103,7 +104,11 @@ impl StoreArgs {
         if let Some(url) = &self.url {
             return gateway_at(url, &self.environment()).map(StoreLocation::Remote);
         }
-        let (store, environment) = self.open_local()?;
+        let (boot, environment) = self.checked_boot()?;
+        let store = match is_missing(&boot) {
+            true => Blocking::lazy(&boot.data_dir)?,
+            false => Blocking::new(open_store(&boot, &environment)?)?,
+        };
         Ok(StoreLocation::Local(store, environment))
     }
 
@@ -140,18 +145,25 @@ impl StoreArgs {
         }
     }
 
-    /// Opens the store that `serve` would open with the same flag and environment, to write into.
+    /// Opens the store that `serve` would open with the same flag and environment, to write into
+    /// its logs and prices too. An embedded store is made if it is missing.
+    pub fn open_local(&self) -> Result<(Blocking, Environment), Failure> {
+        let (boot, environment) = self.checked_boot()?;
+        Ok((Blocking::new(open_store(&boot, &environment)?)?, environment))
+    }
+
+    /// Returns the settings of the store to write into.
     ///
     /// # Errors
     /// Also if the gateway that runs on this machine has another store, unless the caller has named
     /// this one.
-    pub fn open_local(&self) -> Result<(Blocking, Environment), Failure> {
+    fn checked_boot(&self) -> Result<(Boot, Environment), Failure> {
         let environment = self.environment();
         let boot = self.boot(&environment)?;
         if self.data_dir.is_none() && !self.new_store {
             refuse_other_store(&boot, &environment)?;
         }
-        Ok((Blocking::new(open_store(&boot, &environment)?)?, environment))
+        Ok((boot, environment))
     }
 
     /// Reads the environment and `.env`, and prints the warnings about the latter.
@@ -194,12 +206,24 @@ pub(super) fn is_missing(boot: &Boot) -> bool {
 /// Returns the settings of the listener of a gateway with this environment, and with the
 /// configuration file that it names. What else is wrong there is not reported.
 pub(super) fn listener(environment: &Environment) -> Result<Boot, Failure> {
+    settings(environment, LISTENER)
+}
+
+/// Returns the port of a gateway with this environment, whatever is wrong with the rest of its
+/// listener.
+pub(super) fn port(environment: &Environment) -> Result<u16, Failure> {
+    Ok(settings(environment, &["PORT"])?.port)
+}
+
+/// Returns the settings with these names, of the environment and of the configuration file that it
+/// names.
+fn settings(environment: &Environment, names: &[&str]) -> Result<Boot, Failure> {
     let mut few = Environment::default();
-    few.take(environment, LISTENER);
+    few.take(environment, names);
     let env = |name: &str| environment.get(name).map(str::to_owned);
     let read = |path: &str| Some(file::read_all(&file_text::read(Path::new(path.trim())).ok()?, &env).0.settings);
     let mut settings = environment.get("CONFIG_FILE").and_then(read).unwrap_or_default();
-    settings.retain(|setting| LISTENER.contains(&setting.name.as_str()));
+    settings.retain(|setting| names.contains(&setting.name.as_str()));
     Ok(Boot::with(&[], &few, &settings)?.0)
 }
 

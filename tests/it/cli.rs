@@ -293,7 +293,7 @@ fn the_store_is_where_flag_environment_or_file_say() {
     assert!(!has("unused"));
     let nowhere = place.0.path().join("file");
     std::fs::write(&nowhere, "").unwrap();
-    place.bad(&["key", "create", "--name", "x", "--data-dir", "file"], 1, "the data directory file");
+    place.bad(&["key", "create", "--name", "x", "--data-dir", "file"], 1, "/file cannot be made: ");
 }
 
 #[test]

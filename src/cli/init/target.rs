@@ -137,7 +137,7 @@ impl Target {
                 if let Some(dir) = environment.process.get("DATA_DIR").filter(|dir| !dir.trim().is_empty()) {
                     settings.push(("DATA_DIR".to_owned(), dir.to_string()));
                 }
-                Blocking::embedded(&self.boot(environment)?.data_dir)?
+                Blocking::lazy(&self.boot(environment)?.data_dir)?
             }
             Target::Database(url) => {
                 settings.insert(0, ("DB_URL".to_owned(), url.clone()));

@@ -49,6 +49,11 @@ impl Blocking {
         Blocking::new(Arc::new(Sqlite::open(dir)?))
     }
 
+    /// The same for a command: a store that is missing is made by its first change.
+    pub fn lazy(dir: &Path) -> Result<Blocking, Error> {
+        Blocking::new(Arc::new(Sqlite::open_lazily(dir)?))
+    }
+
     /// Returns where the store is, for messages.
     pub fn place(&self) -> String {
         self.store.place()

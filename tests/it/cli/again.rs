@@ -98,6 +98,45 @@ fn init_keeps_the_text_of_a_file() {
     assert_eq!(std::fs::read_to_string(&path).unwrap(), flow);
 }
 
+/// A command that fails makes no store where there was none.
+#[test]
+fn what_fails_leaves_no_store() {
+    let (place, closed) = (Place::new(), Fake::answering(|_| answer::json(401, "{}")));
+    let write = |name: &str, text: &str| std::fs::write(place.0.path().join(name), text).unwrap();
+    write("bad.yaml", "providers: [{provider_key: a}]\n");
+    write("litellm.yaml", "general_settings: {master_key: os.environ/NOT_SET}\n");
+    let base = closed.url("/v1");
+    let rows: &[&[&str]] = &[
+        &["provider", "add", "a", "--base", "x"],
+        &["provider", "add", "a", "--base", &base, "--api-key", "k", "--check"],
+        &["provider", "set", "a", "--weight", "1"],
+        &["provider", "disable", "a"],
+        &["provider", "remove", "a"],
+        &["provider", "reencrypt"],
+        &["key", "create", "a", "--group", "none"],
+        &["key", "set", "a", "--rate-limit", "1"],
+        &["key", "revoke", "a"],
+        &["key", "rotate", "a"],
+        &["group", "remove", "a"],
+        &["model", "remove", "a"],
+        &["budget", "reset", "a"],
+        &["budget", "remove", "a"],
+        &["import", "none.yaml"],
+        &["import", "bad.yaml"],
+        &["import-litellm", "none.yaml", "--write"],
+        &["import-litellm", "litellm.yaml", "--write"],
+        &["import-bifrost", "none.json", "--write"],
+    ];
+    for args in rows {
+        let ran = place.run(args);
+        assert!(ran.code != 0 && ran.stderr.contains("error: "), "{args:?}: {} {}", ran.code, ran.stderr);
+        assert!(!place.0.path().join("data").exists(), "{args:?} made a store: {}", ran.stderr);
+    }
+    // What succeeds makes it, and reads the same there.
+    place.good(&["key", "create", "a"]);
+    place.bad(&["key", "create", "a"], 1, "a key named `a` exists");
+}
+
 /// The store that `serve` would take is the one that is written.
 #[test]
 fn init_does_not_write_beside_the_store_that_is_set() {

@@ -55,6 +55,16 @@ fn keep_temporary_files_in(path: &Path, connection: &Connection) {
     });
 }
 
+/// Returns an empty store in memory, in the place of one at `path` that is yet to be made.
+pub(super) fn in_memory(path: &Path) -> Result<Connection, Error> {
+    let open = || -> Result<Connection, QueryError> {
+        let mut connection = Connection::open_in_memory()?;
+        migrate(&mut connection, migrations::SQLITE)?;
+        Ok(connection)
+    };
+    open().map_err(|error| error.explain(path))
+}
+
 /// Opens a store that cannot be written, to read it: one on a full or read-only disk. `None` if
 /// that is not possible either, or not without a migration.
 ///

@@ -66,6 +66,22 @@ impl Sqlite {
         Ok(Sqlite { path, main, side: Arc::default(), unwritable: Arc::new(ArcSwapOption::new(unwritable)) })
     }
 
+    /// Opens the store in `dir` for a command. One that is missing is empty, and made by its first
+    /// change: a command that fails before leaves nothing behind.
+    pub fn open_lazily(dir: &Path) -> Result<Sqlite, Error> {
+        let unavailable = |why: String| Error::new(Fault::Unavailable, why);
+        let dir = std::path::absolute(dir)
+            .map_err(|error| unavailable(format!("the data directory {} cannot be used: {error}", dir.display())))?;
+        let path = dir.join(FILE);
+        if path.exists() {
+            return Sqlite::open(&dir);
+        }
+        let main = Thread::start(&path, "store", file::in_memory(&path))?;
+        let missing = unavailable(format!("{} does not exist", path.display()));
+        let unwritable = Arc::new(ArcSwapOption::from_pointee(missing));
+        Ok(Sqlite { path, main, side: Arc::default(), unwritable })
+    }
+
     /// Opens the store anew if it could only be read.
     fn reopen(&self) -> impl FnOnce(&mut Connection) -> Result<(), Error> + Send + 'static {
         let (unwritable, path) = (self.unwritable.clone(), self.path.clone());
