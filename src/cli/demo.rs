@@ -30,7 +30,7 @@ const RATE: i64 = 100;
 pub fn run(args: &Args) -> Result<(), Failure> {
     let port = match args.port {
         Some(port) => port,
-        None => store::listener(&Environment::of_process().0)?.port,
+        None => store::port(&Environment::of_process().0)?,
     };
     let temporary = Temporary::new()?;
     let (key, admin_key) = (key::generate()?, key::generate()?);

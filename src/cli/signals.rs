@@ -72,9 +72,17 @@ impl Signals {
         })
     }
 
-    /// Waits until the first signal that stops a program which reloads nothing.
-    pub(super) fn wait_for_stop(&mut self) {
-        while !matches!(self.next(), Received::Terminate | Received::Interrupt | Received::Hangup) {}
+    /// Waits until the first signal that stops a program which reloads nothing, and returns the
+    /// status that a shell reports for a program that the signal ended.
+    pub(super) fn wait_for_stop(&mut self) -> i32 {
+        loop {
+            match self.next() {
+                Received::Hangup => return 128 + libc::SIGHUP,
+                Received::Interrupt => return 128 + libc::SIGINT,
+                Received::Terminate => return 128 + libc::SIGTERM,
+                Received::User1 | Received::User2 => {}
+            }
+        }
     }
 
     /// Ends the process at the next SIGTERM or SIGINT, from a thread of its own.

@@ -9,8 +9,6 @@ use super::signals::Signals;
 
 /// Columns where no terminal reports its own.
 const DEFAULT_WIDTH: usize = 80;
-/// The exit code of a command that Ctrl-C has ended, as shells report it.
-const INTERRUPTED: i32 = 130;
 /// The narrowest text.
 const MIN_WIDTH: usize = 20;
 
@@ -124,15 +122,15 @@ pub(super) fn prompt_hidden(question: &str, flag: &str) -> Result<String, Failur
     answer
 }
 
-/// Ends the process at a signal to stop, with the status of Ctrl-C and the terminal as it was: a
-/// shell need not repair one that shows nothing of what is typed.
+/// Ends the process at a signal to stop, with the status of that signal and the terminal as it was:
+/// a shell need not repair one that shows nothing of what is typed.
 fn restore_at_a_signal(before: Termios) -> Result<(), Failure> {
     let mut signals = Signals::watch()?;
     let wait = move || {
-        signals.wait_for_stop();
+        let status = signals.wait_for_stop();
         let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &before);
         write_prompt("\n");
-        std::process::exit(INTERRUPTED);
+        std::process::exit(status);
     };
     let spawned = std::thread::Builder::new().name("signals".to_owned()).spawn(wait);
     spawned.map(drop).map_err(|error| Failure::failed(format!("the system gives no thread: {error}")))

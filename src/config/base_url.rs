@@ -66,6 +66,9 @@ impl BaseUrl {
         if authority.contains('@') {
             return Err("holds a user name or password; put the key in api_key or in custom_headers".to_owned());
         }
+        if tail.starts_with("//") && matches!(authority, "http:" | "https:") {
+            return Err("has two schemes; write one of them, such as https://api.openai.com/v1".to_owned());
+        }
         let (host, port) = host_and_port(authority)?;
         let default = if tls { 443 } else { 80 };
         let port = port.unwrap_or(default);
@@ -159,7 +162,10 @@ fn host_and_port(authority: &str) -> Result<(String, Option<u16>), String> {
         }
         None => {
             if authority.matches(':').count() > 1 {
-                return Err(format!("has `{authority}`; an IPv6 address is written in brackets, such as [::1]"));
+                return Err(match authority.parse::<Ipv6Addr>() {
+                    Ok(_) => format!("has `{authority}`; an IPv6 address is written in brackets, such as [::1]"),
+                    Err(_) => format!("has `{authority}`; a host has one port at most, such as host:8080"),
+                });
             }
             let (host, port) = authority.split_once(':').unwrap_or((authority, ""));
             (host_name(host)?, port)
@@ -279,6 +285,12 @@ mod tests {
             ("https://::1/v1", "has `::1`; an IPv6 address is written in brackets"),
             ("https://[::1/v1", "without its `]`"),
             ("http://::1:9/v1", "has `::1:9`; an IPv6 address is written in brackets, such as [::1]"),
+            ("http://fe80::1:2:3/v1", "an IPv6 address is written in brackets"),
+            ("http://localhost:80:90/v1", "has `localhost:80:90`; a host has one port at most, such as host:8080"),
+            ("http://10.0.0.1:80:90", "one port at most"),
+            ("http://x::80", "one port at most"),
+            ("https://https://api.openai.com/v1", "has two schemes"),
+            ("https://http://localhost:8000", "has two schemes"),
             ("https://[::1]x", "`x` after"),
             ("https://[zz]", "no IPv6 address"),
             ("https://ex ample.com", "' '"),

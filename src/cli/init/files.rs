@@ -136,34 +136,47 @@ fn quoted(value: &str) -> String {
     format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$"))
 }
 
+/// Makes the file that the person named.
 fn create(path: &Path, text: &str) -> Result<(), Failure> {
-    let failed = |error: io::Error| {
+    write_new(path, text).map_err(|error| {
         let advice = match error.kind() {
             io::ErrorKind::NotFound => "; make its directory first",
             io::ErrorKind::PermissionDenied => "; choose a file that this user may write to",
             _ => "",
         };
         Failure::failed(format!("{} can't be written: {error}{advice}", path.display()))
-    };
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(OWN).open(path).map_err(failed)?;
-    file.write_all(text.as_bytes()).map_err(failed)
+    })
+}
+
+/// Makes a file that its owner alone can read.
+fn write_new(path: &Path, text: &str) -> io::Result<()> {
+    OpenOptions::new().write(true).create_new(true).mode(OWN).open(path)?.write_all(text.as_bytes())
 }
 
 /// Replaces a file by another text at once, so that a gateway that follows it sees no half of it.
 fn replace(path: &Path, text: &str) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::failed(format!("{} can't be written: {error}", path.display()));
-    let path = path.canonicalize().map_err(failed)?;
-    let mode = std::fs::metadata(&path).map_err(failed)?.permissions();
-    let mut new = path.clone().into_os_string();
+    let real = path.canonicalize().map_err(failed)?;
+    let mode = std::fs::metadata(&real).map_err(failed)?.permissions();
+    let mut new = real.clone().into_os_string();
     new.push(".new");
     let new = Path::new(&new);
     // One that a command left which was ended between the two steps.
     let _ = std::fs::remove_file(new);
-    create(new, text)?;
-    let renamed = set_permissions(new, mode).and_then(|()| std::fs::rename(new, &path));
-    renamed.map_err(|error| {
+    let replaced =
+        write_new(new, text).and_then(|()| set_permissions(new, mode)).and_then(|()| std::fs::rename(new, &real));
+    replaced.map_err(|error| {
         let _ = std::fs::remove_file(new);
-        failed(error)
+        let dir = real.parent().unwrap_or(&real).display();
+        let advice = match error.kind() {
+            io::ErrorKind::PermissionDenied => format!("; let this user make files in {dir}"),
+            io::ErrorKind::StorageFull => "; free some space on its disk".to_owned(),
+            _ => String::new(),
+        };
+        Failure::failed(format!(
+            "{} can't be replaced: its new text, which is first written beside it, can't be kept: {error}{advice}",
+            path.display()
+        ))
     })
 }
 

@@ -98,6 +98,21 @@ fn init_keeps_the_text_of_a_file() {
     assert_eq!(std::fs::read_to_string(&path).unwrap(), flow);
 }
 
+/// The file that is named is the one that was given, and not the one that takes its place.
+#[test]
+fn a_file_that_cannot_be_replaced_is_named() {
+    let place = Place::new();
+    let path = place.0.path().join("mine.yaml");
+    std::fs::write(&path, "providers: []\n").unwrap();
+    std::fs::create_dir(place.0.path().join("mine.yaml.new")).unwrap();
+    let init = ["init", "--base", "http://127.0.0.1:9/v1", "--api-key", "env:K", "--store", "mine.yaml", "--no-check"];
+    let ran = place.run(&init);
+    let displayed = "error: mine.yaml can't be replaced: its new text, which is first written beside it, can't be \
+                     kept: File exists (os error 17)\n";
+    assert!(ran.code == 1 && ran.stderr.ends_with(displayed), "{}", ran.stderr);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "providers: []\n");
+}
+
 /// A command that fails makes no store where there was none.
 #[test]
 fn what_fails_leaves_no_store() {

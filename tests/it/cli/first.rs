@@ -3,7 +3,9 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Stdio};
+use std::process::{ChildStdin, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Place, Ran, ran};
 use crate::support::{Fake, Setup, answer, get, post, socks::Socks};
@@ -394,12 +396,25 @@ fn init_on_a_terminal_asks_again() {
     assert!(read(&place, "gateway.yaml").contains("provider_key: other"), "{seen}");
 }
 
-/// Ctrl-C while a key is typed, which does not appear, leaves a terminal that shows what is typed.
+/// What ends a command while a key is typed, which does not appear, leaves a terminal that shows
+/// what is typed, and the status that the signal has everywhere.
 #[test]
 fn a_hidden_question_that_is_interrupted_leaves_the_terminal_as_it_was() {
+    interrupted("", 130, |stdin, _| stdin.write_all(b"\x03").unwrap());
+    for (signal, code) in [(Signal::TERM, 143), (Signal::HUP, 129)] {
+        interrupted("echo $$ > pid; exec ", code, |_, place| {
+            let pid: i32 = std::fs::read_to_string(place.0.path().join("pid")).unwrap().trim().parse().unwrap();
+            kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+        });
+    }
+}
+
+/// Runs `init` on a terminal, in a shell of its own behind `begin`, and ends it at the hidden
+/// question.
+fn interrupted(begin: &str, code: i32, end: impl Fn(&mut ChildStdin, &Place)) {
     let place = Place::new();
-    let init = format!("{} init --vendor openai", env!("CARGO_BIN_EXE_llm-proxy"));
-    // The shell in between gets the signal too, and goes on.
+    let init = format!("sh -c '{begin}{} init --vendor openai'", env!("CARGO_BIN_EXE_llm-proxy"));
+    // The shell in between gets Ctrl-C too, and goes on.
     let line =
         format!("trap : INT; stty -a | grep -o -e '-*echo '; {init}; echo code $?; stty -a | grep -o -e '-*echo '");
     let mut command = Command::new("script");
@@ -413,13 +428,13 @@ fn a_hidden_question_that_is_interrupted_leaves_the_terminal_as_it_was() {
         seen.push(char::from(byte[0]));
         if !is_interrupted && seen.ends_with("input is hidden): ") {
             is_interrupted = true;
-            stdin.write_all(b"\x03").unwrap();
+            end(&mut stdin, &place);
         }
     }
     child.wait().unwrap();
     let lines: Vec<&str> = seen.lines().map(str::trim).collect();
     assert!(lines.first() == Some(&"echo") && lines.last() == Some(&"echo"), "{seen:?}");
-    assert!(lines.contains(&"code 130"), "{seen:?}");
+    assert!(lines.contains(&format!("code {code}").as_str()), "{seen:?}");
 }
 
 /// Keys of which a shell has made nothing, or something else than was meant.

@@ -95,7 +95,8 @@ fn the_port_of_a_demo_is_that_of_its_directory() {
     let held = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = held.local_addr().unwrap().port();
     std::fs::write(place.0.path().join(".env"), format!("PORT={port}\n")).unwrap();
-    let taken = ran(place.command(&["demo"]).env("PORT", "").output().unwrap());
+    // The demo listens on loopback, whatever address a server would have.
+    let taken = ran(place.command(&["demo"]).env("PORT", "").env("HOST", "no address").output().unwrap());
     let displayed = format!("error: port {port} of 127.0.0.1 is in use by another process; stop that one, or ");
     assert!(taken.code == 1 && taken.stderr.starts_with(&displayed), "{}", taken.stderr);
     let no_room = ran(place.command(&["demo", "--port", "0"]).env("TMPDIR", "/no/such").output().unwrap());
