@@ -65,6 +65,14 @@ pub fn run(args: MockArgs) -> Result<(), Failure> {
     // Standard output is written by lines even into a pipe: scripts wait for this one to get the
     // port.
     print::line(&format!("listening: {}", mock.url()))?;
+    print::note(
+        "note",
+        &format!(
+            "it answers in every format and takes any key: `llm-proxy init --base {url}/v1 --api-key any` puts it behind a \
+             gateway, and with `--vendor anthropic --base {url}` as a provider of Messages",
+            url = mock.url()
+        ),
+    );
     signals.wait_for_stop();
     Ok(())
 }

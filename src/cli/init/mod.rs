@@ -65,18 +65,20 @@ const FIRST_KEY: &str = "me";
 pub fn run(args: Args) -> Result<(), Failure> {
     let (environment, _) = Environment::of_process();
     let (key_name, no_check, target) = (args.key_name.clone(), args.no_check, args.store.clone());
-    let (vendor, row) = args.provider(&environment)?;
+    let is_named = args.name.is_some();
+    let (vendor, mut row) = args.provider(&environment)?;
     let target = Target::choose(target.as_deref(), &environment)?;
     let there = target.rows(&environment)?;
-    if there.providers.iter().any(|provider| provider.provider_key == row.provider_key) {
-        let (name, place) = (&row.provider_key, target.place(&environment)?);
-        let change = match &target {
-            Target::File(_) => "change it there".to_owned(),
-            Target::Embedded | Target::Database(_) => format!("change it with `llm-proxy provider set {name}`"),
-        };
-        return Err(Failure::failed(format!(
-            "a provider named `{name}` exists in {place}; choose another --name, or {change}"
-        )));
+    if let Some(other) = there.providers.iter().find(|other| other.provider_key == row.provider_key) {
+        if is_named || base(other) == base(&row) {
+            return Err(exists(&row.provider_key, &target, &target.place(&environment)?));
+        }
+        // Everything has been asked for by now; at another address it is another provider.
+        row.provider_key = free_name(&row.provider_key, &there);
+        print::note(
+            "note",
+            &format!("another provider is named `{}`; this one is `{}`", vendor.name, row.provider_key),
+        );
     }
     let key_name = new_key_name(key_name, &there)?;
     check(&row, &environment, "set up")?;
@@ -116,6 +118,25 @@ pub fn run(args: Args) -> Result<(), Failure> {
     target.write(row, credential, listener.settings.clone(), &environment)?;
     let model = if model.is_empty() { "MODEL" } else { &model };
     introduce(client_key.as_deref(), model, &listener, is_restart_needed, variable.as_deref(), &environment)
+}
+
+/// Returns the base of a provider without the slashes that mean nothing.
+fn base(row: &ProviderRow) -> &str {
+    row.api_base.trim().trim_end_matches('/')
+}
+
+/// Returns `name` with the first number behind it that no provider has.
+fn free_name(name: &str, there: &Rows) -> String {
+    let taken = |name: &str| there.providers.iter().any(|other| other.provider_key == name);
+    (2..).map(|count| format!("{name}-{count}")).find(|name| !taken(name)).unwrap_or_default()
+}
+
+fn exists(name: &str, target: &Target, place: &str) -> Failure {
+    let change = match target {
+        Target::File(_) => "change it there".to_owned(),
+        Target::Embedded | Target::Database(_) => format!("change it with `llm-proxy provider set {name}`"),
+    };
+    Failure::failed(format!("a provider named `{name}` exists in {place}; choose another --name, or {change}"))
 }
 
 /// Returns the name of the key to make. A store that has keys needs none for another provider.

@@ -46,6 +46,20 @@ fn init_adds_a_second_vendor() {
             _ => "a provider named `first` exists in gateway.yaml; choose another --name, or change it there",
         };
         place.bad(&again, 1, displayed);
+        // Without a name another address is another provider, and the same one is the same.
+        if store == "embedded" {
+            let nameless = |upstream: &Fake| {
+                place.run(&["init", "--base", &upstream.url("/v1"), "--api-key", "sk-3", "--store", store])
+            };
+            let (other, more) = (vendor(r#"{"data":[]}"#), vendor(r#"{"data":[]}"#));
+            assert_eq!(nameless(&other).code, 0);
+            let ran = nameless(&more);
+            let displayed = "note: another provider is named `other`; this one is `other-2`\n";
+            assert!(ran.code == 0 && ran.stderr.starts_with(displayed), "{}", ran.stderr);
+            let ran = nameless(&other);
+            assert!(ran.code == 1 && ran.stderr.contains("a provider named `other` exists"), "{}", ran.stderr);
+            place.good(&["provider", "remove", "other", "other-2"]);
+        }
 
         let mut setup = Setup::new().no_credentials();
         let path = |name: &str| place.0.path().join(name).display().to_string();
