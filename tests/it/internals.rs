@@ -202,3 +202,27 @@ fn sources_cite_nothing_by_number() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// A test that starts a gateway runs on both drivers, but for those of the command line and of the
+/// documents.
+#[test]
+fn what_the_second_driver_skips_starts_no_gateway() {
+    let script = fs::read_to_string(root().join("tests/run")).unwrap();
+    let (_, list) = script.split_once("\nwithout_driver=(").unwrap();
+    let skipped: Vec<&str> = list.split_once(')').unwrap().0.split_whitespace().collect();
+    assert!(skipped.iter().all(|skip| skip.ends_with("::")), "{skipped:?}");
+    let mut found = 0;
+    for (path, text) in under(&["tests/it"], &[".rs"]) {
+        let name = shown(&path);
+        let name = name.trim_start_matches("tests/it/").trim_end_matches(".rs").trim_end_matches("/mod");
+        let module = name.replace('/', "::") + "::";
+        // The harness skips each test whose name has this text anywhere.
+        let Some(skip) = skipped.iter().find(|skip| module.contains(**skip)) else { continue };
+        assert!(module.starts_with(skip), "{skip} of tests/run also skips {module}");
+        // Its own name is in this file.
+        let starts = ["Setup", "::new()"].concat();
+        assert!(["cli::", "docs::"].contains(skip) || !text.contains(&starts), "{module} starts a gateway");
+        found += usize::from(module == **skip);
+    }
+    assert_eq!(found, skipped.len(), "each of {skipped:?} is a module");
+}
