@@ -378,7 +378,7 @@ pub(crate) const TOP_BITS: u64 = 0x8080_8080_8080_8080;
 /// Returns the length of the run at `pos` as [`plain_run`] finds its end, for texts that are a word
 /// or two, and adds to `high_bits` some of the [`TOP_BITS`], if not all bytes of it are ASCII.
 #[inline(always)]
-pub(crate) fn short_run_gathering(buf: &[u8], pos: usize, high_bits: &mut u64) -> usize {
+pub(crate) fn short_run_gathering<L: Lanes>(lanes: L, buf: &[u8], pos: usize, high_bits: &mut u64) -> usize {
     let Some(rest) = buf.get(pos..) else { return 0 };
     let marks = match (rest.first_chunk::<16>(), buf.last_chunk::<16>()) {
         (Some(block), _) => vectors::marks(block),
@@ -392,7 +392,12 @@ pub(crate) fn short_run_gathering(buf: &[u8], pos: usize, high_bits: &mut u64) -
     };
     if marks.special == 0 {
         *high_bits |= if marks.high == 0 { 0 } else { TOP_BITS };
-        return long_run(rest, 16, high_bits);
+        if !L::IS_WIDE {
+            return long_run(rest, 16, high_bits);
+        }
+        let plain = lanes.plain_start(&rest[16..]);
+        *high_bits |= if plain.is_ascii { 0 } else { TOP_BITS };
+        return 16 + plain.len;
     }
     run_before(marks, high_bits)
 }

@@ -8,7 +8,7 @@
 //! it is JSON where that is, in UTF-8 if all of its bytes are.
 
 use super::scan;
-use super::vectors::{Common, Lanes, is_equal, strip};
+use super::vectors::{Common, Lanes, Vectorized, is_equal, strip, vectorized};
 
 /// What fills a hole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,10 +27,10 @@ impl Hole {
     /// Returns where the hole ends that begins at `pos`. `None` if nothing there can fill it. Adds
     /// the bits of what fills it to `high_bits` ([`scan::short_run_gathering`]).
     #[inline(always)]
-    fn end_gathering(self, buf: &[u8], pos: usize, high_bits: &mut u64) -> Option<usize> {
+    fn end_gathering(self, lanes: impl Lanes, buf: &[u8], pos: usize, high_bits: &mut u64) -> Option<usize> {
         match self {
-            Hole::Text => text_end(buf, pos, high_bits),
-            Hole::SomeText => text_end(buf, pos, high_bits).filter(|end| *end > pos),
+            Hole::Text => text_end(lanes, buf, pos, high_bits),
+            Hole::SomeText => text_end(lanes, buf, pos, high_bits).filter(|end| *end > pos),
             Hole::Number => number_end(buf, pos),
             Hole::End => Some(pos),
         }
@@ -256,9 +256,7 @@ impl Template {
     /// Does the same, and looks at what fills the holes. `None` if not all of `buf` has this
     /// structure.
     pub(crate) fn match_document(&self, buf: &[u8], places: &mut Places) -> Option<Match> {
-        let mut high_bits = 0;
-        let len = self.match_noting::<true>(Common, buf, &mut high_bits, |run, at| places[run] = at)?;
-        (len == buf.len()).then_some(Match { is_ascii: high_bits & scan::TOP_BITS == 0 })
+        vectorized(MatchDocument { template: self, buf, places })
     }
 
     /// Does what [`Template::match_start`] does. Tells `note` the number and the place of each run,
@@ -280,8 +278,8 @@ impl Template {
                 return Some(pos);
             }
             pos = match GATHERS {
-                true => run.then.end_gathering(buf, pos, high_bits)?,
-                false => run.then.end_gathering(buf, pos, &mut 0)?,
+                true => run.then.end_gathering(lanes, buf, pos, high_bits)?,
+                false => run.then.end_gathering(lanes, buf, pos, &mut 0)?,
             };
         }
         None
@@ -317,6 +315,24 @@ impl Template {
     }
 }
 
+struct MatchDocument<'t> {
+    template: &'t Template,
+    buf: &'t [u8],
+    places: &'t mut Places,
+}
+
+impl Vectorized for MatchDocument<'_> {
+    type Output = Option<Match>;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) -> Option<Match> {
+        let MatchDocument { template, buf, places } = self;
+        let mut high_bits = 0;
+        let len = template.match_noting::<true>(lanes, buf, &mut high_bits, |run, at| places[run] = at)?;
+        (len == buf.len()).then_some(Match { is_ascii: high_bits & scan::TOP_BITS == 0 })
+    }
+}
+
 impl Spot {
     /// Returns the numbers of the holes in the range.
     pub(crate) fn holes(self) -> std::ops::Range<usize> {
@@ -333,8 +349,8 @@ impl Spot {
 /// Returns the position of the closing quote of the string whose first byte behind its opening
 /// quote is at `pos`, or `None` if the string is malformed. Short strings take no loop.
 #[inline(always)]
-fn text_end(buf: &[u8], pos: usize, high_bits: &mut u64) -> Option<usize> {
-    let end = pos + scan::short_run_gathering(buf, pos, high_bits);
+fn text_end(lanes: impl Lanes, buf: &[u8], pos: usize, high_bits: &mut u64) -> Option<usize> {
+    let end = pos + scan::short_run_gathering(lanes, buf, pos, high_bits);
     if buf.get(end) == Some(&b'"') { Some(end) } else { scan::string_end_gathering(buf, end, high_bits) }
 }
 
@@ -448,6 +464,42 @@ mod tests {
         Template::cut(example.as_bytes(), true, |value| value.key != b"fixed").unwrap()
     }
 
+    /// Matches a document with and without wide instructions, which must come to the same.
+    fn match_both(template: &Template, buf: &[u8]) -> (Option<Match>, Places) {
+        let (mut places, mut common) = (NOWHERE, NOWHERE);
+        let found = template.match_document(buf, &mut places);
+        let by_common = MatchDocument { template, buf, places: &mut common }.run(Common);
+        assert_eq!((found, places), (by_common, common), "{}", String::from_utf8_lossy(buf));
+        (found, places)
+    }
+
+    /// Bytes that are no ASCII, escapes and ends of texts are found at every place.
+    #[test]
+    fn what_fills_a_hole_is_looked_at_to_its_end() {
+        let template = template(r#"{"a":"x","b":"y"}"#);
+        // What stands in a text, whether it matches, and whether it is ASCII.
+        let rows: &[(&[u8], bool, bool)] = &[
+            (b"", true, true),
+            (b"\xff", true, false),
+            ("\u{e9}".as_bytes(), true, false),
+            (b"\\n", true, true),
+            (b"\\n\xff", true, false),
+            (b"\"", false, false),
+            (b"\x1f", false, false),
+        ];
+        for len in 0..130 {
+            for at in 0..=len {
+                for (part, matches, is_ascii) in rows {
+                    let (before, behind) = (vec![b'p'; at], vec![b'q'; len - at]);
+                    let text = [&b"{\"a\":\""[..], &before, part, &behind, b"\",\"b\":\"short\"}"].concat();
+                    let (found, places) = match_both(&template, &text);
+                    assert_eq!(found, matches.then_some(Match { is_ascii: *is_ascii }), "{part:?} at {at} of {len}");
+                    assert!(found.is_none() || places[..2] == [0, 6 + len + part.len()]);
+                }
+            }
+        }
+    }
+
     #[test]
     fn strings_and_numbers_may_differ() {
         let template = template(r#"{"a":"x","fixed":"y","n":[1,20],"b":""}"#);
@@ -493,13 +545,31 @@ mod tests {
 
         /// What matches a document is JSON, and has the same places of values.
         #[test]
-        fn what_matches_is_json(document in sample::document(), other in sample::document(), cut in 0usize..200) {
+        fn what_matches_is_json(
+            document in sample::document(),
+            other in sample::document(),
+            cut in 0usize..200,
+            fill in prop::collection::vec(0usize..200, 1..4),
+        ) {
             prop_assume!(RawValue::parse(&document).is_ok());
             let Some(template) = Template::cut(&document, true, |value| value.number % 3 != 2) else { return Ok(()) };
             let mut mixed = document.clone();
             mixed.truncate(cut.min(document.len()));
             mixed.extend_from_slice(other.get(cut..).unwrap_or_default());
-            for text in [&other, &mixed] {
+            // The same document with other texts and numbers.
+            let mut filled = Vec::new();
+            let mut from = 0;
+            for value in Values::of(&document).filter(|value| value.number % 3 != 2) {
+                filled.extend_from_slice(&document[from..value.start]);
+                match value.is_string {
+                    true => filled.resize(filled.len() + fill[value.number as usize % fill.len()], b'f'),
+                    false => filled.extend_from_slice(b"1234"),
+                }
+                from = value.end;
+            }
+            filled.extend_from_slice(&document[from..]);
+            for text in [&document, &other, &mixed, &filled] {
+                match_both(&template, text);
                 prop_assert_eq!(template.is_match(text), template.match_start(text) == Some(text.len()));
                 if template.match_whole(text, &mut NOWHERE.clone()) && std::str::from_utf8(text).is_ok() {
                     prop_assert!(RawValue::parse(text).is_ok());

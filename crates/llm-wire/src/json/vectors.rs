@@ -36,6 +36,9 @@ pub struct PlainStart {
 /// Questions about many bytes at once. A value of such a type is there only where the processor has
 /// its instructions.
 pub trait Lanes: Copy {
+    /// Whether they are wider than those that every processor has.
+    const IS_WIDE: bool;
+
     /// Returns whether two texts of the same length, 32 at least, are equal.
     fn is_equal(self, one: &[u8], other: &[u8]) -> bool;
 
@@ -55,6 +58,8 @@ pub trait Lanes: Copy {
 pub struct Common;
 
 impl Lanes for Common {
+    const IS_WIDE: bool = false;
+
     #[inline(always)]
     fn is_equal(self, one: &[u8], other: &[u8]) -> bool {
         one == other
@@ -98,6 +103,8 @@ mod avx2 {
     }
 
     impl Lanes for Avx2 {
+        const IS_WIDE: bool = true;
+
         #[inline(always)]
         fn is_equal(self, one: &[u8], other: &[u8]) -> bool {
             // SAFETY: there is a value of this type, so the processor has AVX2.
@@ -199,7 +206,10 @@ mod avx2 {
             let bytes = load(block);
             let marks = _mm256_movemask_epi8(special(bytes)).cast_unsigned();
             if marks != 0 {
-                break;
+                let run = marks.trailing_zeros();
+                let high = _mm256_movemask_epi8(bytes).cast_unsigned() & ((1 << run) - 1);
+                let is_ascii = _mm256_movemask_epi8(seen) == 0 && high == 0;
+                return PlainStart { len: text.len() - rest.len() + run as usize, is_ascii };
             }
             seen = _mm256_or_si256(seen, bytes);
             rest = behind;
