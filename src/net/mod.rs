@@ -17,6 +17,7 @@ pub mod listen;
 mod monotonic;
 pub mod pool;
 pub mod proxy_protocol;
+mod receive;
 pub mod resolve;
 pub mod runtime;
 mod send;

@@ -1,9 +1,10 @@
 //! One TCP connection, plain or TLS, as a [`Reader`] and a [`Writer`].
 //!
-//! The reader keeps at most one read in flight and owns it: a caller may stop polling at any time
-//! and continue later without losing a byte. io_uring demands that (a dropped read may have taken
-//! bytes into a buffer that nobody owns any more), and it lets a relay watch the client while it
-//! waits for the upstream. Dropping reader and writer together closes the socket at once, in every
+//! On io_uring the reader keeps at most one read in flight and owns it: a caller may stop polling
+//! at any time and continue later without losing a byte. The ring demands that (a dropped read may
+//! have taken bytes into a buffer that nobody owns any more), and it lets a relay watch the client
+//! while it waits for the upstream. On epoll the readiness of the socket is awaited, and what has
+//! come is received then. Dropping reader and writer together closes the socket at once, in every
 //! state.
 //!
 //! A write that is dropped leaves the peer with a part of a message: whoever drops a write must
@@ -12,7 +13,7 @@
 mod tls;
 
 use std::cell::RefCell;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
@@ -22,11 +23,12 @@ use std::task::{Context, Poll, ready};
 use monoio::buf::IoBuf;
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable};
 use monoio::net::TcpStream;
-use monoio::net::tcp::Receive;
+use monoio::net::tcp::{Readiness, Receive};
 use monoio::utils::is_legacy;
 
 use super::acked::{bytes_acked, is_closed};
 use super::buffers;
+use super::receive::receive_now;
 use super::send::send_now;
 use tls::{Session, decrypt, drain_plaintext, feed};
 
@@ -57,20 +59,25 @@ enum State {
     Idle,
     /// A read is in flight. Its buffer is the kernel's.
     Reading(Receive<Vec<u8>>),
-    /// The stream has ended, or a read has failed.
-    Closed,
+}
+
+/// What receives, while the stream has not ended.
+struct Open {
+    half: ReadHalf,
+    /// The socket, which is open for as long as `half` is.
+    socket: RawFd,
+    /// What epoll says of the socket. `None` on the ring, where a close is noticed only while a
+    /// read is in flight.
+    readiness: Option<Readiness>,
 }
 
 /// The receiving side.
 pub struct Reader {
     state: State,
     /// Dropped when the stream has ended, which closes the socket if the writer is gone too.
-    half: Option<ReadHalf>,
+    open: Option<Open>,
     spare: Vec<u8>,
     size: usize,
-    /// Whether a close is noticed only while a read is in flight: on the ring. On epoll the
-    /// socket's readiness shows it to a read that begins later.
-    is_watched_by_read: bool,
     /// Bytes that arrived before they were requested ([`Reader::poll_disconnect`]).
     ahead: Vec<u8>,
     /// Bytes beyond those, which were discarded.
@@ -105,14 +112,14 @@ fn empty(mut buf: Vec<u8>) -> Vec<u8> {
 pub fn split(stream: TcpStream, session: Option<rustls::Connection>) -> (Reader, Writer) {
     let session = session.map(|s| Rc::new(RefCell::new(s)));
     let socket = stream.as_raw_fd();
+    let readiness = stream.readiness();
     let (read, write) = stream.into_split();
     let sends_at_once = is_legacy();
     let reader = Reader {
         state: State::Idle,
-        half: Some(read),
+        open: Some(Open { half: read, socket, readiness }),
         spare: Vec::new(),
         size: SMALL_READ,
-        is_watched_by_read: !sends_at_once,
         ahead: Vec::new(),
         excess: 0,
         session: session.clone(),
@@ -181,7 +188,7 @@ impl Reader {
     /// for ever counts as closed.
     pub fn poll_disconnect(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..READS_OF_A_WATCH {
-            // Nearly always: the read that is in flight goes on.
+            // Nearly always: nothing has come, or the read that is in flight goes on.
             if self.session.is_none() && self.ahead.is_empty() {
                 match self.poll_raw(cx) {
                     Poll::Pending => return Poll::Pending,
@@ -210,8 +217,8 @@ impl Reader {
         self.excess > 0
     }
 
-    /// Returns whether the connection can't be used any more. Starts a read if none is in flight,
-    /// so that a later close is noticed, unless it is known that nothing has come.
+    /// Returns whether the connection can't be used any more. On the ring it starts a read if none
+    /// is in flight, so that a later close is noticed.
     pub fn is_stale(&mut self) -> bool {
         if self.is_untouched() {
             return false;
@@ -222,14 +229,14 @@ impl Reader {
 
     /// Returns whether it is known, without a read, that nothing has come to a plain connection.
     fn is_untouched(&self) -> bool {
-        let is_silent = self.half.as_ref().is_some_and(|half| !half.may_be_readable());
-        is_silent && matches!(self.state, State::Idle) && self.session.is_none() && self.ahead.is_empty()
+        let is_silent = |readiness: &Readiness| !readiness.may_be_readable();
+        self.session.is_none() && self.ahead.is_empty() && self.readiness().is_some_and(is_silent)
     }
 
     /// Begins to watch a connection that becomes idle. Returns false if it is known already that it
     /// can't be used any more; [`Reader::is_stale`] knows it before the next use in any case.
     pub fn begin_idle(&mut self) -> bool {
-        !(self.is_watched_by_read && self.is_stale())
+        !(self.readiness().is_none() && self.is_stale())
     }
 
     #[inline]
@@ -252,7 +259,7 @@ impl Reader {
                 result => return Poll::Ready(result),
             }
             if let Some(error) = self.failure.take() {
-                self.state = State::Closed;
+                self.close();
                 return Poll::Ready(Err(error));
             }
             let mut got = match ready!(self.poll_raw(cx)) {
@@ -276,20 +283,87 @@ impl Reader {
             }
         }
     }
+}
 
+// What the socket gives: on the ring by a read in flight, on epoll once there is something.
+impl Reader {
     /// Returns what the socket gave, in a buffer that may be kept or become `spare`. It is empty at
     /// the end of the stream, also when polled again.
+    #[inline]
     fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
-        if matches!(self.state, State::Idle) {
-            let Some(half) = &self.half else { return Poll::Ready(Ok(Vec::new())) };
-            let mut buf = std::mem::take(&mut self.spare);
-            buf.clear();
-            // An idle connection would keep the large buffer of an earlier read.
-            if buf.capacity() < self.size || buf.capacity() > 2 * self.size {
-                buffers::give(buf);
-                buf = buffers::take(self.size);
+        let Some(open) = &self.open else { return Poll::Ready(Ok(Vec::new())) };
+        let Some(readiness) = &open.readiness else { return self.poll_read_in_flight(cx) };
+        match readiness.poll_readable(cx) {
+            Poll::Ready(()) => self.receive(cx),
+            Poll::Pending => {
+                // It would be kept as long as the wait takes.
+                if self.spare.capacity() > 2 * self.size {
+                    buffers::give(std::mem::take(&mut self.spare));
+                }
+                Poll::Pending
             }
-            self.state = State::Reading(half.receive(buf));
+        }
+    }
+
+    /// Returns what epoll says of the socket. `None` on the ring, and behind the end of the stream.
+    fn readiness(&self) -> Option<&Readiness> {
+        self.open.as_ref()?.readiness.as_ref()
+    }
+
+    /// Ends the stream. No read may be in flight.
+    fn close(&mut self) {
+        self.state = State::Idle;
+        self.open = None;
+    }
+
+    /// Takes what epoll has told of.
+    fn receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
+        let mut buf = self.take_buffer();
+        let Some(Open { socket, readiness: Some(readiness), .. }) = &self.open else {
+            return Poll::Ready(Ok(Vec::new()));
+        };
+        match receive_now(*socket, &mut buf) {
+            Ok(n) if n > 0 => {
+                // Events are edge-triggered, and this has taken all.
+                if n < buf.capacity() {
+                    readiness.note_drained();
+                }
+                return Poll::Ready(Ok(buf));
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                readiness.clear_readable();
+                if readiness.poll_readable(cx).is_ready() {
+                    cx.waker().wake_by_ref();
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => cx.waker().wake_by_ref(),
+            result => {
+                self.close();
+                return Poll::Ready(result.map(|_| Vec::new()));
+            }
+        }
+        self.spare = buf;
+        Poll::Pending
+    }
+
+    /// Returns an empty buffer for a read.
+    fn take_buffer(&mut self) -> Vec<u8> {
+        let mut buf = std::mem::take(&mut self.spare);
+        buf.clear();
+        // An idle connection would keep the large buffer of an earlier read.
+        if buf.capacity() < self.size || buf.capacity() > 2 * self.size {
+            buffers::give(buf);
+            buf = buffers::take(self.size);
+        }
+        buf
+    }
+
+    /// Polls the read that is in flight on the ring, or begins one.
+    fn poll_read_in_flight(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
+        if matches!(self.state, State::Idle) {
+            let buf = self.take_buffer();
+            let Some(open) = &self.open else { return Poll::Ready(Ok(Vec::new())) };
+            self.state = State::Reading(open.half.receive(buf));
         }
         let State::Reading(read) = &mut self.state else { return Poll::Ready(Ok(Vec::new())) };
         match ready!(Pin::new(read).poll(cx)) {
@@ -304,8 +378,7 @@ impl Reader {
                 Poll::Pending
             }
             (result, _) => {
-                self.state = State::Closed;
-                self.half = None;
+                self.close();
                 Poll::Ready(result.map(|_| Vec::new()))
             }
         }
@@ -358,6 +431,11 @@ impl Writer {
     /// Does the same as [`Writer::write_all`] for bytes that the caller needs again.
     pub async fn write_shared(&mut self, buf: &Rc<Vec<u8>>) -> io::Result<()> {
         let sent = self.try_write(buf)?;
+        self.write_shared_rest(buf, sent).await
+    }
+
+    /// Does the same as [`Writer::write_rest`] for bytes that the caller needs again.
+    pub async fn write_shared_rest(&mut self, buf: &Rc<Vec<u8>>, sent: usize) -> io::Result<()> {
         if sent == buf.len() {
             return Ok(());
         }

@@ -184,6 +184,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("src/net/inherited.rs", "takes descriptors that the parent process has opened for this one"),
     ("src/net/handoff.rs", "takes the socket of a monoio stream, which gives it as a number"),
     ("src/net/acked.rs", "asks the kernel for what a peer has acknowledged, which no crate offers"),
+    ("src/net/receive.rs", "receives without waiting into memory that is not written yet"),
     ("src/net/send.rs", "sends without waiting on a socket that is not in that mode"),
     ("src/allocator.rs", "is the allocator of the process"),
     ("src/net/monotonic.rs", "reads the clock by a function that callgrind can follow"),

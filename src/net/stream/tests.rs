@@ -83,3 +83,72 @@ fn what_the_socket_does_not_take_at_once_is_sent_later() {
         drop(reader);
     });
 }
+
+/// A reader that waits on epoll keeps no large buffer, and is woken by what comes all the same.
+#[test]
+fn a_large_buffer_is_given_back_before_a_wait() {
+    on_each_driver(|mut reader, writer, mut peer| async move {
+        for watches in [false, true] {
+            reader.recycle(Vec::with_capacity(LARGE_READ));
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            assert!(if watches { reader.poll_disconnect(&mut cx).is_pending() } else { is_waiting(&mut reader) });
+            let is_in_flight = matches!(reader.state, State::Reading(_));
+            assert_eq!((is_in_flight, reader.spare.capacity()), (reader.readiness().is_none(), 0));
+            peer = read_later(&mut reader, peer, b"later").await;
+        }
+        peer.shutdown(Shutdown::Both).unwrap();
+        poll_fn(|cx| reader.poll_disconnect(cx)).await;
+        assert!(reader.is_stale() && !reader.begin_idle());
+        drop(writer);
+    });
+}
+
+/// Reads what another thread writes meanwhile.
+async fn read_later(reader: &mut Reader, mut peer: Peer, text: &'static [u8]) -> Peer {
+    let sends = std::thread::spawn(move || {
+        peer.write_all(text).unwrap();
+        peer
+    });
+    assert_eq!(read(reader, text.len()).await, text);
+    sends.join().unwrap()
+}
+
+/// A receive that filled its buffer does not say whether there is more: the next one finds nothing,
+/// and is woken by what comes, with whichever waker was there before.
+#[test]
+fn what_comes_behind_an_exactly_full_receive_is_noticed() {
+    on_each_driver(|mut reader, writer, mut peer| async move {
+        for length in [SMALL_READ, 3 * SMALL_READ] {
+            for polls in [0, 1, 2] {
+                peer.write_all(&vec![b'x'; length]).unwrap();
+                assert_eq!(read(&mut reader, length).await.len(), length);
+                assert!((0..polls).all(|_| is_waiting(&mut reader)));
+                let is_readable = reader.readiness().map(Readiness::may_be_readable);
+                assert!(polls == 0 || is_readable != Some(true));
+                peer = read_later(&mut reader, peer, b"more").await;
+            }
+        }
+        peer.write_all(&vec![b'x'; SMALL_READ]).unwrap();
+        peer.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(read(&mut reader, usize::MAX).await.len(), SMALL_READ);
+        assert_eq!(reader.read(&mut Vec::new()).await.unwrap(), 0);
+        drop(writer);
+    });
+}
+
+/// What came before a reset is read, then the reset, then the end.
+#[test]
+fn a_reset_behind_bytes_is_an_error_once() {
+    on_each_driver(|mut reader, writer, mut peer| async move {
+        peer.write_all(b"first").unwrap();
+        assert_eq!(read(&mut reader, 5).await, b"first");
+        // Closed with zero linger: a reset, which discards nothing that was read.
+        socket2::SockRef::from(&peer).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        drop(peer);
+        let mut got = Vec::new();
+        assert_eq!(reader.read(&mut got).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        assert_eq!(reader.read(&mut got).await.unwrap(), 0);
+        assert!(got.is_empty() && reader.is_stale());
+        drop(writer);
+    });
+}

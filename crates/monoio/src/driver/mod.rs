@@ -30,6 +30,8 @@ use std::{
 pub use self::legacy::LegacyDriver;
 #[cfg(feature = "legacy")]
 use self::legacy::LegacyInner;
+#[cfg(feature = "legacy")]
+pub use self::legacy::Readiness;
 use self::op::{CompletionMeta, Op, OpAble};
 #[cfg(all(target_os = "linux", feature = "iouring"))]
 pub use self::uring::IoUringDriver;
@@ -113,13 +115,13 @@ impl Inner {
         }
     }
 
-    /// Returns whether a descriptor with this index may have something to take.
-    #[inline]
-    fn may_be_readable(&self, _index: Option<usize>) -> bool {
-        match (self, _index) {
-            #[cfg(feature = "legacy")]
-            (Inner::Legacy(this), Some(index)) => LegacyInner::may_be_readable(this, index),
-            _ => true,
+    /// Returns what epoll says of the descriptor with this index. `None` on io_uring.
+    #[cfg(feature = "legacy")]
+    fn readiness(&self, index: usize) -> Option<Readiness> {
+        match self {
+            #[cfg(all(target_os = "linux", feature = "iouring"))]
+            Inner::Uring(_) => None,
+            Inner::Legacy(this) => Some(Readiness::new(this.clone(), index)),
         }
     }
 

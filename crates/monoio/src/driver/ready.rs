@@ -236,6 +236,7 @@ pub(crate) enum Direction {
 }
 
 impl Direction {
+    #[inline]
     pub(crate) fn mask(self) -> Ready {
         match self {
             Direction::Read => Ready::READABLE | Ready::READ_CLOSED | Ready::READ_CANCELED,

@@ -423,10 +423,11 @@ impl SharedFd {
         self.inner.drained.set(drained);
     }
 
-    /// Returns whether a receive may find something now.
-    #[inline]
-    pub(crate) fn may_be_readable(&self) -> bool {
-        super::CURRENT.with(|inner| inner.may_be_readable(self.registered_index()))
+    /// Returns what epoll says of the descriptor. `None` where epoll does not watch it.
+    #[cfg(feature = "legacy")]
+    pub(crate) fn readiness(&self) -> Option<super::Readiness> {
+        let index = self.registered_index()?;
+        super::CURRENT.with(|inner| inner.readiness(index))
     }
 
     #[allow(unused)]

@@ -62,6 +62,13 @@ impl<T> Slab<T> {
         }
     }
 
+    /// Get an element, which must not be removed while it is used.
+    #[inline(always)]
+    pub(crate) fn get_mut(&mut self, key: usize) -> Option<&mut T> {
+        let page = unsafe { self.pages.get_unchecked_mut(get_page_id(key)) }.as_mut()?;
+        page.get_mut(key - page.prev_len)
+    }
+
     /// Insert an element into slab. The key is returned.
     /// Note: If the slab is out of slot, it will panic.
     pub(crate) fn insert(&mut self, val: T) -> usize {
@@ -128,7 +135,7 @@ impl<T> Slab<T> {
 }
 
 // Forked from tokio.
-#[inline]
+#[inline(always)]
 fn get_page_id(key: usize) -> usize {
     const POINTER_WIDTH: u32 = std::mem::size_of::<usize>() as u32 * 8;
     const PAGE_INDEX_SHIFT: u32 = PAGE_INITIAL_SIZE.trailing_zeros() + 1;
@@ -198,6 +205,7 @@ impl<T> Entry<T> {
         }
     }
 
+    #[inline(always)]
     fn as_mut(&mut self) -> Option<&mut T> {
         match self {
             Entry::Vacant(_) => None,
@@ -295,6 +303,7 @@ impl<T> Page<T> {
         unsafe { self.slots.get_unchecked(slot).assume_init_ref() }.as_ref()
     }
 
+    #[inline(always)]
     fn get_mut(&mut self, slot: usize) -> Option<&mut T> {
         if slot >= self.initialized {
             return None;

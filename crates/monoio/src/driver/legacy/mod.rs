@@ -57,6 +57,53 @@ pub struct LegacyDriver {
 #[cfg(feature = "sync")]
 const TOKEN_WAKEUP: mio::Token = mio::Token(1 << 31);
 
+/// What epoll says of one descriptor, which must be open while this is asked.
+pub struct Readiness {
+    driver: Rc<UnsafeCell<LegacyInner>>,
+    index: usize,
+}
+
+impl Readiness {
+    pub(crate) fn new(driver: Rc<UnsafeCell<LegacyInner>>, index: usize) -> Self {
+        Self { driver, index }
+    }
+
+    #[inline(always)]
+    fn with<R>(&self, ask: impl FnOnce(&mut ScheduledIo) -> R) -> Option<R> {
+        // Safety: one thread has the driver, and nothing below enters it again while it uses the
+        // entry, save by dropping a waker that was replaced, as in `poll_op`.
+        let found = unsafe { &mut *self.driver.get() }.io_dispatch.get_mut(self.index);
+        debug_assert!(found.is_some(), "the descriptor is closed");
+        found.map(ask)
+    }
+
+    /// Returns whether a receive may find something now.
+    #[inline]
+    pub fn may_be_readable(&self) -> bool {
+        self.with(|io| io.is_ready(ready::Direction::Read)).unwrap_or(true)
+    }
+
+    /// Is ready when a receive may find something, as a receive would be that waits.
+    #[inline]
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let polled = self.with(|io| io.poll_readiness(cx, ready::Direction::Read));
+        polled.map_or(Poll::Ready(()), |polled| polled.map(|_| ()))
+    }
+
+    /// Notes that a receive has taken all that had arrived: events are edge-triggered, so what
+    /// arrives from now on, and an end of the stream behind these bytes, sets the readiness again.
+    #[inline]
+    pub fn note_drained(&self) {
+        self.with(|io| io.clear_readiness(Ready::READABLE));
+    }
+
+    /// Notes that a receive found nothing.
+    #[inline]
+    pub fn clear_readable(&self) {
+        self.with(|io| io.clear_readiness(ready::Direction::Read.mask()));
+    }
+}
+
 #[allow(dead_code)]
 impl LegacyDriver {
     const DEFAULT_ENTRIES: u32 = 1024;
@@ -261,16 +308,6 @@ impl LegacyInner {
         let ref_mut = sio.as_mut();
         ref_mut.set_readiness(|curr| curr | ready);
         ref_mut.wake(ready);
-    }
-
-    /// Returns whether the readiness that epoll has reported of a descriptor includes reading.
-    #[inline]
-    pub(crate) fn may_be_readable(this: &Rc<UnsafeCell<Self>>, index: usize) -> bool {
-        let inner = unsafe { &mut *this.get() };
-        match inner.io_dispatch.get(index) {
-            Some(mut io) => io.as_mut().is_ready(ready::Direction::Read),
-            None => true,
-        }
     }
 
     #[inline]

@@ -34,13 +34,6 @@ impl TcpOwnedReadHalf {
     pub fn receive<T: IoBufMut>(&self, buf: T) -> Receive<T> {
         unsafe { &*self.0.get() }.receive(buf)
     }
-
-    /// Returns whether a receive may find something now. Does what a poll of one would learn, without
-    /// starting it.
-    #[inline]
-    pub fn may_be_readable(&self) -> bool {
-        unsafe { &*self.0.get() }.may_be_readable()
-    }
 }
 
 impl AsReadFd for TcpOwnedReadHalf {

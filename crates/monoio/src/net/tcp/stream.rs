@@ -231,11 +231,11 @@ impl TcpStream {
         }
     }
 
-    /// Returns whether a receive may complete at once: on epoll, whether the socket was reported
-    /// readable; on io_uring, which keeps no readiness, always true.
-    #[inline]
-    pub fn may_be_readable(&self) -> bool {
-        self.fd.may_be_readable()
+    /// Returns what epoll says of the socket, as long as that is open. `None` on io_uring, which
+    /// keeps no readiness.
+    #[cfg(feature = "legacy")]
+    pub fn readiness(&self) -> Option<crate::driver::Readiness> {
+        self.fd.readiness()
     }
 
     /// Starts to receive. Does what `read` does.
