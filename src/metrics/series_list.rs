@@ -2,7 +2,7 @@
 //! without a lock.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use crate::metrics::names::{Family, Shape};
 
@@ -19,23 +19,62 @@ pub struct Series {
     pub labels: Box<[Box<str>]>,
     family: Family,
     cells: Box<[AtomicU64]>,
-    /// Upper bounds of the buckets in the unit of the cells.
-    bounds: Box<[u64]>,
+    /// The buckets of a histogram, which together have every value.
+    buckets: &'static [Bucket],
+    /// The bucket of the last value: most values are like the one before.
+    last: AtomicUsize,
+}
+
+/// The values from one to another, in the unit of the cells.
+#[derive(Debug)]
+struct Bucket {
+    from: u64,
+    /// The last value less the first.
+    span: u64,
+}
+
+impl Bucket {
+    /// Returns the buckets of a family, which has none if it is no histogram.
+    fn of(family: Family) -> &'static [Bucket] {
+        static BUCKETS: LazyLock<Vec<Box<[Bucket]>>> = LazyLock::new(|| {
+            let buckets = |family: &Family| match family.row().shape {
+                Shape::Histogram(bounds) => {
+                    Bucket::up_to(bounds.iter().map(|bound| (bound / family.row().scale).round() as u64))
+                }
+                Shape::Counter | Shape::Gauge => Box::default(),
+            };
+            Family::ALL.iter().map(buckets).collect()
+        });
+        &BUCKETS[family as usize]
+    }
+
+    /// Returns the buckets up to each bound, and the one behind all of them.
+    fn up_to(bounds: impl Iterator<Item = u64>) -> Box<[Bucket]> {
+        let mut from = 0;
+        let bucket = |bound: u64| {
+            debug_assert!(from <= bound, "the bounds of a histogram grow");
+            let bucket = Bucket { from, span: bound - from };
+            from = bound.saturating_add(1);
+            bucket
+        };
+        bounds.chain([u64::MAX]).map(bucket).collect()
+    }
+
+    fn has(&self, value: u64) -> bool {
+        value.wrapping_sub(self.from) <= self.span
+    }
 }
 
 impl Series {
     pub(super) fn new(family: Family, labels: &[&str]) -> Series {
         let row = family.row();
         debug_assert_eq!(labels.len(), row.labels.len(), "{}", row.name);
-        let bounds = match row.shape {
-            Shape::Histogram(bounds) => bounds.iter().map(|bound| (bound / row.scale).round() as u64).collect(),
-            Shape::Counter | Shape::Gauge => Box::default(),
-        };
         Series {
             labels: labels.iter().map(|label| (*label).into()).collect(),
             family,
             cells: (0..row.shape.cells()).map(|_| AtomicU64::new(0)).collect(),
-            bounds,
+            buckets: Bucket::of(family),
+            last: AtomicUsize::new(0),
         }
     }
 
@@ -61,9 +100,21 @@ impl Series {
 
     /// Adds a value to a histogram, in the unit of its cells.
     pub fn observe(&self, value: u64) {
-        let at = self.bounds.iter().position(|bound| value <= *bound).unwrap_or(self.bounds.len());
+        debug_assert!(!self.buckets.is_empty(), "{} is no histogram", self.family.row().name);
+        let last = self.last.load(Ordering::Relaxed);
+        let at = match self.buckets.get(last) {
+            Some(bucket) if bucket.has(value) => last,
+            _ => self.find_bucket(value),
+        };
         add(&self.cells[at], 1);
-        add(&self.cells[self.bounds.len() + 1], value);
+        add(&self.cells[self.cells.len() - 1], value);
+    }
+
+    fn find_bucket(&self, value: u64) -> usize {
+        // The last one has all that is behind the bounds.
+        let at = self.buckets.iter().position(|bucket| bucket.has(value)).unwrap_or(self.buckets.len() - 1);
+        self.last.store(at, Ordering::Relaxed);
+        at
     }
 
     /// Adds the values to `sums`, which has as many cells.
@@ -165,6 +216,32 @@ mod tests {
         let mut sums = vec![0; Family::Ttft.row().shape.cells()];
         series.add_to(&mut sums);
         assert_eq!(sums, [2, 1, 0, 0, 0, 0, 0, 1, 1, 20_100_003]);
+    }
+
+    /// The bucket of the value before is tried first, so each value is observed behind each other one.
+    #[test]
+    fn each_bound_of_each_histogram_belongs_to_its_bucket() {
+        for family in Family::ALL.iter().filter(|family| matches!(family.row().shape, Shape::Histogram(_))) {
+            let Shape::Histogram(bounds) = family.row().shape else { continue };
+            let bounds: Vec<u64> = bounds.iter().map(|bound| (bound / family.row().scale).round() as u64).collect();
+            let labels = vec!["x"; family.row().labels.len()];
+            let values: Vec<u64> = bounds.iter().flat_map(|bound| [*bound, bound + 1]).chain([0, u64::MAX]).collect();
+            for before in &values {
+                for value in &values {
+                    let series = Series::new(*family, &labels);
+                    series.observe(*before);
+                    series.observe(*value);
+                    let mut expected = vec![0; bounds.len() + 2];
+                    for value in [before, value] {
+                        expected[bounds.iter().position(|bound| value <= bound).unwrap_or(bounds.len())] += 1;
+                    }
+                    expected[bounds.len() + 1] = before.wrapping_add(*value);
+                    let mut sums = vec![0; expected.len()];
+                    series.add_to(&mut sums);
+                    assert_eq!(sums, expected, "{family:?}: {value} behind {before}");
+                }
+            }
+        }
     }
 
     #[test]

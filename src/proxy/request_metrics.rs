@@ -148,7 +148,9 @@ impl RequestMetrics {
         if latency_us > 0 {
             provider.latency.observe(latency_us);
         }
-        let at = provider.outcomes.iter().position(|(known, _)| *known == outcome).unwrap_or_else(|| {
+        // Nearly always it is the same text.
+        let is_known = |known: &str| std::ptr::eq(known, outcome) || known == outcome;
+        let at = provider.outcomes.iter().position(|(known, _)| is_known(known)).unwrap_or_else(|| {
             provider.outcomes.push((outcome, index.series(Family::AttemptEnds, &[name, outcome])));
             provider.outcomes.len() - 1
         });
@@ -214,10 +216,9 @@ impl RequestMetrics {
     }
 
     fn observe_times(&self, record: &Record, measured: &Measured) {
-        for stage in Stage::ALL {
-            match record.stages.get(stage) {
-                0 => {}
-                ns => self.stages[stage as usize].observe(ns),
+        for (ns, series) in record.stages.all().iter().zip(&self.stages) {
+            if *ns > 0 {
+                series.observe(*ns);
             }
         }
         if record.attempts == 0 || record.stages.before() == 0 {
@@ -293,14 +294,18 @@ impl Route {
         for (series, n) in series.iter().zip([tokens.input, tokens.output, tokens.total()]) {
             series.add(n);
         }
-        let details = [
-            ("cache_read", tokens.cache_read),
-            ("cache_write", tokens.cache_write()),
-            ("reasoning", tokens.reasoning),
-            ("server_tools", tokens.server_tools),
-        ];
-        for ((detail, n), series) in details.into_iter().zip(&mut self.details).filter(|((_, n), _)| *n > 0) {
-            series.get_or_insert_with(|| index.series(Family::TokenDetails, &[model, provider, detail])).add(n);
+        let Tokens { cache_read, reasoning, server_tools, .. } = *tokens;
+        let cache_write = tokens.cache_write();
+        if cache_read | cache_write | reasoning | server_tools > 0 {
+            let details = [
+                ("cache_read", cache_read),
+                ("cache_write", cache_write),
+                ("reasoning", reasoning),
+                ("server_tools", server_tools),
+            ];
+            for ((detail, n), series) in details.into_iter().zip(&mut self.details).filter(|((_, n), _)| *n > 0) {
+                series.get_or_insert_with(|| index.series(Family::TokenDetails, &[model, provider, detail])).add(n);
+            }
         }
         let source = &mut self.sources[tokens.source as usize];
         source.get_or_insert_with(|| index.series(Family::TokenSources, &[provider, tokens.source.label()])).inc();

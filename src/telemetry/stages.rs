@@ -87,6 +87,11 @@ impl Stages {
         self.0[stage as usize]
     }
 
+    /// Returns the nanoseconds of each stage, in the order of [`Stage::ALL`].
+    pub fn all(&self) -> &[u64; Stage::ALL.len()] {
+        &self.0
+    }
+
     /// Returns the time that the gateway itself took before the provider's request was sent,
     /// without the waits for client, connection and provider.
     pub fn before(&self) -> u64 {

@@ -49,9 +49,8 @@ fn write_stages(out: &mut Vec<u8>, stages: &Stages) {
     let mut line = [0; ROOM];
     line[..NAME.len()].copy_from_slice(NAME);
     let mut end = NAME.len();
-    for (stage, name) in Stage::ALL.into_iter().zip(&NAMES) {
-        let ns = stages.get(stage);
-        if ns > 0 {
+    for (ns, name) in stages.all().iter().zip(&NAMES) {
+        if *ns > 0 {
             // The next piece overwrites the padding of this one.
             line[end..end + COPIED].copy_from_slice(&name.text);
             end = put_milliseconds(&mut line, end + name.len, ns / 1000);
