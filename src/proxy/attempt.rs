@@ -185,6 +185,16 @@ impl Attempt<'_> {
         if matches!(status, 204 | 205 | 300..400) && req.route.operation == Operation::Generate {
             return Err(without_answer(&response, &provider.key).into());
         }
+        // A whole answer that came with its head is written here; `relay` has all others.
+        if status == 200
+            && let TransferMode::Bypass(bypass) = prepared.mode
+        {
+            req.effort_none_added = bypass.effort_none_added;
+            if let Some(out) = relay::write_at_once(req, &response, bypass, provider)? {
+                response.release(req);
+                return Ok(req.finish(out).await?);
+            }
+        }
         self.relay(req, response, prepared).await
     }
 

@@ -166,8 +166,7 @@ impl Client {
 
     /// Sends all of `buf`, and returns it empty. Sets the deadline if it has to wait.
     pub async fn send(&mut self, mut buf: Vec<u8>) -> Result<Vec<u8>, ClientDisconnected> {
-        self.send_paused = false;
-        let sent = self.writer.try_write(&buf).map_err(|_| ClientDisconnected)?;
+        let sent = self.try_send(&buf)?;
         if sent == buf.len() {
             buf.clear();
             return Ok(buf);
@@ -175,7 +174,16 @@ impl Client {
         self.send_rest(buf, sent).await
     }
 
-    async fn send_rest(&mut self, buf: Vec<u8>, sent: usize) -> Result<Vec<u8>, ClientDisconnected> {
+    /// Sends what of `bytes` is sent without a wait, and returns how much that is. The rest is for
+    /// [`Client::send_rest`].
+    #[inline]
+    pub fn try_send(&mut self, bytes: &[u8]) -> Result<usize, ClientDisconnected> {
+        self.send_paused = false;
+        self.writer.try_write(bytes).map_err(|_| ClientDisconnected)
+    }
+
+    /// Sends `buf` from `sent` on, which [`Client::try_send`] has sent of it, and returns it empty.
+    pub async fn send_rest(&mut self, buf: Vec<u8>, sent: usize) -> Result<Vec<u8>, ClientDisconnected> {
         self.deadline.set_sending(match buf.len() {
             0..=LARGE_WRITE => self.write_timeout,
             bytes => self.write_timeout + Duration::from_secs((bytes / self.write_rate) as u64),

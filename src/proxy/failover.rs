@@ -41,16 +41,20 @@ pub(super) async fn run(
         if !this.wait.is_zero() {
             pause(req, this.wait).await?;
         }
-        let mut others = || attempts.next_in_service();
-        let entered = overload::enter_provider(req, view, this, |this| this.ranked.candidate.provider, &mut others);
-        let mut this = match entered.await {
-            Ok(this) => this,
-            Err(Interrupt::Failed(full)) => {
-                failure = Some(more_useful(failure, full));
-                break;
-            }
-            Err(gone) => return Err(gone),
-        };
+        let mut this = this;
+        // Most requests go to a provider without limits, and do not await their place.
+        if overload::limits_provider(view, this.ranked.candidate.provider) {
+            let mut others = || attempts.next_in_service();
+            let entered = overload::enter_provider(req, view, this, |this| this.ranked.candidate.provider, &mut others);
+            this = match entered.await {
+                Ok(this) => this,
+                Err(Interrupt::Failed(full)) => {
+                    failure = Some(more_useful(failure, full));
+                    break;
+                }
+                Err(gone) => return Err(gone),
+            };
+        }
         let terms = attempts.begin(req, view, &this);
         let result = if attempts.made == 1 && req.hedging.is_some() {
             let first = HedgedTry { attempts: &mut attempts, this: &mut this, terms: &terms, failure: &mut failure };

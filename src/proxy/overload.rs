@@ -60,6 +60,11 @@ pub async fn enter_process(req: &mut RequestContext<'_>) -> Result<Option<Slot>,
     }
 }
 
+/// Returns whether an attempt at the provider in this place needs room there.
+pub fn limits_provider(view: &WorkerSnapshot, provider: usize) -> bool {
+    view.provider(provider).limits.is_some()
+}
+
 /// Takes what an attempt needs of the limits of its provider. If that is full, returns another
 /// attempt that has what it needs. `provider` is the place of an attempt's provider, and `next` is
 /// the next attempt.
@@ -70,7 +75,7 @@ pub async fn enter_provider<T>(
     provider: impl Fn(&T) -> usize,
     next: impl FnMut() -> Option<T>,
 ) -> Result<T, Interrupt> {
-    if view.provider(provider(&this)).limits.is_none() {
+    if !limits_provider(view, provider(&this)) {
         return Ok(this);
     }
     Box::pin(find_room(req, view, this, provider, next)).await

@@ -101,7 +101,10 @@ async fn forward(
     facts: &HeadFacts,
 ) -> Result<Next, Interrupt> {
     let (candidates, output) = admit(req, view, caller, facts)?;
-    let candidates = enter(req, view, caller, candidates, output).await?;
+    let candidates = match enter_at_once(req, view, caller, &candidates, output) {
+        true => candidates,
+        false => enter(req, view, caller, candidates, output).await?,
+    };
     failover::run(req, view, &candidates).await
 }
 
@@ -180,6 +183,24 @@ fn admit(
     Ok((candidates, output))
 }
 
+/// Reserves what the request may cost, if it has budgets and nothing limits the requests that run.
+/// Returns false if [`enter`] has to do it: nearly all requests need no future for that.
+fn enter_at_once(
+    req: &mut RequestContext<'_>,
+    view: &WorkerSnapshot,
+    caller: Caller<'_>,
+    candidates: &Candidates,
+    output: peek::Output,
+) -> bool {
+    // Without a wait this is no stage: reading the clock for it would cost as much as itself.
+    !overload::limits_process(req)
+        && (!has_budgets(req, view) || budget::reserve_at_once(req, view, caller, candidates, output))
+}
+
+fn has_budgets(req: &RequestContext<'_>, view: &WorkerSnapshot) -> bool {
+    !view.snapshot.budgets.is_empty() && req.route.operation != Operation::Count
+}
+
 /// Waits for a place among the requests that run, and reserves what the request may cost. Returns
 /// those who may serve it: other ones if a budget downgrades it.
 async fn enter(
@@ -189,20 +210,21 @@ async fn enter(
     candidates: Rc<Candidates>,
     output: peek::Output,
 ) -> Result<Rc<Candidates>, Interrupt> {
-    if overload::limits_process(req) {
+    let is_limited = overload::limits_process(req);
+    if is_limited {
         req.slot = overload::enter_process(req).await?;
     }
-    let has_budgets = !view.snapshot.budgets.is_empty() && req.route.operation != Operation::Count;
-    if has_budgets && !budget::reserve_at_once(req, view, caller, &candidates, output) {
+    // Without a limit `enter_at_once` has tried to reserve, in vain.
+    let may_reserve_at_once = is_limited;
+    if has_budgets(req, view)
+        && !(may_reserve_at_once && budget::reserve_at_once(req, view, caller, &candidates, output))
+    {
         // Boxed, since it is rare that anything is waited for.
         let candidates = Box::pin(budget::reserve(req, view, caller, candidates, output)).await?;
         req.recorder.end_stage(Stage::Limit);
         return Ok(candidates);
     }
-    // Without a wait this is no stage: reading the clock for it would cost as much as itself.
-    if req.slot.is_some() {
-        req.recorder.end_stage(Stage::Limit);
-    }
+    req.recorder.end_stage(Stage::Limit);
     Ok(candidates)
 }
 

@@ -1,5 +1,6 @@
 //! The exchange with a provider: a connection, the request, and the head of the response.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
@@ -145,10 +146,30 @@ async fn exchange(
     let sent_before = connection.writer.sent();
     req.client.deadline.set(limit);
     let mut bytes = Vec::new();
-    let read = {
-        // Pinned here, so that it is not moved into the wait.
-        let head = pin!(write_and_read_head(&mut connection, prepared, &mut bytes));
-        req.client.wait(head).await
+    // Nearly always all is sent at once, and nothing is awaited but the response.
+    let written = match connection.writer.try_write(&prepared.first) {
+        Ok(sent) if sent == prepared.first.len() && prepared.rest.is_none() => Ok(Ok(())),
+        Ok(sent) => {
+            // Pinned here, so that it is not moved into the wait.
+            let rest = pin!(write_rest(&mut connection, prepared, sent));
+            req.client.wait(rest).await
+        }
+        Err(error) => Ok(Err(error)),
+    };
+    let read = match written {
+        Ok(written) => {
+            let mut reading = HeadReading::after_write(written);
+            loop {
+                let read = poll_fn(|cx| connection.reader.poll_read(cx, &mut bytes));
+                match req.client.wait(read).await.map(|read| reading.take(&mut connection, &bytes, read)) {
+                    Ok(Ok(None)) => {}
+                    Ok(Ok(Some(head))) => break Ok(Ok(head)),
+                    Ok(Err(no_head)) => break Ok(Err(no_head)),
+                    Err(error) => break Err(error),
+                }
+            }
+        }
+        Err(error) => Err(error),
     };
     match read {
         Ok(Ok(head)) => Ok(UpstreamResponse::new(connection, origin.clone(), head, bytes)),
@@ -240,33 +261,66 @@ async fn write_and_read_head(
     prepared: &Prepared,
     bytes: &mut Vec<u8>,
 ) -> Result<ResponseHead, NoHead> {
-    let mut written = connection.writer.write_shared(&prepared.first).await;
-    if let (Ok(()), Some(rest)) = (&written, &prepared.rest) {
-        written = connection.writer.write_shared(rest).await;
-    }
-    // A server that refuses a request early closes while we write. Its response can be read all the
-    // same.
-    let write_error = written.err().map(|error| NoHead::broken("write", &error));
-    let mut scan = HeadScan::default();
+    let written = match connection.writer.try_write(&prepared.first) {
+        Ok(sent) => write_rest(connection, prepared, sent).await,
+        Err(error) => Err(error),
+    };
+    let mut reading = HeadReading::after_write(written);
     loop {
-        let read_error = match connection.reader.read(bytes).await {
+        let read = connection.reader.read(bytes).await;
+        if let Some(head) = reading.take(connection, bytes, read)? {
+            return Ok(head);
+        }
+    }
+}
+
+/// Writes the request, of which `sent` bytes were sent at once.
+async fn write_rest(connection: &mut Connection, prepared: &Prepared, sent: usize) -> io::Result<()> {
+    connection.writer.write_shared_rest(&prepared.first, sent).await?;
+    match &prepared.rest {
+        Some(rest) => connection.writer.write_shared(rest).await,
+        None => Ok(()),
+    }
+}
+
+/// How far the head of a response was read.
+struct HeadReading {
+    scan: HeadScan,
+    write_error: Option<NoHead>,
+}
+
+impl HeadReading {
+    /// Begins after the write of the request. A server that refuses a request early closes while
+    /// we write. Its response can be read all the same.
+    fn after_write(written: io::Result<()>) -> HeadReading {
+        let write_error = written.err().map(|error| NoHead::broken("write", &error));
+        HeadReading { scan: HeadScan::default(), write_error }
+    }
+
+    /// Looks for the head in `bytes`, to which a read has added something.
+    fn take(
+        &mut self,
+        connection: &mut Connection,
+        bytes: &[u8],
+        read: io::Result<usize>,
+    ) -> Result<Option<ResponseHead>, NoHead> {
+        let read_error = match read {
             Ok(0) => Some(NoHead::new("it closed the connection")),
             Ok(_) => None,
             Err(error) => Some(NoHead::broken("read", &error)),
         };
         if let Some(read_error) = read_error {
-            return Err(write_error.unwrap_or(read_error));
+            return Err(self.write_error.take().unwrap_or(read_error));
         }
         let parsed = connection
             .heads
-            .parse(bytes, &mut scan, &RESPONSE_HEAD, Method::Post)
+            .parse(bytes, &mut self.scan, &RESPONSE_HEAD, Method::Post)
             .map_err(|refusal| NoHead::new(refusal.reason))?;
-        if let Some(mut head) = parsed {
-            if head.status == 101 {
-                return Err(NoHead::new("it switched to another protocol, which was not requested"));
-            }
-            head.keep_alive &= write_error.is_none();
-            return Ok(head);
+        let Some(mut head) = parsed else { return Ok(None) };
+        if head.status == 101 {
+            return Err(NoHead::new("it switched to another protocol, which was not requested"));
         }
+        head.keep_alive &= self.write_error.is_none();
+        Ok(Some(head))
     }
 }

@@ -67,6 +67,47 @@ pub async fn translate(
     pinned(|| translated::run(req, body, translated, provider)).await
 }
 
+/// How a response of the client's own format is forwarded, by its head.
+struct Forwarding {
+    /// Whether it is a model's answer.
+    is_answer: bool,
+    is_stream: bool,
+    /// Whether it is judged as a model's answer, and the other form of it is translated.
+    is_checked: bool,
+}
+
+impl Forwarding {
+    fn of(req: &RequestContext<'_>, response: &UpstreamResponse) -> Forwarding {
+        let is_answer = response.head.status == 200 && req.route.operation == Operation::Generate;
+        let is_stream = match is_answer {
+            true => req.stream,
+            // An encoded body can't be inspected. The gateway requested the identity, so it
+            // forwards what it got.
+            false => response.is_event_stream && response.head.status == 200 && !response.is_encoded,
+        };
+        // Where nothing is translated, a stream that was not requested is forwarded as it is.
+        Forwarding { is_answer, is_stream, is_checked: is_answer && req.route.translates() }
+    }
+}
+
+/// Writes a response as [`passthrough`] forwards it, if it has arrived as a whole. `None` leaves it
+/// to that.
+pub fn write_at_once(
+    req: &mut RequestContext<'_>,
+    response: &UpstreamResponse,
+    bypass: Bypass,
+    provider: &Provider,
+) -> Result<Option<Vec<u8>>, Error> {
+    let Forwarding { is_answer, is_stream, is_checked } = Forwarding::of(req, response);
+    if is_stream || req.rest.is_some() || (is_answer && response.is_encoded) {
+        return Ok(None);
+    }
+    match whole::Complete::at_once(response, bypass, provider, is_checked) {
+        Some(relay) => relay.write_at_once(req, response).map(Some),
+        None => Ok(None),
+    }
+}
+
 /// Forwards a response of the client's own format.
 pub async fn passthrough(
     req: &mut RequestContext<'_>,
@@ -75,19 +116,7 @@ pub async fn passthrough(
     responder: &Responder<'_>,
 ) -> Result<Next, Interrupt> {
     let provider = responder.provider;
-    let is_answer = response.head.status == 200 && req.route.operation == Operation::Generate;
-    let is_stream = match is_answer {
-        true => req.stream,
-        // An encoded body can't be inspected. The gateway requested the identity, so it forwards
-        // what it got.
-        false => response.is_event_stream && response.head.status == 200 && !response.is_encoded,
-    };
-    // Where nothing is translated, a stream that was not requested is forwarded as it is.
-    let is_checked = is_answer && req.route.translates();
-    let is_plain = !is_stream && req.rest.is_none() && !(is_answer && response.is_encoded);
-    if is_plain && let Some(relay) = whole::Complete::at_once(&response, bypass, provider, is_checked) {
-        return relay.forward_at_once(req, response).await;
-    }
+    let Forwarding { is_answer, is_stream, is_checked } = Forwarding::of(req, &response);
     let body = match is_answer && response.is_encoded {
         true => Box::pin(buffered::decode(req, response, &provider.key)).await?,
         false => UpstreamBody::new(response),

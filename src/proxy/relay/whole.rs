@@ -362,17 +362,15 @@ impl<'p> Complete<'p> {
         (!is_answer || !is_stream()).then_some(relay)
     }
 
-    /// Does what [`run`] does with such a response.
-    pub(super) async fn forward_at_once(
+    /// Writes what [`run`] sends of such a response.
+    pub(super) fn write_at_once(
         &self,
         req: &mut RequestContext<'_>,
-        response: UpstreamResponse,
-    ) -> Result<Next, Interrupt> {
+        response: &UpstreamResponse,
+    ) -> Result<Vec<u8>, Error> {
         req.recorder.note_tier(response.body());
         req.recorder.capture.mark_passthrough();
-        let out = self.write(req, &response.head, &response.bytes)?;
-        response.release(req);
-        Ok(req.finish(out).await?)
+        self.write(req, &response.head, &response.bytes)
     }
 
     async fn forward(&self, req: &mut RequestContext<'_>, mut source: UpstreamBody) -> Result<Next, Interrupt> {

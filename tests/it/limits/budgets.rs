@@ -136,6 +136,20 @@ fn a_hard_budget_refuses_before_money_is_spent() {
 }
 
 /// The headers are of the budget of which the least part is left, and of its amount as it is now.
+/// A request that waits for its place in the process reserves in another function.
+#[test]
+fn a_budget_holds_beside_a_limit_of_the_process() {
+    for most_at_once in [0, 1] {
+        let fake = using(10, 20);
+        let gateway = Setup::new().provider(priced("p", &fake)).budget(budget("b", "credential", KEY, DOLLAR / 10));
+        let gateway = gateway.env("ADMIN_KEY", ADMIN).env("MAX_CONCURRENT_REQUESTS", most_at_once).start();
+        assert_eq!(ask(&gateway, 20).status, 200);
+        spent(&gateway, "b", 0.05);
+        let refused = ask(&gateway, 1000);
+        assert_eq!((refused.status, fake.requests().len()), (402, 1), "{most_at_once}: {}", refused.text());
+    }
+}
+
 #[test]
 fn the_headers_follow_the_budget() {
     let fake = using(10, 20);
