@@ -148,8 +148,9 @@ pub(super) struct Paged<T> {
     /// entries that are not sorted by timestamp
     next_cursor: Option<String>,
     /// The time as far as which entries were searched, in RFC 3339, if the search has ended early:
-    /// many entries fit each filter, and hardly any fits all. Then there may be fewer items than
-    /// fit, or none, and the search goes on with `next_cursor`
+    /// many entries fit each filter and hardly any fits all, or many have a tag or an error text and
+    /// hardly any has the one that is looked for. Then there may be fewer items than fit, or none,
+    /// and the search goes on with `next_cursor`
     searched_to: Option<String>,
 }
 
