@@ -16,6 +16,10 @@ use crate::control_plane::store::{AuditFilter, AuditRow};
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct AuditLog<'a> {
     entries: Vec<Entry<'a>>,
+    /// The lowest id that was searched, if a search by a text has ended early: it goes through
+    /// 100,000 entries; those outside of the times that are asked for do not count. Then there may
+    /// be fewer entries than fit, or none, and the search goes on with this as `before`
+    searched_to: Option<i64>,
 }
 
 pub(super) async fn list(context: Arc<Context>, req: AdminRequest) -> Outcome {
@@ -32,11 +36,11 @@ pub(super) async fn list(context: Arc<Context>, req: AdminRequest) -> Outcome {
     };
     let limit = req.number("limit", 1, 1000)?.unwrap_or(100);
     context.check_store().await?;
-    let rows = context.store.audit_log(filter, u32::try_from(limit).unwrap_or(100)).await?;
+    let found = context.store.audit_log(filter, u32::try_from(limit).unwrap_or(100)).await?;
     let entry = |row: &'_ AuditRow| (row.id, row.timestamp.div_euclid(1_000_000));
-    let entries = rows.iter().map(|row| {
+    let entries = found.rows.iter().map(|row| {
         let (id, seconds) = entry(row);
         Entry::of(&row.audit, row.object_id, seconds).with_id(id)
     });
-    json(200, &AuditLog { entries: entries.collect() })
+    json(200, &AuditLog { entries: entries.collect(), searched_to: found.searched_to })
 }

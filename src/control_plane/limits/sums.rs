@@ -26,8 +26,8 @@ use crate::config::boot::{Boot, Environment};
 use crate::config::rows::Rows;
 use crate::config::snapshot::Problem;
 use crate::control_plane::store::{
-    self, Answer, AuditFilter, AuditRow, Change, Changes, Error, Fault, IdempotencyKey, Store, SumsKey, Write, Written,
-    logs, now,
+    self, Answer, AuditFilter, AuditList, Change, Changes, Error, Fault, IdempotencyKey, Store, SumsKey, Write,
+    Written, logs, now,
 };
 use crate::limit::budget::{Claim, Grant};
 
@@ -241,7 +241,7 @@ impl Store for SharedSums {
         })
     }
 
-    fn audit_log(&self, filter: AuditFilter, limit: u32) -> Answer<'_, Vec<AuditRow>> {
+    fn audit_log(&self, filter: AuditFilter, limit: u32) -> Answer<'_, AuditList> {
         self.inner.audit_log(filter, limit)
     }
 

@@ -255,6 +255,33 @@ pub struct AuditFilter {
     pub to: Option<i64>,
 }
 
+impl AuditFilter {
+    /// Lines that one search by a text goes through.
+    pub const SEARCHED: i64 = 100_000;
+
+    /// Returns whether lines are looked at of which few may fit.
+    pub fn has_text(&self) -> bool {
+        self.actor.is_some() || self.action.is_some() || self.object.is_some()
+    }
+}
+
+/// The lines of `audit_log` that fit a filter, the newest first.
+#[derive(Debug, Default)]
+pub struct AuditList {
+    pub rows: Vec<AuditRow>,
+    /// The lowest id that was searched, if the search has ended before it had enough lines.
+    pub searched_to: Option<i64>,
+}
+
+impl AuditList {
+    /// Makes it of at most `limit` lines that were found above `edge`, the first line that was not
+    /// searched.
+    pub fn of(rows: Vec<AuditRow>, limit: u32, edge: Option<i64>) -> AuditList {
+        let is_full = rows.len() as u64 >= u64::from(limit);
+        AuditList { rows, searched_to: edge.filter(|_| !is_full).map(|edge| edge.saturating_add(1)) }
+    }
+}
+
 /// A line of `audit_log`.
 #[derive(Debug, Clone)]
 pub struct AuditRow {

@@ -18,7 +18,7 @@ use crate::config::boot::FileSetting;
 use crate::config::file::{self, File, FileProblem};
 use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow, Rows, Stamp};
 use crate::config::snapshot::Problem;
-use crate::control_plane::store::change::{AuditFilter, AuditRow, Change, Changes, SumsKey, Write, Written};
+use crate::control_plane::store::change::{AuditFilter, AuditList, Change, Changes, SumsKey, Write, Written};
 use crate::control_plane::store::error::{Answer, Error, Fault};
 use crate::control_plane::store::file_text;
 use crate::control_plane::store::identity::digest;
@@ -347,7 +347,7 @@ impl Store for FileStore {
         }
     }
 
-    fn audit_log(&self, _filter: AuditFilter, _limit: u32) -> Answer<'_, Vec<AuditRow>> {
-        Box::pin(std::future::ready(Ok(Vec::new())))
+    fn audit_log(&self, _filter: AuditFilter, _limit: u32) -> Answer<'_, AuditList> {
+        Box::pin(std::future::ready(Ok(AuditList::default())))
     }
 }

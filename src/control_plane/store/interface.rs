@@ -1,6 +1,6 @@
 //! The interface of every store.
 
-use super::change::{AuditFilter, AuditRow, Changes, SumsKey, Write, Written};
+use super::change::{AuditFilter, AuditList, Changes, SumsKey, Write, Written};
 use super::error::{Answer, Error, Fault};
 use super::logs;
 use crate::config::rows::Rows;
@@ -39,8 +39,9 @@ pub trait Store: Send + Sync {
         })
     }
 
-    /// Reads at most `limit` lines of the audit log that fit the filter, the newest first.
-    fn audit_log(&self, filter: AuditFilter, limit: u32) -> Answer<'_, Vec<AuditRow>>;
+    /// Reads at most `limit` lines of the audit log that fit the filter, the newest first. With a
+    /// text it goes through [`AuditFilter::SEARCHED`] lines.
+    fn audit_log(&self, filter: AuditFilter, limit: u32) -> Answer<'_, AuditList>;
 
     /// Reads a value that is equal for two handles on one store and differs between stores, by
     /// which the command line notices that it works on another store than the gateway beside it.

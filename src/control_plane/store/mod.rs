@@ -31,7 +31,8 @@ use std::sync::Arc;
 use crate::config::boot::{Boot, Environment};
 
 pub use change::{
-    Audit, AuditFilter, AuditRow, Change, Changes, Delta, IdempotencyKey, PriceChange, SumsKey, Write, Written,
+    Audit, AuditFilter, AuditList, AuditRow, Change, Changes, Delta, IdempotencyKey, PriceChange, SumsKey, Write,
+    Written,
 };
 pub(crate) use clock::{SUMS_KEPT_SECS, now};
 pub use error::{Answer, Error, Fault};

@@ -214,7 +214,7 @@ fn a_change_with_a_key_is_made_once() {
     db.sql("UPDATE idempotency_keys SET created_at = now() - interval '2 days'");
     assert_eq!(add("p").unwrap_err().fault, Fault::Conflict, "forgotten after a day");
 
-    let log = store.wait(store.store().audit_log(AuditFilter::default(), 10)).unwrap();
+    let log = store.wait(store.store().audit_log(AuditFilter::default(), 10)).unwrap().rows;
     assert_eq!(log.len(), 1);
     assert!(log[0].timestamp > 1_700_000_000_000_000);
     assert_eq!((log[0].object_id, log[0].audit.actor.as_str()), (first.id, "admin:ab"));
@@ -235,8 +235,30 @@ fn a_change_with_a_key_is_made_once() {
     ];
     for (filter, is_found) in filters {
         let found = store.wait(store.store().audit_log(filter.clone(), 10)).unwrap();
-        assert_eq!(!found.is_empty(), is_found, "{filter:?}");
+        assert_eq!(!found.rows.is_empty(), is_found, "{filter:?}");
     }
+}
+
+#[test]
+fn a_search_of_the_audit_log_ends_and_goes_on() {
+    let db = Db::new();
+    let store = db.store();
+    store.add_provider(&provider("a")).unwrap();
+    db.sql(&format!(
+        "DELETE FROM audit_log; INSERT INTO audit_log (id, timestamp, actor, action, object, object_id) \
+         SELECT i, to_timestamp(i), CASE WHEN i IN (1, 4) THEN 'rare' ELSE 'often' END, 'provider.create', 'p', i \
+         FROM generate_series(1, {} + 3) AS n(i)",
+        AuditFilter::SEARCHED
+    ));
+    let find = |filter: AuditFilter, limit: u32| {
+        let found = store.wait(store.store().audit_log(filter, limit)).unwrap();
+        (found.rows.iter().map(|line| line.id).collect::<Vec<_>>(), found.searched_to)
+    };
+    let rare = || AuditFilter { actor: Some("rare".to_owned()), ..AuditFilter::default() };
+    assert_eq!(find(rare(), 9), (vec![4], Some(4)), "the oldest three are not searched");
+    assert_eq!(find(rare(), 1), (vec![4], None), "it has enough");
+    assert_eq!(find(AuditFilter { before: Some(4), ..rare() }, 9), (vec![1], None));
+    assert_eq!(find(AuditFilter { to: Some(5_000_000), ..rare() }, 9), (vec![4, 1], None));
 }
 
 #[test]

@@ -3,7 +3,7 @@ use std::sync::Mutex;
 use super::*;
 use crate::config::boot::Boot;
 use crate::config::rows::{ProviderRow, Rows};
-use crate::control_plane::store::{AuditFilter, AuditRow, Write, Written};
+use crate::control_plane::store::{AuditFilter, AuditList, Write, Written};
 use crate::shared::Hints;
 
 /// A store that a test changes under the hands of [`Sync`].
@@ -82,7 +82,7 @@ impl Store for Fake {
         unreachable!()
     }
 
-    fn audit_log(&self, _: AuditFilter, _: u32) -> Answer<'_, Vec<AuditRow>> {
+    fn audit_log(&self, _: AuditFilter, _: u32) -> Answer<'_, AuditList> {
         unreachable!()
     }
 }

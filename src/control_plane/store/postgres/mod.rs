@@ -23,7 +23,7 @@ use std::sync::atomic::Ordering;
 
 use crate::config::rows::Rows;
 use crate::config::snapshot::Problem;
-use crate::control_plane::store::change::{AuditFilter, AuditRow, Changes, SumsKey, Write, Written};
+use crate::control_plane::store::change::{AuditFilter, AuditList, Changes, SumsKey, Write, Written};
 use crate::control_plane::store::error::{Answer, Error, Fault};
 use crate::control_plane::store::interface::Store;
 use crate::control_plane::store::logs::Tables;
@@ -67,7 +67,7 @@ impl Store for Postgres {
         })
     }
 
-    fn audit_log(&self, filter: AuditFilter, limit: u32) -> Answer<'_, Vec<AuditRow>> {
+    fn audit_log(&self, filter: AuditFilter, limit: u32) -> Answer<'_, AuditList> {
         Box::pin(async move {
             let mut reader = self.reader().await?;
             let answer =

@@ -4,7 +4,9 @@
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Transaction};
 
-use crate::control_plane::store::change::{Audit, AuditFilter, AuditRow, Change, IdempotencyKey, Write, Written};
+use crate::control_plane::store::change::{
+    Audit, AuditFilter, AuditList, AuditRow, Change, IdempotencyKey, Write, Written,
+};
 use crate::control_plane::store::clock::now;
 use crate::control_plane::store::error::{Error, Fault};
 use crate::control_plane::store::log_sql::{Dialect, Statement};
@@ -143,14 +145,33 @@ async fn audit(transaction: &Transaction<'_>, audit: &Audit, id: i64) -> Result<
     Ok(())
 }
 
-pub(super) async fn audit_log(client: &Client, filter: &AuditFilter, limit: u32) -> Result<Vec<AuditRow>, QueryError> {
+/// The first line that a search by a text does not go through. `None` if it goes through all.
+async fn audit_edge(client: &Client, filter: &AuditFilter) -> Result<Option<i64>, QueryError> {
+    const SQL: &str = "SELECT id FROM audit_log WHERE id < coalesce($1, 9223372036854775807) \
+        AND ($2 IS NULL OR timestamp >= to_timestamp($2::float8 / 1e6)) \
+        AND ($3 IS NULL OR timestamp <= to_timestamp($3::float8 / 1e6)) ORDER BY id DESC LIMIT 1 OFFSET $4";
+    if !filter.has_text() {
+        return Ok(None);
+    }
+    let values: &[Value<'_>] = &[
+        (&filter.before, Type::INT8),
+        (&filter.from, Type::INT8),
+        (&filter.to, Type::INT8),
+        (&AuditFilter::SEARCHED, Type::INT8),
+    ];
+    Ok(client.query_typed(SQL, values).await?.first().map(|row| row.try_get(0)).transpose()?)
+}
+
+pub(super) async fn audit_log(client: &Client, filter: &AuditFilter, limit: u32) -> Result<AuditList, QueryError> {
     const SQL: &str = "SELECT id, (extract(epoch FROM timestamp) * 1000000)::bigint, actor, request_id, action, object, object_id, \
         old::text, new::text FROM audit_log \
         WHERE id < coalesce($1, 9223372036854775807) AND ($2 IS NULL OR strpos(lower(actor), lower($2)) > 0) \
         AND ($3 IS NULL OR action = $3 OR starts_with(action, $3 || '.')) \
         AND ($4 IS NULL OR strpos(lower(object), lower($4)) > 0) \
         AND ($5 IS NULL OR timestamp >= to_timestamp($5::float8 / 1e6)) \
-        AND ($6 IS NULL OR timestamp <= to_timestamp($6::float8 / 1e6)) ORDER BY id DESC LIMIT $7";
+        AND ($6 IS NULL OR timestamp <= to_timestamp($6::float8 / 1e6)) AND id > coalesce($8, -1) \
+        ORDER BY id DESC LIMIT $7";
+    let edge = audit_edge(client, filter).await?;
     let AuditFilter { before, actor, action, object, from, to } = filter;
     let values: &[Value<'_>] = &[
         (before, Type::INT8),
@@ -160,6 +181,7 @@ pub(super) async fn audit_log(client: &Client, filter: &AuditFilter, limit: u32)
         (from, Type::INT8),
         (to, Type::INT8),
         (&i64::from(limit), Type::INT8),
+        (&edge, Type::INT8),
     ];
     let mut lines = Vec::new();
     for row in client.query_typed(SQL, values).await? {
@@ -177,5 +199,5 @@ pub(super) async fn audit_log(client: &Client, filter: &AuditFilter, limit: u32)
             },
         });
     }
-    Ok(lines)
+    Ok(AuditList::of(lines, limit, edge))
 }

@@ -27,7 +27,7 @@ use tokio::time::timeout;
 
 use crate::config::rows::Rows;
 use crate::config::snapshot::Problem;
-use crate::control_plane::store::change::{AuditFilter, AuditRow, Changes, SumsKey, Write, Written};
+use crate::control_plane::store::change::{AuditFilter, AuditList, Changes, SumsKey, Write, Written};
 use crate::control_plane::store::error::{Answer, Error, Fault};
 use crate::control_plane::store::identity::digest;
 use crate::control_plane::store::interface::Store;
@@ -152,7 +152,7 @@ impl Store for Sqlite {
         })
     }
 
-    fn audit_log(&self, filter: AuditFilter, limit: u32) -> Answer<'_, Vec<AuditRow>> {
+    fn audit_log(&self, filter: AuditFilter, limit: u32) -> Answer<'_, AuditList> {
         self.run(move |connection| rows::audit_log(connection, &filter, limit))
     }
 

@@ -1,10 +1,10 @@
 //! Reads rows.
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
 use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow, Rows, Stamp};
-use crate::control_plane::store::change::{Audit, AuditFilter, AuditRow, Changes, Delta};
+use crate::control_plane::store::change::{Audit, AuditFilter, AuditList, AuditRow, Changes, Delta};
 use crate::control_plane::store::log_sql::containing;
 
 /// `config_removed` holds the removals of this many versions.
@@ -176,7 +176,20 @@ pub(super) fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
     })
 }
 
-pub(super) fn audit_log(connection: &Connection, filter: &AuditFilter, limit: u32) -> rusqlite::Result<Vec<AuditRow>> {
+/// The first line that a search by a text does not go through. `None` if it goes through all.
+fn audit_edge(connection: &Connection, filter: &AuditFilter) -> rusqlite::Result<Option<i64>> {
+    const SQL: &str = "SELECT id FROM audit_log INDEXED BY idx_audit_log_search \
+        WHERE id < coalesce(?1, 9223372036854775807) AND (?2 IS NULL OR timestamp >= ?2) \
+        AND (?3 IS NULL OR timestamp <= ?3) ORDER BY id DESC LIMIT 1 OFFSET ?4";
+    if !filter.has_text() {
+        return Ok(None);
+    }
+    let values = params![filter.before, filter.from, filter.to, AuditFilter::SEARCHED];
+    connection.prepare(SQL)?.query_row(values, |row| row.get(0)).optional()
+}
+
+pub(super) fn audit_log(connection: &Connection, filter: &AuditFilter, limit: u32) -> rusqlite::Result<AuditList> {
+    let edge = audit_edge(connection, filter)?;
     let AuditFilter { before, actor, action, object, from, to } = filter;
     let has_conditions = actor.is_some() || action.is_some() || object.is_some() || from.is_some() || to.is_some();
     // The index has what is looked at, without the values before and after, in the same order.
@@ -187,11 +200,12 @@ pub(super) fn audit_log(connection: &Connection, filter: &AuditFilter, limit: u3
            WHERE id < coalesce(?1, 9223372036854775807) AND (?2 IS NULL OR actor LIKE ?2 ESCAPE '!') \
            AND (?3 IS NULL OR action = ?3 OR substr(action, 1, length(?3) + 1) = ?3 || '.') \
            AND (?4 IS NULL OR object LIKE ?4 ESCAPE '!') \
-           AND (?5 IS NULL OR timestamp >= ?5) AND (?6 IS NULL OR timestamp <= ?6) ORDER BY id DESC LIMIT ?7 \
+           AND (?5 IS NULL OR timestamp >= ?5) AND (?6 IS NULL OR timestamp <= ?6) AND id > coalesce(?8, -1) \
+           ORDER BY id DESC LIMIT ?7 \
          ) ORDER BY id DESC"
     );
     let [actor, object] = [actor, object].map(|text| text.as_deref().map(containing));
-    all(connection, &sql, params![before, actor, action, object, from, to, limit], |row| {
+    let lines = all(connection, &sql, params![before, actor, action, object, from, to, limit, edge], |row| {
         Ok(AuditRow {
             id: row.get(0)?,
             timestamp: row.get(1)?,
@@ -205,5 +219,6 @@ pub(super) fn audit_log(connection: &Connection, filter: &AuditFilter, limit: u3
                 new: row.get(8)?,
             },
         })
-    })
+    })?;
+    Ok(AuditList::of(lines, limit, edge))
 }

@@ -231,12 +231,12 @@ fn changes_leave_a_line_in_the_audit_log_and_failures_do_not() {
         let audit = Audit { actor: format!("t{n}"), new: Some("{}".into()), ..Audit::default() };
         let _ = write(&mut connection, &Write { audit, ..plain(Change::AddProvider(provider(key))) });
     }
-    let lines = rows::audit_log(&connection, &AuditFilter::default(), 9).unwrap();
+    let lines = rows::audit_log(&connection, &AuditFilter::default(), 9).unwrap().rows;
     let seen: Vec<_> = lines.iter().map(|line| (line.object_id, line.audit.actor.as_str())).collect();
     assert_eq!(seen, [(2, "t2"), (1, "t0")]);
     assert!(lines[0].timestamp > 1_700_000_000_000_000, "{}", lines[0].timestamp);
     let read = |filter: AuditFilter| -> Vec<i64> {
-        rows::audit_log(&connection, &filter, 1).unwrap().iter().map(|line| line.id).collect()
+        rows::audit_log(&connection, &filter, 1).unwrap().rows.iter().map(|line| line.id).collect()
     };
     let [first, second] = [lines[1].id, lines[0].id];
     connection.execute("UPDATE audit_log SET timestamp = id", []).unwrap();
@@ -252,4 +252,28 @@ fn changes_leave_a_line_in_the_audit_log_and_failures_do_not() {
     assert_eq!(read(AuditFilter { to: Some(first), ..none() }), [first]);
     assert_eq!(read(AuditFilter { from: Some(second), ..none() }), [second]);
     assert!(read(AuditFilter { from: Some(second + 1), ..none() }).is_empty());
+}
+
+/// A search by a text goes through a bounded number of lines, and says how far it has come.
+#[test]
+fn a_search_of_the_audit_log_ends_and_goes_on() {
+    let (_dir, connection) = open();
+    let fill = format!(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {} + 3) \
+         INSERT INTO audit_log (id, timestamp, actor, action, object, object_id) \
+         SELECT i, i, iif(i IN (1, 4), 'rare', 'often'), 'provider.create', 'p', i FROM n",
+        AuditFilter::SEARCHED
+    );
+    connection.execute(&fill, []).unwrap();
+    let find = |filter: AuditFilter, limit: u32| {
+        let found = rows::audit_log(&connection, &filter, limit).unwrap();
+        (found.rows.iter().map(|line| line.id).collect::<Vec<_>>(), found.searched_to)
+    };
+    let rare = || AuditFilter { actor: Some("rare".into()), ..AuditFilter::default() };
+    assert_eq!(find(rare(), 9), (vec![4], Some(4)), "the oldest three are not searched");
+    assert_eq!(find(rare(), 1), (vec![4], None), "it has enough");
+    assert_eq!(find(AuditFilter { before: Some(4), ..rare() }, 9), (vec![1], None));
+    assert_eq!(find(AuditFilter { to: Some(5), ..rare() }, 9), (vec![4, 1], None));
+    assert_eq!(find(AuditFilter { object: Some("q".into()), ..AuditFilter::default() }, 9), (vec![], Some(4)));
+    assert_eq!(find(AuditFilter { to: Some(2), ..AuditFilter::default() }, 9), (vec![2, 1], None));
 }

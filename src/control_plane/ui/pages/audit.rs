@@ -46,15 +46,18 @@ pub(super) async fn page(visit: &Visit<'_>) -> Markup {
 
 fn entries(found: &Value, filters: &str, is_older: bool) -> Markup {
     let entries = list(found, "entries");
+    let searched_to = found["searched_to"].as_i64();
+    let behind =
+        |before: i64| format!("/ui/audit?{filters}{}before={before}", if filters.is_empty() { "" } else { "&" });
     let Some(last) = entries.last() else {
         return empty(html! {
-            @if is_older { "Nothing is older. " a href={ "/ui/audit?" (filters) } { "Newest" } }
+            @if let Some(before) = searched_to { "None of the changes that were searched fits these filters. " a href=(behind(before)) { "Search older changes" } }
+            @else if is_older { "Nothing is older. " a href={ "/ui/audit?" (filters) } { "Newest" } }
             @else if !filters.is_empty() { "No change fits these filters." }
             @else { "No change yet. Each change by this page, the admin interface or the command line is listed here." }
         });
     };
-    let older =
-        format!("/ui/audit?{filters}{}before={}", if filters.is_empty() { "" } else { "&" }, number(last, "id"));
+    let older = searched_to.or_else(|| (entries.len() == SIZE).then(|| number(last, "id")));
     html! {
         div.wide { table {
             thead { tr { th scope="col" { "Time (UTC)" } th scope="col" { "Who" } th scope="col" { "Change" } th scope="col" { "Row" } th scope="col" { "Before and after" } } }
@@ -66,7 +69,11 @@ fn entries(found: &Value, filters: &str, is_older: bool) -> Markup {
                 td { (change(entry)) }
             } } }
         } }
-        @if entries.len() == SIZE { nav.pages aria-label="Pages of the list" { a rel="next" href=(older) { "Older" } } }
+        @if let Some(before) = older {
+            nav.pages aria-label="Pages of the list" {
+                a rel="next" href=(behind(before)) { @if searched_to.is_some() { "Search older changes" } @else { "Older" } }
+            }
+        }
     }
 }
 
