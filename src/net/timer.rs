@@ -129,10 +129,16 @@ impl Timers {
         self.recent.get()
     }
 
-    /// Returns the microseconds since 1970 at `recent`. A step of the system's clock shows with the
+    /// Returns the nanoseconds since 1970 at `recent`. A step of the system's clock shows with the
     /// next look.
+    #[inline]
+    pub fn unix_ns(&self) -> u64 {
+        self.unix_origin.get().saturating_add(self.recent.get())
+    }
+
+    /// Returns the microseconds since 1970 at `recent`, as [`Timers::unix_ns`] does.
     pub fn unix_us(&self) -> u64 {
-        self.unix_origin.get().saturating_add(self.recent.get()) / 1000
+        self.unix_ns() / 1000
     }
 
     /// Returns the whole seconds since 1970 at `recent`, as [`Timers::unix_us`] does.

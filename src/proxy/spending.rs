@@ -78,6 +78,16 @@ impl Spending {
     #[inline]
     pub fn settle(&mut self, record: &Record, others: &[AttemptUsage], tokens: &Tokens) {
         let of_answer = self.used((record.provider, &record.sent_model), record.tier, tokens, 1);
+        match &mut self.own {
+            Own::Joint(reservation) if others.is_empty() && self.provider.is_empty() => {
+                reservation.settle(&of_answer);
+            }
+            _ => self.settle_each(of_answer, others),
+        }
+    }
+
+    #[cold]
+    fn settle_each(&mut self, of_answer: Used, others: &[AttemptUsage]) {
         let of_all = others.iter().fold(of_answer, |sum, other| {
             sum.plus(self.used((other.provider, &other.sent_model), other.tier, &other.tokens, 0))
         });
@@ -90,12 +100,16 @@ impl Spending {
 
     /// Returns what an attempt has used, with the fees of `requests`: as the log and the sums of
     /// costs have it, a request has its fee once, for its answer.
+    #[inline]
     fn used(&self, sent: (i64, &Short<96>), tier: &str, used: &Tokens, requests: u64) -> Used {
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         let total = used.total();
         let needs_cost = self.plan.needs_price || self.provider.iter().any(|held| held.unit == Unit::Dollars);
-        let cost = || self.plan.prices.cost(sent, tier, used, requests).map(number);
-        Used { tokens: number(total), dollars: if total == 0 || !needs_cost { Some(0) } else { cost() } }
+        let dollars = match total == 0 || !needs_cost {
+            true => Some(0),
+            false => self.plan.prices.cost(sent, tier, used, requests).map(number),
+        };
+        Used { tokens: number(total), dollars }
     }
 }
 
@@ -128,7 +142,10 @@ impl Plan {
             return i64::try_from(self.prompt.saturating_add(output)).unwrap_or(i64::MAX);
         }
         let cost = |most: Most| self.prompt as f64 * most.input + output as f64 * most.output + most.fees;
-        rounded_up(self.prices.most(&self.may, provider).map(cost).fold(0.0, f64::max))
+        rounded_up(match self.prices.highest(&self.may).filter(|_| provider.is_none()) {
+            Some(highest) => cost(highest).max(0.0),
+            None => self.prices.most(&self.may, provider).map(cost).fold(0.0, f64::max),
+        })
     }
 
     /// The longest response, in tokens, for which `available` is enough.
@@ -152,7 +169,46 @@ fn rounded_up(amount: f64) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::config::prices::{Price, PriceTable, ProviderPrice};
+
+    /// A price that is the highest in each part is found in any list, and gives what the highest of
+    /// all of them does, also where some are unknown, cross, or have fees.
+    #[test]
+    fn the_most_of_all_providers_is_that_of_the_most_expensive_one() {
+        let price = |input: f64, output: f64, fee: f64| {
+            Some(Price { input: Some(input), output: Some(output), per_request: Some(fee), ..Price::default() })
+        };
+        let kinds = [price(1.0, 2.0, 0.0), price(2.2, 1.1, 0.0), price(2.2, 2.3, 0.01), price(0.3, 9.9, 0.5), None];
+        let (mut found, mut crossed) = (0, 0);
+        for list in (0..125).map(|n| [n % 5, n / 5 % 5, n / 25]) {
+            let of = |(id, kind): (i64, &usize)| ProviderPrice::new(id, "m", kinds[*kind].clone().map(Arc::new));
+            let known = list.iter().any(|kind| kinds[*kind].is_some());
+            for (prompt, output) in [(0, 0), (7, 1), (1_000, 64), (999_999, 123_457)] {
+                let plan = Plan {
+                    prompt,
+                    likely_prompt: prompt,
+                    is_by_bytes: true,
+                    most: output,
+                    answers: 1,
+                    is_limited: true,
+                    may: May { prompt, ..May::default() },
+                    prices: Rc::new(ModelPrices::new(Arc::<PriceTable>::default(), (1..).zip(&list).map(of))),
+                    needs_price: true,
+                };
+                let highest = (1..=3).map(|id| plan.amount(Unit::Dollars, output, Some(id))).max();
+                assert_eq!(Some(plan.amount(Unit::Dollars, output, None)), highest, "{list:?}");
+                let of_most = plan.prices.highest(&plan.may);
+                found += i32::from(of_most.is_some());
+                crossed += i32::from(known && of_most.is_none());
+                let may = May { searches: true, ..plan.may };
+                assert!(plan.prices.highest(&may).is_none());
+            }
+        }
+        assert!(found > 100 && crossed > 100, "{found} {crossed}");
+    }
 
     #[test]
     fn amounts_are_rounded_up() {

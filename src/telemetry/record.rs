@@ -114,12 +114,14 @@ impl Tokens {
     }
 
     /// Returns the sum of input and output. It saturates.
+    #[inline]
     pub fn total(&self) -> u64 {
         self.input.saturating_add(self.output)
     }
 
     /// Returns whether none of them is of a kind that may have a price of its own: there are no
     /// others than plain ones of the input and the output.
+    #[inline]
     pub fn are_plain(&self) -> bool {
         let cached = self.cache_read | self.cache_write_5m | self.cache_write_1h;
         let media = self.audio_input | self.image_input | self.audio_output | self.image_output;

@@ -180,3 +180,11 @@ pub struct May {
     /// Whether the provider may search.
     pub searches: bool,
 }
+
+impl May {
+    /// Returns whether it may need something that has a price of its own.
+    #[inline]
+    pub fn has_extras(&self) -> bool {
+        self.writes_cache || self.has_media || self.searches
+    }
+}

@@ -15,6 +15,9 @@ pub struct ModelPrices {
     has_unknown: bool,
     has_known: bool,
     extras: Extras,
+    /// The price that is at least any other one of them in each of its parts, so that no request
+    /// costs more elsewhere. `None` if there is none, or one depends on the request.
+    highest: Option<Most>,
 }
 
 /// What of a request has a price of its own at some provider.
@@ -51,8 +54,7 @@ impl ProviderPrice {
 
     #[inline]
     fn most(&self, may: &May) -> Option<Most> {
-        let has_extras = may.writes_cache || may.has_media || may.searches;
-        self.plain.filter(|_| !has_extras).or_else(|| Some(self.price.as_deref()?.most(may)))
+        self.plain.filter(|_| !may.has_extras()).or_else(|| Some(self.price.as_deref()?.most(may)))
     }
 }
 
@@ -68,7 +70,15 @@ impl ModelPrices {
         };
         let has_unknown = list.iter().any(|of| of.price.is_none());
         let has_known = list.iter().any(|of| of.price.is_some());
-        ModelPrices { table, list, has_unknown, has_known, extras }
+        let highest = highest(&list);
+        ModelPrices { table, list, has_unknown, has_known, extras, highest }
+    }
+
+    /// Returns the price that is the highest for every request, if there is such a one for requests
+    /// as this one.
+    #[inline]
+    pub fn highest(&self, may: &May) -> Option<Most> {
+        self.highest.filter(|_| !may.has_extras())
     }
 
     /// Returns whether the prices are those of this table.
@@ -124,4 +134,13 @@ impl ModelPrices {
         let asked = self.list.iter().filter(move |of| provider.is_none_or(|provider| of.provider == provider));
         asked.filter_map(|of| of.most(may))
     }
+}
+
+/// Finds the price that is the highest in each of its parts among those that are known.
+fn highest(list: &[ProviderPrice]) -> Option<Most> {
+    let known = || list.iter().filter(|of| of.price.is_some());
+    let is_above =
+        |one: &Most, other: &Most| one.input >= other.input && one.output >= other.output && one.fees >= other.fees;
+    let is_highest = |one: &Most| known().all(|of| of.plain.as_ref().is_some_and(|other| is_above(one, other)));
+    known().filter_map(|of| of.plain).find(is_highest)
 }

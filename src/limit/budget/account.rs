@@ -1,7 +1,7 @@
 //! What this node holds of a budget in one window: an atomic word that requests reserve from.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use super::sums::{Claim, Grant};
 use crate::limit::period::Window;
@@ -44,8 +44,8 @@ pub struct Account {
     /// [`Sums::spent`] and [`Sums::extra`], as of the last answer.
     spent_by_all: AtomicI64,
     extra: AtomicI64,
-    /// Whether another account has taken its place.
-    is_replaced: AtomicBool,
+    /// [`Account::REPLACED`], and in the other bits how often `extra` has changed.
+    changes: AtomicU64,
 }
 
 /// Why nothing was reserved.
@@ -101,20 +101,24 @@ impl Account {
             left: AtomicI64::new(0),
             spent_by_all: AtomicI64::new(0),
             extra: AtomicI64::new(0),
-            is_replaced: AtomicBool::new(false),
+            changes: AtomicU64::new(0),
         }
     }
 
     /// Notes that another account takes its place.
     pub(super) fn replace(&self) {
-        self.is_replaced.store(true, Ordering::Relaxed);
+        self.changes.fetch_or(Account::REPLACED, Ordering::Release);
     }
 
-    /// Returns whether another account has taken its place: that of the next window, or of sums
-    /// that were reset.
+    /// The bit of [`Account::changes`] that says that another account has taken its place.
+    pub const REPLACED: u64 = 1;
+
+    /// Returns a number that is another one once another account has taken its place, that of the
+    /// next window or of sums that were reset, or once [`Account::extra`] has changed. Who keeps
+    /// the latter reads this before it.
     #[inline]
-    pub fn is_replaced(&self) -> bool {
-        self.is_replaced.load(Ordering::Relaxed)
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// Returns whether this second, since 1970, is in its window.
@@ -286,7 +290,9 @@ impl Account {
             }
             self.left.store(grant.left, Ordering::Relaxed);
             self.spent_by_all.store(grant.sums.spent, Ordering::Relaxed);
-            self.extra.store(grant.sums.extra, Ordering::Relaxed);
+            if self.extra.swap(grant.sums.extra, Ordering::Relaxed) != grant.sums.extra {
+                self.changes.fetch_add(2, Ordering::Release);
+            }
             // Of a smaller amount than before a node keeps nothing that no request has reserved.
             if grant.left < 0 {
                 self.largest.store(0, Ordering::Relaxed);

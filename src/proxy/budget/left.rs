@@ -47,6 +47,8 @@ impl BudgetLeft {
 
     /// Writes the fields.
     pub fn write(&self, out: &mut Vec<u8>) {
+        // Room for all of it: the number is no longer than this.
+        out.reserve(self.fields.text.len() + 32);
         out.extend_from_slice(&self.fields.text);
         amounts::write(out, self.unit, self.left);
         out.extend_from_slice(b"\r\n");

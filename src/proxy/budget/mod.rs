@@ -56,13 +56,18 @@ pub fn reserve_at_once(
     candidates: &Candidates,
     output: peek::Output,
 ) -> bool {
-    let Ok(budgets) = budgets_of(req, view, caller) else { return false };
-    if budgets.is_empty() {
-        return !have_budgets(view, candidates);
-    }
-    let resolved = match budgets {
-        Cow::Borrowed(list) => req.core.budgets.of_caller(view.snapshot.generation, list, req.core.timers.unix_s()),
-        Cow::Owned(list) => ResolvedBudgets::of_request(&list, req.core.timers.unix_s()),
+    let resolved = match (&view.snapshot.tag_budgets, caller) {
+        (None, Some(caller)) if !caller.budgets().is_empty() => {
+            req.core.budgets.of_caller(view.snapshot.generation, caller.budgets(), req.core.timers.unix_ns())
+        }
+        _ => match budgets_of(req, view, caller) {
+            Err(_) => return false,
+            Ok(budgets) if budgets.is_empty() => return !have_budgets(view, candidates),
+            Ok(Cow::Borrowed(list)) => {
+                req.core.budgets.of_caller(view.snapshot.generation, list, req.core.timers.unix_ns())
+            }
+            Ok(Cow::Owned(list)) => ResolvedBudgets::of_request(&list, req.core.timers.unix_s()),
+        },
     };
     let Some(resolved) = resolved else { return false };
     let mut plan = plan_of(req, view, (candidates, req.model.name()), output);
@@ -89,6 +94,7 @@ fn have_budgets(view: &WorkerSnapshot, candidates: &Candidates) -> bool {
 }
 
 /// Keeps what was reserved with the request. `most` is the limit of its response.
+#[inline]
 fn keep(req: &mut RequestContext<'_>, own: Own, plan: Plan, most: u64) {
     let need = Need { prompt: plan.likely_prompt, output: most.saturating_mul(plan.answers) };
     req.recorder.set_spending(Spending { own, provider: Vec::new(), need, plan });
@@ -240,6 +246,7 @@ pub async fn reserve_at(
 }
 
 /// Returns the budgets of the caller, its groups and the tags that the request carries.
+#[inline(never)]
 fn budgets_of<'v>(
     req: &RequestContext<'_>,
     view: &WorkerSnapshot,

@@ -37,7 +37,7 @@ static NAMES: LazyLock<Names> = LazyLock::new(|| Names {
 
 /// Returns what a request may need that is served by these candidates. `model` is the name by which
 /// they were found.
-#[inline]
+#[inline(always)]
 pub(super) fn plan_of(
     req: &RequestContext<'_>,
     view: &WorkerSnapshot,

@@ -21,9 +21,10 @@ const SWEEP_SECS: i64 = 60;
 pub struct ResolvedBudgets {
     /// Whose they are.
     key: Key,
-    /// The seconds since 1970 that are in all the windows.
-    from: i64,
-    until: i64,
+    /// The nanoseconds since 1970 that are in all the windows: from the first up to the second,
+    /// which is in none.
+    from: u64,
+    until: u64,
     has_tokens: bool,
     has_dollars: bool,
     lines: Box<[Line]>,
@@ -44,8 +45,8 @@ struct Line {
     account: Arc<Account>,
     unit: Unit,
     is_hard: bool,
-    /// What was added to the amount, as the fields have it.
-    extra: i64,
+    /// [`Account::changes`], as of when this was made, of an account in force.
+    changes: u64,
     /// The amount with what was added to it: what is left of budgets is compared in proportion.
     amount: f64,
     fields: Arc<Fields>,
@@ -54,15 +55,17 @@ struct Line {
 impl Line {
     fn new(budget: &Arc<Budget>, unix: i64) -> Option<Line> {
         let account = budget.state.account(unix)?;
+        let changes = account.changes() & !Account::REPLACED;
         let extra = account.extra();
         let fields = left::fields_of(budget, Some(&account));
         let terms = &budget.terms;
         let amount = terms.amount.saturating_add(extra).max(1) as f64;
-        Some(Line { account, unit: terms.unit, is_hard: terms.is_hard, extra, amount, fields })
+        Some(Line { account, unit: terms.unit, is_hard: terms.is_hard, changes, amount, fields })
     }
 
+    #[inline]
     fn is_current(&self) -> bool {
-        !self.account.is_replaced() && self.account.extra() == self.extra
+        self.account.changes() == self.changes
     }
 }
 
@@ -77,19 +80,21 @@ impl ResolvedBudgets {
         let lines = budgets.iter().map(|budget| Line::new(budget, unix)).collect::<Option<Box<[Line]>>>()?;
         let has = |unit: Unit| budgets.iter().any(|budget| budget.terms.unit == unit);
         let windows = || lines.iter().map(|line| line.account.window);
-        let from = windows().map(|window| window.starts_at).max().unwrap_or(i64::MIN);
-        let until = windows().map(|window| window.ends_at).min().unwrap_or(i64::MAX);
+        let from = nanoseconds(windows().map(|window| window.starts_at).max().unwrap_or(0));
+        let until = nanoseconds(windows().map(|window| window.ends_at).min().unwrap_or(i64::MAX));
         let (has_tokens, has_dollars) = (has(Unit::Tokens), has(Unit::Dollars));
         Some(Rc::new(ResolvedBudgets { key, from, until, has_tokens, has_dollars, lines }))
     }
 
-    fn is_current(&self, key: Key, unix: i64) -> bool {
-        self.key == key && self.is_in_force(unix)
+    #[inline]
+    fn is_current(&self, key: Key, unix_ns: u64) -> bool {
+        self.key == key && self.is_in_force(unix_ns)
     }
 
     /// Returns whether a moment is in all the windows, and no account was replaced.
-    fn is_in_force(&self, unix: i64) -> bool {
-        (self.from..self.until).contains(&unix) && self.lines.iter().all(Line::is_current)
+    #[inline]
+    fn is_in_force(&self, unix_ns: u64) -> bool {
+        (self.from..self.until).contains(&unix_ns) && self.lines.iter().all(Line::is_current)
     }
 
     /// Returns whether one of them is in dollars.
@@ -99,14 +104,14 @@ impl ResolvedBudgets {
 
     /// Reserves from all of them at `now_ms` of the node's clock. `None` if one has too little;
     /// then nothing is reserved.
+    #[inline]
     pub(super) fn reserve(
         self: Rc<ResolvedBudgets>,
         now_ms: u64,
         amount: impl Fn(Unit) -> i64,
     ) -> Option<JointReservation> {
         let units = |unit: Unit, is_needed: bool| if is_needed { amount(unit).max(0) } else { 0 };
-        let reserved =
-            Amounts { tokens: units(Unit::Tokens, self.has_tokens), dollars: units(Unit::Dollars, self.has_dollars) };
+        let reserved = Amounts::new(units(Unit::Tokens, self.has_tokens), units(Unit::Dollars, self.has_dollars));
         for (at, line) in self.lines.iter().enumerate() {
             let units = reserved.of(line.unit);
             if !line.is_hard {
@@ -120,21 +125,29 @@ impl ResolvedBudgets {
     }
 }
 
-/// An amount in each unit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Amounts {
-    tokens: i64,
-    dollars: i64,
+/// Returns the nanoseconds of a moment in seconds. What a word can't hold is a time that does not
+/// come.
+fn nanoseconds(seconds: i64) -> u64 {
+    u64::try_from(seconds).unwrap_or(0).saturating_mul(1_000_000_000)
 }
 
-impl Amounts {
-    const ZERO: Amounts = Amounts { tokens: 0, dollars: 0 };
+/// An amount in each unit, at the number of the unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Amounts([i64; 2]);
 
+impl Amounts {
+    const ZERO: Amounts = Amounts([0; 2]);
+
+    fn new(tokens: i64, dollars: i64) -> Amounts {
+        let mut amounts = Amounts::ZERO;
+        amounts.0[Unit::Tokens as usize] = tokens;
+        amounts.0[Unit::Dollars as usize] = dollars;
+        amounts
+    }
+
+    #[inline]
     fn of(&self, unit: Unit) -> i64 {
-        match unit {
-            Unit::Tokens => self.tokens,
-            Unit::Dollars => self.dollars,
-        }
+        self.0[unit as usize]
     }
 }
 
@@ -177,6 +190,7 @@ pub struct JointReservation {
 impl JointReservation {
     /// Returns what is left of the budget of which the least is, in proportion to its amount. `None`
     /// without any.
+    #[inline]
     pub(super) fn left(&self) -> Option<BudgetLeft> {
         // Exact as far as it matters for which of two budgets is shown.
         let lines = self.budgets.lines.iter().map(|line| {
@@ -188,11 +202,13 @@ impl JointReservation {
     }
 
     /// Charges each budget for what the request has used, at its end. Nothing is reserved any more.
+    #[inline]
     pub fn settle(&mut self, used: &Used) {
         let reserved = std::mem::replace(&mut self.reserved, Amounts::ZERO);
+        let units = |unit: Unit| used.units(unit, reserved.of(unit));
+        let used = Amounts::new(units(Unit::Tokens), units(Unit::Dollars));
         for line in &self.budgets.lines {
-            let units = reserved.of(line.unit);
-            line.account.settle(units, used.units(line.unit, units));
+            line.account.settle(reserved.of(line.unit), used.of(line.unit));
         }
     }
 }
@@ -216,8 +232,8 @@ fn give_back(lines: &[Line], reserved: Amounts) {
 pub struct KnownBudgets {
     /// By [`slot_of`]. A caller takes the place of another one.
     callers: RefCell<[Option<Rc<ResolvedBudgets>>; CALLERS]>,
-    /// When [`KnownBudgets::sweep`] is due, in seconds since 1970.
-    next_sweep: Cell<i64>,
+    /// When [`KnownBudgets::sweep`] is due, in nanoseconds since 1970.
+    next_sweep: Cell<u64>,
     prices: RefCell<Cache<Arc<ArcSwap<PriceTable>>, Arc<PriceTable>>>,
 }
 
@@ -237,21 +253,28 @@ impl KnownBudgets {
     }
 
     /// Returns the budgets of a list that is part of the snapshot of this generation, at a moment
-    /// in seconds since 1970. `None` if this node knows nothing yet of one of them.
-    pub(super) fn of_caller(&self, generation: u64, budgets: &[Arc<Budget>], unix: i64) -> Option<Rc<ResolvedBudgets>> {
+    /// in nanoseconds since 1970. `None` if this node knows nothing yet of one of them.
+    #[inline]
+    pub(super) fn of_caller(
+        &self,
+        generation: u64,
+        budgets: &[Arc<Budget>],
+        unix_ns: u64,
+    ) -> Option<Rc<ResolvedBudgets>> {
         let key = Key { generation, place: budgets.as_ptr().addr() };
-        if unix >= self.next_sweep.get() {
-            self.sweep(unix);
+        if unix_ns >= self.next_sweep.get() {
+            self.sweep(unix_ns);
         }
-        let mut callers = self.callers.borrow_mut();
-        let known = &mut callers[slot_of(key.place)];
-        if let Some(known) = known.as_ref().filter(|known| known.is_current(key, unix)) {
-            return Some(known.clone());
-        }
-        *known = None;
-        let found = ResolvedBudgets::new(key, budgets, unix)?;
-        *known = Some(found.clone());
-        Some(found)
+        let known =
+            self.callers.borrow()[slot_of(key.place)].as_ref().filter(|known| known.is_current(key, unix_ns)).cloned();
+        known.or_else(|| self.resolve(key, budgets, unix_ns))
+    }
+
+    #[cold]
+    fn resolve(&self, key: Key, budgets: &[Arc<Budget>], unix_ns: u64) -> Option<Rc<ResolvedBudgets>> {
+        let found = ResolvedBudgets::new(key, budgets, (unix_ns / 1_000_000_000) as i64);
+        self.callers.borrow_mut()[slot_of(key.place)] = found.clone();
+        found
     }
 
     /// Forgets all callers: those of another configuration have other lists.
@@ -261,10 +284,10 @@ impl KnownBudgets {
 
     /// Forgets the callers of whom a window has ended, also those who do not come again.
     #[cold]
-    fn sweep(&self, unix: i64) {
-        self.next_sweep.set(unix.saturating_add(SWEEP_SECS));
+    fn sweep(&self, unix_ns: u64) {
+        self.next_sweep.set(unix_ns.saturating_add(nanoseconds(SWEEP_SECS)));
         for known in self.callers.borrow_mut().iter_mut() {
-            known.take_if(|known| !known.is_in_force(unix));
+            known.take_if(|known| !known.is_in_force(unix_ns));
         }
     }
 }
@@ -335,7 +358,7 @@ mod tests {
     fn what_is_remembered_is_what_is_in_force() {
         let known = KnownBudgets::new(Arc::default());
         let budgets = [holding(Some(100), true), holding(Some(100), true)];
-        let find = |generation, unix| known.of_caller(generation, &budgets, unix);
+        let find = |generation, unix| known.of_caller(generation, &budgets, nanoseconds(unix));
         let is_found = |of: &Rc<ResolvedBudgets>| find(7, 1).is_some_and(|found| Rc::ptr_eq(&found, of));
 
         let first = find(7, 1).unwrap();
@@ -357,6 +380,8 @@ mod tests {
         assert!(after.reserve(1, |_| 1).is_none(), "nothing is held after a reset");
 
         assert!(find(7, 9).is_some() && find(7, 10).is_none(), "the window of one has ended");
+        let last = nanoseconds(10) - 1;
+        assert!(known.of_caller(7, &budgets, last).is_some(), "and not before its last nanosecond");
     }
 
     /// The account of a caller who does not come again is free a minute after its end, once another
@@ -367,10 +392,10 @@ mod tests {
         let (gone, other) = ([holding(Some(100), true)], [holding(Some(100), true)]);
         let account = Arc::new(Account::new(Window { starts_at: 0, ends_at: 10 }, 0));
         gone[0].state.begin(account.clone());
-        assert!(known.of_caller(7, &gone, 1).is_some());
+        assert!(known.of_caller(7, &gone, nanoseconds(1)).is_some());
         gone[0].state.begin(Arc::new(Account::new(Window { starts_at: 10, ends_at: 20 }, 0)));
         assert_eq!(Arc::strong_count(&account), 2);
-        assert!(known.of_caller(7, &other, 1 + SWEEP_SECS).is_some());
+        assert!(known.of_caller(7, &other, nanoseconds(1 + SWEEP_SECS)).is_some());
         assert_eq!(Arc::strong_count(&account), 1);
 
         let account = other[0].state.account(1).unwrap();
