@@ -158,7 +158,8 @@ fn normal(media: &str) -> Cow<'static, str> {
 /// Returns the media type that the first bytes of a base64 payload tell.
 pub(crate) fn sniff(payload: RawStr<'_>) -> Option<&'static str> {
     // 24 characters give 18 bytes, more than any signature below needs.
-    let prefix: Vec<u8> = payload.as_bytes().iter().copied().filter(|b| *b != b'\\').take(24).collect();
+    let start = RawStr::new(&payload.as_bytes()[..payload.len().min(160)]).unescape();
+    let prefix: Vec<u8> = start.bytes().filter(|byte| !byte.is_ascii_whitespace()).take(24).collect();
     let config = GeneralPurposeConfig::new()
         .with_decode_allow_trailing_bits(true)
         .with_decode_padding_mode(DecodePaddingMode::Indifferent);
@@ -185,8 +186,38 @@ pub(crate) fn write(media: &str, payload: RawStr<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\"data:");
     write::escaped(out, media);
     out.extend_from_slice(b";base64,");
-    out.extend_from_slice(payload.as_bytes());
+    write_payload(payload, out);
     out.push(b'"');
+}
+
+/// Writes base64 without the white space in it: tools wrap it at 64 or 76 characters, and neither
+/// Anthropic nor readers with strict types take that. What has none is copied as it is, escaped
+/// slashes included.
+pub(crate) fn write_payload(payload: RawStr<'_>, out: &mut Vec<u8>) {
+    let bytes = payload.as_bytes();
+    // Up to where it is written, and up to where it is read: within an escape nothing begins.
+    let (mut from, mut read) = (0, 0);
+    for at in memchr::memchr2_iter(b' ', b'\\', bytes) {
+        if at < read {
+            continue;
+        }
+        let (is_space, len) = match &bytes[at..] {
+            [b' ', ..] => (true, 1),
+            [_, b'n' | b'r' | b't' | b'f', ..] => (true, 2),
+            [_, b'u', b'0', b'0', high, low, ..] => {
+                let is_space =
+                    matches!((high, low), (b'2', b'0') | (b'0', b'9' | b'a' | b'A' | b'c' | b'C' | b'd' | b'D'));
+                (is_space, 6)
+            }
+            _ => (false, 2),
+        };
+        read = at + len;
+        if is_space {
+            out.extend_from_slice(&bytes[from..at]);
+            from = read;
+        }
+    }
+    out.extend_from_slice(&bytes[from..]);
 }
 
 fn percent_decoded(body: RawStr<'_>) -> Text<'_> {
@@ -247,6 +278,29 @@ mod tests {
         }
         for url in ["https://example.com/a.png", "data:image/png", "dat", ""] {
             assert_eq!(parse(RawStr::new(url.as_bytes())), None, "{url}");
+        }
+    }
+
+    #[test]
+    fn white_space_within_a_payload_goes() {
+        let rows = [
+            ("iVBORw0KGgo=", "iVBORw0KGgo="),
+            (r"\/9j\/4AAQ", r"\/9j\/4AAQ"),
+            (r" iVBO\nRw0K\r\nGgo=\n", "iVBORw0KGgo="),
+            (r"\u0020iV\u000aBO\u000DRw0\tK\u002f\u0029", r"iVBORw0K\u002f\u0029"),
+            (r"a\\n\\\nb\", r"a\\n\\b\"),
+            ("", ""),
+            (" ", ""),
+        ];
+        for (payload, expected) in rows {
+            let mut out = Vec::new();
+            write_payload(RawStr::new(payload.as_bytes()), &mut out);
+            assert_eq!(String::from_utf8_lossy(&out), expected, "{payload}");
+        }
+        for wrapped in
+            [" iVBORw0KGgoAAAANSUhEUg==", r"\niVBORw0K\r\nGgoAAAANSUhEUg==", r"iVBORw0K\u000aGgoAAAANSUhEUg=="]
+        {
+            assert_eq!(sniff(RawStr::new(wrapped.as_bytes())), Some("image/png"), "{wrapped}");
         }
     }
 

@@ -292,7 +292,10 @@ fn write_piece(piece: &Piece<'_>, target: &Target<'_>, out: &mut Vec<u8>) {
             PieceKind::Audio { data, format } => {
                 o.str("type", "input_audio");
                 o.object("input_audio", |o| {
-                    o.raw_str("data", *data);
+                    let out = o.key("data");
+                    out.push(b'"');
+                    data_url::write_payload(*data, out);
+                    out.push(b'"');
                     o.raw_str("format", *format);
                 });
             }

@@ -233,7 +233,10 @@ impl Source<'_> {
             Source::Base64 { media, data } => {
                 o.str("type", "base64");
                 o.str("media_type", media);
-                o.raw_str("data", *data);
+                let out = o.key("data");
+                out.push(b'"');
+                data_url::write_payload(*data, out);
+                out.push(b'"');
             }
             Source::Url(url) => {
                 o.str("type", "url");
@@ -272,7 +275,8 @@ fn is_text(media: &str) -> bool {
 fn decoded(data: RawStr<'_>) -> Option<Text<'static>> {
     let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     let engine = base64::engine::GeneralPurpose::new(&base64::alphabet::STANDARD, config);
-    let bytes = engine.decode(data.unescape().as_bytes()).ok()?;
+    let characters: Vec<u8> = data.unescape().bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let bytes = engine.decode(characters).ok()?;
     Some(Text::plain(std::str::from_utf8(&bytes).ok()?))
 }
 
