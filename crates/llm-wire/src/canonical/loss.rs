@@ -151,7 +151,7 @@ named! {
     CallId "call_id" "a call id that the target refuses was replaced";
     ToolName "tool_name" "a tool name that the target refuses was replaced";
     ToolArguments "tool_arguments" "arguments that are not a JSON object were wrapped";
-    Reasoning "reasoning" "reasoning that belongs to another vendor or account was left out";
+    Reasoning "reasoning" "reasoning that belongs to another vendor or account, or that nothing follows, was left out";
     BlankText "blank_text" "blank text that the target refuses was left out";
     ThinkingTools "thinking_tools" "a Chat request with tools and thinking was sent to the provider's Responses endpoint";
     NoTools "no_tools" "the tools were declared again from the history";

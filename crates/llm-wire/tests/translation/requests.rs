@@ -8,7 +8,7 @@ use llm_wire::target::quirks::Host;
 use llm_wire::translate::{self, Encoded};
 use serde_json::{Value, json};
 
-use crate::support::{PAIRS, request, try_request, vendor};
+use crate::support::{PAIRS, request, try_request, vendor, whole};
 
 /// A conversation of these roles and texts.
 fn conversation(format: Format, turns: &[(&str, Value)]) -> Value {
@@ -210,5 +210,34 @@ fn arguments_that_were_no_object_come_back() {
         assert_eq!(chat["messages"][1]["tool_calls"][0]["function"]["arguments"], expected);
         let responses = request(Format::Messages, Format::Responses, &body);
         assert_eq!(responses["input"][1]["arguments"], expected);
+    }
+}
+
+/// The answer was cut while the model reasoned. OpenAI refuses reasoning that nothing follows.
+#[test]
+fn reasoning_that_nothing_follows_is_left_out() {
+    let cut = json!({
+        "id": "resp_1", "object": "response", "status": "incomplete", "model": "m",
+        "incomplete_details": {"reason": "max_output_tokens"},
+        "output": [{"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "ENC"}],
+        "usage": {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
+    });
+    let seen: Value = serde_json::from_str(&whole(Format::Responses, Format::Chat, &cut).raw).unwrap();
+    let cut = &seen["choices"][0]["message"];
+    let (user, text) = (json!({"role": "user", "content": "go on"}), json!({"role": "assistant", "content": "a"}));
+    let rows = [
+        (vec![cut.clone()], false),
+        (vec![cut.clone(), user.clone()], false),
+        (vec![cut.clone(), json!({"role": "system", "content": "s"}), text.clone()], false),
+        (vec![cut.clone(), text.clone()], true),
+        (vec![cut.clone(), cut.clone(), text, user], true),
+    ];
+    for (turns, stays) in rows {
+        let turns: Vec<Value> = [json!({"role": "user", "content": "hi"})].into_iter().chain(turns).collect();
+        let sent = request(Format::Chat, Format::Responses, &json!({"model": "m", "messages": turns}));
+        let kinds: Vec<&str> =
+            sent["input"].as_array().unwrap().iter().map(|item| item["type"].as_str().unwrap()).collect();
+        assert_eq!(kinds.contains(&"reasoning"), stays, "{kinds:?}");
+        assert_ne!(kinds.last(), Some(&"reasoning"));
     }
 }

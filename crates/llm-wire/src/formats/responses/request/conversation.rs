@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 
-use crate::canonical::loss::Loss;
+use crate::canonical::loss::{Loss, Repair};
 use crate::canonical::request::{
     ERROR_MARKER, Foreign, Item, ItemKind, Message, Part, ReasoningItem, ReasoningKind, Role, ToolCall, ToolResult,
 };
@@ -31,6 +31,9 @@ pub(super) struct Conversation<'c, 'b, 'a> {
     parts: &'c mut Parts<'b, 'a>,
     out: &'c mut Vec<u8>,
     empty: bool,
+    /// Reasoning that waits for what the assistant says or calls next, as items with a comma behind
+    /// each. OpenAI refuses reasoning "without its required following item".
+    held: Vec<u8>,
     /// The item before was the user's.
     users_turn: bool,
     /// Images and files with the path of what showed them, for the user's next turn.
@@ -43,7 +46,8 @@ pub(super) struct Conversation<'c, 'b, 'a> {
 impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
     /// Begins the list of items in `out`.
     pub(super) fn new(parts: &'c mut Parts<'b, 'a>, out: &'c mut Vec<u8>) -> Conversation<'c, 'b, 'a> {
-        Conversation { parts, out, empty: true, users_turn: false, shown: Vec::new(), customs: HashSet::new() }
+        let (held, shown, customs) = Default::default();
+        Conversation { parts, out, empty: true, held, users_turn: false, shown, customs }
     }
 
     /// Writes the array. `items` are paired. `system`: the system prompt goes here, with the words
@@ -58,6 +62,7 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
             _ => (items, None),
         };
         items.iter().try_for_each(|item| self.item(item))?;
+        self.leave_held();
         self.flush_shown()?;
         if let Some(Item { kind: ItemKind::Message(message), .. }) = last {
             self.hint(message);
@@ -71,7 +76,16 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
         if !std::mem::take(&mut self.empty) {
             self.out.push(b',');
         }
+        self.out.append(&mut self.held);
         self.out
+    }
+
+    /// Leaves out the reasoning that nothing of the assistant's follows: its answer was cut there.
+    fn leave_held(&mut self) {
+        if !self.held.is_empty() {
+            self.held.clear();
+            self.parts.ledger.repair(Repair::Reasoning);
+        }
     }
 
     fn item(&mut self, item: &Item<'a>) -> Result<(), Error> {
@@ -79,6 +93,9 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
         let user = history::is_user_side(item);
         // At the first of the user's words, and at the latest before the assistant speaks again.
         let words = user && !matches!(item.kind, ItemKind::Result(_));
+        if user || matches!(&item.kind, ItemKind::Message(message) if message.role != Role::Assistant) {
+            self.leave_held();
+        }
         if words || (self.users_turn && !user) {
             self.flush_shown()?;
         }
@@ -184,14 +201,14 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
             Disposition::Native => {
                 let states = item.opaque.iter().filter(|opaque| opaque.seal == Seal::Encrypted);
                 for (n, opaque) in states.enumerate() {
-                    self.next();
-                    write::object(self.out, |o| {
+                    write::object(&mut self.held, |o| {
                         o.str("type", "reasoning");
                         // The text belongs to the first state.
                         let shown = if n == 0 { item } else { &ReasoningItem::default() };
                         reasoning_texts(o, shown);
                         o.raw_str("encrypted_content", opaque.bytes.raw());
                     });
+                    self.held.push(b',');
                 }
             }
             Disposition::AsText => {
