@@ -194,7 +194,7 @@ impl Translator {
         self.run(out, |_, sink| {
             let mut tape = Tape::default();
             let result = tape
-                .read(preamble::strip(body))
+                .read_spelled_out(preamble::strip(body))
                 .map_err(|e| Error::upstream(Kind::UpstreamFault, "the upstream's answer is not JSON").detail(e))
                 .and_then(|raw| match errors::recognize(provider, raw) {
                     Some(read) => Err(classify::error(None, &read)),

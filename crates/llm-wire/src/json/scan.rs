@@ -24,6 +24,8 @@ pub(super) trait Visit {
     fn open(&mut self, key: (usize, usize), at: usize);
     /// The one that began last and has not ended, ends.
     fn close(&mut self, end: usize);
+    /// The key of the next value has an escape.
+    fn escaped_key(&mut self) {}
 }
 
 /// A visitor that ignores everything.
@@ -101,7 +103,7 @@ fn visit_value<V: Visit>(mut nest: Nest, buf: &[u8], pos: usize, visit: &mut V) 
         }
         key = (0, 0);
         if nest.is_object() {
-            let (end, value) = skip_key(buf, pos)?;
+            let (end, value) = skip_key(buf, pos, || visit.escaped_key())?;
             key = (pos, end);
             pos = value;
         }
@@ -260,13 +262,19 @@ fn skip_spaces(buf: &[u8], mut pos: usize) -> usize {
 }
 
 /// Skips a key, its colon and the space after it. Returns where the key ends, quote included, and
-/// where the value begins.
+/// where the value begins. Calls `on_escape` for a key that has an escape.
 #[inline(always)]
-pub(super) fn skip_key(buf: &[u8], pos: usize) -> Result<(usize, usize), ScanError> {
+pub(super) fn skip_key(buf: &[u8], pos: usize, on_escape: impl FnOnce()) -> Result<(usize, usize), ScanError> {
     if byte(buf, pos)? != b'"' {
         return fault(pos, Fault::Key);
     }
-    let end = skip_string(buf, pos)?;
+    let end = plain_run(buf, pos + 1);
+    let end = if buf.get(end) == Some(&b'"') {
+        end + 1
+    } else {
+        on_escape();
+        skip_rest_of_string(buf, end)?
+    };
     let colon = skip_space(buf, end);
     if byte(buf, colon)? != b':' {
         return fault(colon, Fault::Colon);

@@ -22,11 +22,14 @@
 
 use super::fault::ScanError;
 use super::node::Node;
-use super::raw::RawValue;
+use super::raw::{RawStr, RawValue};
 use super::scan::{self, Visit};
 
 /// A tape grown beyond this many nodes by one large document is given back at the next.
 const KEEP_NODES: usize = 4096;
+
+/// Room for a document with names spelled out beyond this is given back at the next.
+const KEEP_BYTES: usize = 64 << 10;
 
 /// Returns how many values a document of `len` bytes may have and still be noted: two and a half
 /// bytes of notes for each of its own. What is said in words, or has names, stays far below.
@@ -41,6 +44,8 @@ fn most_nodes(len: usize) -> usize {
 #[derive(Debug, Default)]
 pub struct Tape {
     nodes: Vec<Node>,
+    /// The last document with names spelled out: see [`Tape::read_spelled_out`].
+    spelled_out: Vec<u8>,
 }
 
 impl Tape {
@@ -48,6 +53,23 @@ impl Tape {
     /// [`scan::validate`] finds.
     pub fn read<'a>(&'a mut self, document: &'a [u8]) -> Result<RawValue<'a>, ScanError> {
         self.read_within(most_nodes(document.len()), document)
+    }
+
+    /// Does the same, for who compares the names of members as bytes: a name with letters that are
+    /// escaped without need (`con\u0074ent`) is found as the name that it is. Where there are such,
+    /// the value lies in the tape and not in the document.
+    pub fn read_spelled_out<'a>(&'a mut self, document: &'a [u8]) -> Result<RawValue<'a>, ScanError> {
+        let found = note(&mut self.nodes, most_nodes(document.len()), document)?;
+        if found.has_escaped_key && spell_out(document, &mut self.spelled_out) {
+            return self.read_own();
+        }
+        Ok(found.root(&self.nodes, document))
+    }
+
+    #[cold]
+    fn read_own(&mut self) -> Result<RawValue<'_>, ScanError> {
+        let found = note(&mut self.nodes, most_nodes(self.spelled_out.len()), &self.spelled_out)?;
+        Ok(found.root(&self.nodes, &self.spelled_out))
     }
 
     /// Returns how many values of the last document are noted, or were before there were too many.
@@ -58,19 +80,97 @@ impl Tape {
 
     /// [`Tape::read`] with another bound.
     pub(super) fn read_within<'a>(&'a mut self, most: usize, document: &'a [u8]) -> Result<RawValue<'a>, ScanError> {
-        self.nodes.clear();
-        if self.nodes.capacity() > KEEP_NODES {
-            self.nodes = Vec::new();
+        let found = note(&mut self.nodes, most, document)?;
+        Ok(found.root(&self.nodes, document))
+    }
+}
+
+/// What a reading has found beside the nodes.
+struct Found {
+    /// Every value is noted.
+    is_whole: bool,
+    has_escaped_key: bool,
+}
+
+impl Found {
+    /// Returns the value of the document, less the white space around it, which is at the position
+    /// of the first node.
+    #[inline]
+    fn root<'a>(&self, nodes: &'a [Node], document: &'a [u8]) -> RawValue<'a> {
+        match nodes.split_first() {
+            Some((root, inside)) if self.is_whole => RawValue::noted(&document[root.range()], inside),
+            _ => RawValue::new(document.trim_ascii()),
         }
-        let room = self.nodes.capacity().min(most);
-        let mut notes = Notes { nodes: &mut self.nodes, room, most, open: 0, base: 0, full: false };
-        scan::validate_noting(document, &mut notes)?;
-        let whole = !notes.full;
-        // The value, less the white space around it, is at the position of the first node.
-        match self.nodes.split_first() {
-            Some((root, inside)) if whole => Ok(RawValue::noted(&document[root.range()], inside)),
-            _ => Ok(RawValue::new(document.trim_ascii())),
+    }
+}
+
+/// Checks a whole document and notes what is in it.
+#[inline]
+fn note(nodes: &mut Vec<Node>, most: usize, document: &[u8]) -> Result<Found, ScanError> {
+    nodes.clear();
+    if nodes.capacity() > KEEP_NODES {
+        *nodes = Vec::new();
+    }
+    let room = nodes.capacity().min(most);
+    let mut notes = Notes { nodes, room, most, open: 0, base: 0, full: false, has_escaped_key: false };
+    scan::validate_noting(document, &mut notes)?;
+    Ok(Found { is_whole: !notes.full, has_escaped_key: notes.has_escaped_key })
+}
+
+/// Writes a document that is valid with all names spelled out that are words of ASCII. Returns
+/// false if there are none that are escaped.
+fn spell_out(document: &[u8], out: &mut Vec<u8>) -> bool {
+    let mut keys = EscapedKeys::default();
+    if scan::validate_noting(document, &mut keys).is_err() {
+        return false;
+    }
+    if out.capacity() > KEEP_BYTES {
+        *out = Vec::new();
+    }
+    out.clear();
+    let mut from = 0;
+    for (start, end) in keys.places {
+        let key = RawStr::new(&document[start + 1..end - 1]);
+        let name = key.unescape();
+        let is_word = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
+        if is_word {
+            out.extend_from_slice(&document[from..start + 1]);
+            out.extend_from_slice(name.as_bytes());
+            from = end - 1;
         }
+    }
+    out.extend_from_slice(&document[from..]);
+    from > 0
+}
+
+/// Gathers where the keys that have an escape begin and end.
+#[derive(Default)]
+struct EscapedKeys {
+    places: Vec<(usize, usize)>,
+    is_escaped: bool,
+}
+
+impl EscapedKeys {
+    fn add(&mut self, key: (usize, usize)) {
+        if std::mem::take(&mut self.is_escaped) {
+            self.places.push(key);
+        }
+    }
+}
+
+impl Visit for EscapedKeys {
+    fn scalar(&mut self, key: (usize, usize), _: usize, _: usize) {
+        self.add(key);
+    }
+
+    fn open(&mut self, key: (usize, usize), _: usize) {
+        self.add(key);
+    }
+
+    fn close(&mut self, _: usize) {}
+
+    fn escaped_key(&mut self) {
+        self.is_escaped = true;
     }
 }
 
@@ -85,6 +185,7 @@ struct Notes<'t> {
     base: usize,
     /// There were more values than may be noted. Nothing is noted any more.
     full: bool,
+    has_escaped_key: bool,
 }
 
 impl Notes<'_> {
@@ -147,6 +248,11 @@ impl Visit for Notes<'_> {
         self.open = std::mem::replace(&mut node.inside, count - number - 1);
         self.base = base;
     }
+
+    #[cold]
+    fn escaped_key(&mut self) {
+        self.has_escaped_key = true;
+    }
 }
 
 #[cfg(test)]
@@ -194,8 +300,40 @@ mod tests {
         assert_eq!(most_nodes(1 << 32), 0);
     }
 
+    #[test]
+    fn names_are_spelled_out_and_nothing_else() {
+        let rows = [
+            (
+                r#"{"con\u0074ent":"\u0074","a":{"\u0062":[{"c\u005fd":1}]}}"#,
+                r#"{"content":"\u0074","a":{"b":[{"c_d":1}]}}"#,
+            ),
+            (r#" {"caf\u00e9":1,"a\"b":2,"x\ny":3,"\ud83d":4} "#, r#"{"caf\u00e9":1,"a\"b":2,"x\ny":3,"\ud83d":4}"#),
+            (r#"{"\u0061":1,"a":2}"#, r#"{"a":1,"a":2}"#),
+            (r#"{"a":"\u0062"}"#, r#"{"a":"\u0062"}"#),
+            ("[]", "[]"),
+        ];
+        let mut tape = Tape::default();
+        for (document, expected) in rows {
+            let read = tape.read_spelled_out(document.as_bytes()).unwrap();
+            assert_eq!(read, RawValue::new(expected.as_bytes()), "{document}");
+            property::tape_is_scan(read.bytes(), 100);
+        }
+        assert!(tape.read_spelled_out(br#"{"\u006":1}"#).is_err());
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(1000))]
+
+        #[test]
+        fn a_document_spelled_out_is_the_same_tree(document in sample::document()) {
+            let mut tape = Tape::default();
+            let read = tape.read_spelled_out(&document).map(|read| serde_json::from_slice::<serde_json::Value>(read.bytes()));
+            let plain = Tape::default().read(&document).map(|read| serde_json::from_slice::<serde_json::Value>(read.bytes()));
+            match (read, plain) {
+                (Ok(Ok(read)), Ok(Ok(plain))) => prop_assert_eq!(read, plain),
+                (read, plain) => prop_assert_eq!(read.map(|tree| tree.is_ok()), plain.map(|tree| tree.is_ok())),
+            }
+        }
 
         #[test]
         fn along_a_tape_as_by_a_scan(document in sample::document(), most in 0usize..12) {

@@ -268,7 +268,7 @@ impl<'a> Walk<'a> {
 
     fn member(&mut self) -> Option<(RawStr<'a>, RawValue<'a>, Range<usize>)> {
         let at = self.next_at()?;
-        let (key_end, value) = self.check(skip_key(self.buf, at))?;
+        let (key_end, value) = self.check(skip_key(self.buf, at, || ()))?;
         let range = self.value(value)?;
         Some((RawStr::new(&self.buf[at + 1..key_end - 1]), RawValue::new(&self.buf[range.clone()]), range))
     }

@@ -261,3 +261,53 @@ fn content_of_the_first_event_arrives() {
         assert!(seen.clean && seen.text == "Ho" && seen.calls.is_empty(), "{client}: {}", seen.raw);
     }
 }
+
+/// Letters of names may be escaped without need.
+#[test]
+fn names_of_members_are_read_through_their_escapes() {
+    let streams = [
+        (
+            Format::Chat,
+            vec![
+                r#"{"id":"c","ch\u006fices":[{"index":0,"delta":{"con\u0074ent":"Hi"}}]}"#,
+                r#"{"id":"c","choices":[{"index":0,"delta":{},"finish\u005freason":"stop"}]}"#,
+                "[DONE]",
+            ],
+        ),
+        (
+            Format::Messages,
+            vec![
+                r#"{"type":"message_start","mess\u0061ge":{"id":"m","model":"m","content":[],"usage":{"input_tokens":1}}}"#,
+                r#"{"t\u0079pe":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#,
+                r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","te\u0078t":"Hi"}}"#,
+                r#"{"type":"content_block_stop","\u0069ndex":0}"#,
+                r#"{"type":"message_delta","delta":{"stop\u005freason":"end_turn"},"usage":{"output_tokens":1}}"#,
+                r#"{"type":"message_stop"}"#,
+            ],
+        ),
+        (
+            Format::Responses,
+            vec![
+                r#"{"type":"response.created","response":{"id":"r","object":"response","status":"in_progress","output":[]}}"#,
+                r#"{"type":"response.output_text.delta","item_id":"i","output_index":0,"content_index":0,"d\u0065lta":"Hi"}"#,
+                r#"{"t\u0079pe":"response.completed","response":{"id":"r","object":"response","st\u0061tus":"completed","output":[]}}"#,
+            ],
+        ),
+    ];
+    let answers = [
+        r#"{"id":"c","object":"chat.completion","ch\u006fices":[{"index":0,"message":{"content":"Hi"},"finish_reason":"stop"}]}"#,
+        r#"{"type":"message","c\u006fntent":[{"type":"text","t\u0065xt":"Hi"}],"stop_reason":"end_turn","usage":{}}"#,
+        r#"{"object":"response","status":"completed","\u006futput":[{"type":"message","content":[{"type":"output_text","te\u0078t":"Hi"}]}]}"#,
+    ];
+    for ((provider, events), answer) in streams.into_iter().zip(answers) {
+        let bytes: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+        for client in Format::ALL.into_iter().filter(|client| *client != provider) {
+            for seen in [stream(provider, client, &bytes), folded(provider, client, &bytes)] {
+                assert!(seen.clean && seen.text == "Hi", "{provider} to {client}: {}", seen.raw);
+            }
+            let (mut translator, mut out) = (translator(provider, client, false), Vec::new());
+            translator.body(answer.as_bytes(), &mut out).unwrap();
+            assert!(String::from_utf8_lossy(&out).contains("\"Hi\""), "{provider} to {client}");
+        }
+    }
+}

@@ -214,8 +214,10 @@ struct Compaction {
 }
 
 impl Counts {
-    /// Takes the numbers that are present; null, negative and absurd ones are not.
+    /// Takes the numbers that are present; null, negative and absurd ones are not. A prompt that was
+    /// counted does not become none: some hosts end with zeros for it.
     pub(super) fn merge(&mut self, usage: RawValue<'_>) {
+        let prompt = (self.input, self.cache_read, self.cache_creation);
         for (key, value, _) in usage.members() {
             let set = |field: &mut u64| *field = value.as_u64().unwrap_or(*field);
             match key.as_bytes() {
@@ -237,6 +239,9 @@ impl Counts {
                 b"iterations" => self.compaction = Compaction::of(value),
                 _ => {}
             }
+        }
+        if self.input | self.cache_read | self.cache_creation == 0 {
+            (self.input, self.cache_read, self.cache_creation) = prompt;
         }
     }
 
@@ -403,6 +408,21 @@ mod tests {
         let runs_usage = read(runs);
         assert_eq!((runs_usage.input_total, runs_usage.output_total), (105, 16));
         assert_eq!(read(&runs.replace("advisor_message", "fallback_message")).input_total, 5);
+    }
+
+    #[test]
+    fn a_prompt_that_was_counted_does_not_become_none() {
+        let prompt = |end: &str| {
+            let mut counts = Counts::default();
+            counts.merge(RawValue::new(br#"{"input_tokens":5,"cache_read_input_tokens":80,"output_tokens":1}"#));
+            counts.merge(RawValue::new(end.as_bytes()));
+            let usage = counts.usage();
+            (usage.input_total, usage.cache_read, usage.output_total)
+        };
+        assert_eq!(prompt(r#"{"input_tokens":0,"cache_read_input_tokens":0,"output_tokens":9}"#), (85, 80, 9));
+        assert_eq!(prompt(r#"{"input_tokens":0,"cache_read_input_tokens":85,"output_tokens":9}"#), (85, 85, 9));
+        assert_eq!(prompt(r#"{"input_tokens":7,"cache_read_input_tokens":0,"output_tokens":0}"#), (7, 0, 0));
+        assert_eq!(prompt(r#"{"input_tokens":null}"#), (85, 80, 1));
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl Decoder {
 
     /// A frame's data, which is no end mark.
     fn data(&mut self, data: &[u8], is_error: bool, tape: &mut Tape, sink: Sink<'_>) -> Result<(), Error> {
-        let document = match tape.read(data) {
+        let document = match tape.read_spelled_out(data) {
             // The answer is whole already.
             Err(_) if matches!(self.phase, Phase::Holding | Phase::Finished) && !is_error => {
                 sink(Event::Note(Note::Disorder));

@@ -346,7 +346,7 @@ impl Decode for Decoder {
         }
         // Taken out, since the event borrows from it.
         let mut tape = std::mem::take(&mut self.tape);
-        let result = match tape.read(data) {
+        let result = match tape.read_spelled_out(data) {
             Ok(event) => {
                 self.document(event, frame.event, sink);
                 Ok(())
