@@ -66,7 +66,7 @@ pub async fn run(
     req.deadlines = Deadlines::of(req.core.boot(), provider, attempt.candidate, model, req.body().len());
     req.circuit_guard = Some(CircuitGuard::begin(req.core, attempt.view, attempt.candidate));
     let result = attempt.run(req, retry_without).await;
-    conclude(req, provider, result)
+    conclude(req, attempt, result)
 }
 
 /// Goes on with an attempt that ran beside another one, and has won the race.
@@ -86,15 +86,16 @@ pub async fn adopt(req: &mut RequestContext<'_>, attempt: &Attempt<'_>, won: Won
     req.recorder.first_byte_at(first_byte_us, response.head.status);
     note_head(req, &response);
     let result = attempt.relay(req, response, prepared).await;
-    conclude(req, provider, result)
+    conclude(req, attempt, result)
 }
 
 /// Ends an attempt: its outcome goes into the memory of the provider, and into the record.
 fn conclude(
     req: &mut RequestContext<'_>,
-    provider: &Provider,
+    attempt: &Attempt<'_>,
     mut result: Result<Next, Interrupt>,
 ) -> Result<Next, Interrupt> {
+    let provider = attempt.provider;
     let hint = std::mem::take(&mut req.hint);
     if let Err(Interrupt::Failed(failure)) = &mut result {
         if req.client.is_superseded {
@@ -105,6 +106,7 @@ fn conclude(
         }
         failure.hint = hint.1;
         failure.status = failure.status.or(hint.0);
+        refusal::note_missing_model(attempt.candidate, failure);
         failure.upstream = req.meta.upstream.clone();
         failure.hide_keys(provider);
     }

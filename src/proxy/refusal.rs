@@ -81,6 +81,21 @@ pub fn lacks_model(candidate: &Candidate, status: u16, reported: Option<&ReadErr
     may_lack_model(candidate, status) && ((candidate.rank.is_catch_all() && status == 404) || is_reported())
 }
 
+/// Notes that a failure under status 200 means what [`lacks_model`] finds under a status of its
+/// own: in the place of an answer, or of its events, the provider reported that it does not have
+/// this model.
+pub fn note_missing_model(candidate: &Candidate, failure: &mut Failure) {
+    // The words that a 404 may say of a file of the client's do not count.
+    let words = ReadError { message: RawStr::new(failure.error.note.as_bytes()), ..ReadError::default() };
+    let is_reported =
+        failure.error.lacks_model || (failure.error.quoted && classify::is_no_model(&words, &candidate.upstream_model));
+    let is_answer = failure.status.is_none() && failure.response.is_none() && failure.rest.is_none();
+    if is_reported && is_answer && may_lack_model(candidate, 404) {
+        failure.lacks_model = true;
+        failure.try_next = true;
+    }
+}
+
 fn may_lack_model(candidate: &Candidate, status: u16) -> bool {
     (candidate.rank.is_catch_all() || candidate.is_member) && matches!(status, 400 | 404)
 }

@@ -176,7 +176,8 @@ impl<'p> Relay<'p> {
             Err(error) => return self.on_failure(req, error).await,
         };
         let is_intended = is_proper && tail == Tail::Complete && self.events.pace == Pace::Flowing;
-        let is_over = self.events.is_over();
+        // An end mark alone is no response.
+        let is_over = self.events.is_over() && self.events.pace != Pace::Held;
         if !is_over && !is_intended {
             let error = match cut {
                 Some(cut) => cut.error(req, &self.provider.key),

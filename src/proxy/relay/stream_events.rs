@@ -37,6 +37,8 @@ pub(super) struct StreamEvents<'p> {
     pub generates: bool,
     /// How far the stream is.
     pub pace: Pace,
+    /// A chunk has come, even if it has no content.
+    has_chunk: bool,
     ids: IdWatch,
     pub rescue: Rescue,
     bypass: Bypass,
@@ -79,6 +81,7 @@ impl<'p> StreamEvents<'p> {
             format,
             generates,
             pace: if generates { Pace::Held } else { Pace::Flowing },
+            has_chunk: false,
             ids: IdWatch::begin(req),
             rescue: Rescue::begin(req),
             bypass,
@@ -309,7 +312,9 @@ impl<'p> StreamEvents<'p> {
     fn repeat(&mut self, recorder: &mut RequestRecorder, event: &KnownEvent<'_>) -> bool {
         self.tap.repeat(event.effect, event.usage);
         let is_hidden = event.effect.kind == FrameKind::Usage && self.bypass.hide_usage;
-        if !is_hidden {
+        if is_hidden {
+            self.has_chunk = true;
+        } else {
             self.note_kind(recorder, event.effect.kind);
         }
         !is_hidden
@@ -422,7 +427,10 @@ impl<'p> StreamEvents<'p> {
                 sse::write::comment(out, "keep-alive");
                 return Ok(());
             }
-            FrameKind::Usage if self.bypass.hide_usage => return Ok(()),
+            FrameKind::Usage if self.bypass.hide_usage => {
+                self.has_chunk = true;
+                return Ok(());
+            }
             kind => self.note_kind(recorder, kind),
         }
         let Some(edits) = self.rescue.note(frame, kind, out) else { return Ok(()) };
@@ -443,6 +451,11 @@ impl<'p> StreamEvents<'p> {
 
     /// Notes that an event of this kind goes to the client.
     fn note_kind(&mut self, recorder: &mut RequestRecorder, kind: FrameKind) {
+        let is_bare = kind == FrameKind::End && self.pace == Pace::Held && !self.has_chunk;
+        if is_bare && self.format.profile().response.has_bare_end_mark {
+            return;
+        }
+        self.has_chunk |= matches!(kind, FrameKind::Preamble | FrameKind::Usage);
         if matches!(kind, FrameKind::Content | FrameKind::Finish | FrameKind::End) {
             if self.generates {
                 recorder.first_content();

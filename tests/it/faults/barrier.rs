@@ -382,3 +382,31 @@ fn a_stuck_error_body_does_not_hold_the_next_provider_back() {
     assert_eq!(client.response().text(), sample.events().concat());
     stuck.expect_closed();
 }
+
+/// The end mark of Chat has no content of its own, so that alone it is no response.
+#[test]
+fn an_end_mark_alone_goes_to_the_next_provider() {
+    const DONE: &str = "data: [DONE]\n\n";
+    for sample in [&sample::CHAT, &sample::COMPLETIONS] {
+        let (first, second, setup) = pair(sample);
+        let gateway = setup.start();
+        for body in [answer::sse(&[DONE]), answer::sse(&[": hello\n\n", DONE]), answer::sse(&[DONE.trim_end()])] {
+            let mut client = ask_stream(&gateway, sample);
+            let mut conn = first.accept();
+            conn.request();
+            conn.send(body);
+            serves_stream(&second, sample);
+            let response = client.response();
+            assert_eq!((response.status, response.text()), (200, &*sample.events().concat()), "{}", sample.path);
+        }
+    }
+    // A response that has begun may be empty.
+    let (first, setup) = alone(&sample::CHAT);
+    let gateway = setup.start();
+    let mut client = ask_stream(&gateway, &sample::CHAT);
+    let mut conn = opened(&first, &sample::CHAT);
+    conn.send(answer::chunk(DONE));
+    conn.send(answer::LAST_CHUNK);
+    let response = client.response();
+    assert_eq!((response.status, response.text()), (200, &*[sample::CHAT.opening[0], DONE].concat()));
+}

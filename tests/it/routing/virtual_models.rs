@@ -254,6 +254,55 @@ fn a_member_that_its_provider_no_longer_has_leads_on() {
     }
 }
 
+/// Some hosts report that under status 200, whole or as an event.
+#[test]
+fn a_member_that_is_missing_under_status_200_leads_on() {
+    const ERROR: &str = r#"{"error":{"message":"The model `old` does not exist","type":"invalid_request_error","code":"model_not_found"}}"#;
+    for sample in [&sample::CHAT, &sample::MESSAGES] {
+        let old = Fake::answering(|request| match request.text().contains("\"stream\":true") {
+            true => answer::sse(&[&format!("data: {ERROR}\n\n")]),
+            false => answer::json(200, ERROR),
+        });
+        let new = Fake::answering(|request| match request.text().contains("\"stream\":true") {
+            true => answer::sse(&sample::CHAT.events()),
+            false => answer::json(200, sample::CHAT.answer),
+        });
+        let gateway = Setup::new()
+            .provider(serving("old", &old, &["o"]))
+            .provider(serving("new", &new, &["n"]))
+            .model(model("m", json!(["o", { "model": "n", "priority": 1 }])))
+            .start();
+        let mut client = gateway.client();
+        for ask in [sample.ask, sample.ask_stream] {
+            let response = client.call(sample.path, ask.replace(sample::MODEL, "m"));
+            assert_eq!(response.status, 200, "{}: {}", sample.path, response.text());
+            assert_eq!(response.header("x-llm-proxy-upstream-model"), Some("n"), "{}", sample.path);
+            // A model that was named is the client's own.
+            assert_eq!(client.call(sample.path, ask.replace(sample::MODEL, "o")).status, 404, "{}", sample.path);
+        }
+    }
+}
+
+/// What one client's request names must not take the model from every other one.
+#[test]
+fn a_missing_file_under_status_200_does_not_bench_a_member() {
+    const ERROR: &str = r#"{"error":{"message":"File not found: file_1","type":"not_found_error"}}"#;
+    let first = Fake::answering(|_| answer::json(200, ERROR));
+    let second = Fake::answering(|_| answer::json(200, sample::CHAT.answer));
+    let gateway = memory::remembering()
+        .provider(serving("first", &first, &["o"]))
+        .provider(serving("second", &second, &["n"]))
+        .model(model("m", json!(["o", { "model": "n", "priority": 1 }])))
+        .start();
+    let mut client = gateway.client();
+    for sample in [&sample::CHAT, &sample::MESSAGES] {
+        let response = client.call(sample.path, sample.ask.replace(sample::MODEL, "m"));
+        assert_eq!(response.status, 404, "{}", response.text());
+        assert!(response.text().contains("File not found"), "{}", response.text());
+    }
+    assert_eq!((first.requests().len(), second.requests().len()), (2, 0));
+}
+
 /// What is wrong with one request must not take the model from every other one.
 #[test]
 fn a_refused_request_does_not_bench_a_member() {

@@ -221,11 +221,7 @@ const NAMELESS_PROSE: &[&str] = &["model not exist", "model not found", "no such
 /// message about a tool of the client's, or about a parameter, may speak of models and of what is
 /// not found.
 pub fn is_no_model(read: &ReadError<'_>, model: &str) -> bool {
-    let has_word = |words: &[&str]| {
-        let is_word = |raw: RawStr<'_>| words.iter().any(|word| raw.eq_str(word));
-        [read.r#type, read.code].into_iter().flatten().any(is_word)
-    };
-    if has_word(NO_MODEL) {
+    if names_no_model(read) {
         return true;
     }
     if read.param.is_some_and(|param| !param.eq_str("model") && !param.eq_str("")) {
@@ -233,8 +229,17 @@ pub fn is_no_model(read: &ReadError<'_>, model: &str) -> bool {
     }
     let prose = read.message.unescape().to_ascii_lowercase();
     let says_so = || prose.contains("model") && NO_MODEL_PROSE.iter().any(|words| prose.contains(words));
-    (has_word(NOT_FOUND) || says_so())
+    (has_word(read, NOT_FOUND) || says_so())
         && (NAMELESS_PROSE.iter().any(|words| prose.starts_with(words)) || has_name(&prose, model))
+}
+
+fn names_no_model(read: &ReadError<'_>) -> bool {
+    has_word(read, NO_MODEL)
+}
+
+fn has_word(read: &ReadError<'_>, words: &[&str]) -> bool {
+    let is_word = |raw: RawStr<'_>| words.iter().any(|word| raw.eq_str(word));
+    [read.r#type, read.code].into_iter().flatten().any(is_word)
 }
 
 /// Returns whether a text in lower case holds a name as a word of its own.
@@ -275,7 +280,7 @@ pub fn error(status: Option<u16>, read: &ReadError<'_>) -> Error {
         }
         _ => message,
     };
-    let error = Error::upstream(kind, note).detail(detail).quoted();
+    let error = Error { lacks_model: names_no_model(read), ..Error::upstream(kind, note).detail(detail).quoted() };
     match (kind, read.code.and_then(passed_on)) {
         (Kind::InvalidRequest, Some(code)) => error.code(code),
         _ => error,

@@ -175,6 +175,8 @@ pub struct Error {
     /// The note is the text of a provider, and may repeat any part of the conversation: it is not
     /// for the log.
     pub quoted: bool,
+    /// The provider said by a type or code that it does not have the model.
+    pub lacks_model: bool,
     /// For the log only: the cause that a library or the system reported.
     pub detail: Option<String>,
     /// The request field at fault, as a path (`messages.3.content`).
@@ -196,6 +198,7 @@ impl Error {
             side,
             note: note.into(),
             quoted: false,
+            lacks_model: false,
             detail: None,
             param: None,
             code: None,

@@ -172,6 +172,8 @@ pub struct ResponseProfile {
     pub has_omitted_thinking: bool,
     /// A body with a member `error` is no answer, whatever else is in it.
     pub fails_by_error_member: bool,
+    /// The end mark of a stream has no content of its own, so that alone it is no response.
+    pub has_bare_end_mark: bool,
     /// A response repeats values of its request.
     pub repeats_request: bool,
     /// A stream whose finish reason came is whole, with or without its end mark.

@@ -244,6 +244,7 @@ pub(crate) fn copy(error: &Error) -> Error {
         side: error.side,
         note: error.note.clone(),
         quoted: error.quoted,
+        lacks_model: error.lacks_model,
         detail: error.detail.clone(),
         param: error.param.clone(),
         code: error.code,
