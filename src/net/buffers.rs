@@ -6,20 +6,22 @@
 
 use std::cell::RefCell;
 
+/// Bytes of the read of a stream that waits for one event at a time.
+pub const TINY: usize = 512;
 /// Bytes of a small read. It holds most request heads with their body.
 pub const SMALL: usize = 1536;
 /// Bytes of a large read.
 pub const LARGE: usize = 16 << 10;
 
-/// The capacities of the buffers that are kept, in bytes. The one in the middle is for messages
+/// The capacities of the buffers that are kept, in bytes. The one before the last is for messages
 /// that are put together.
-const SIZES: [usize; 3] = [SMALL, 4 << 10, LARGE];
+const SIZES: [usize; 4] = [TINY, SMALL, 4 << 10, LARGE];
 
 /// Buffers of each size that a worker keeps: some 700 KB in all.
 const MAX_KEPT: usize = 32;
 
 thread_local! {
-    static KEPT: RefCell<[Vec<Vec<u8>>; SIZES.len()]> = const { RefCell::new([Vec::new(), Vec::new(), Vec::new()]) };
+    static KEPT: RefCell<[Vec<Vec<u8>>; SIZES.len()]> = const { RefCell::new([const { Vec::new() }; SIZES.len()]) };
 }
 
 /// Returns an empty buffer with room for `bytes` bytes.
@@ -49,7 +51,7 @@ mod tests {
     #[test]
     fn what_is_given_is_taken_again() {
         let mut buf = take(3000);
-        assert_eq!(buf.capacity(), SIZES[1]);
+        assert_eq!(buf.capacity(), SIZES[2]);
         buf.extend_from_slice(b"of another request");
         let place = buf.as_ptr();
         give(buf);
@@ -63,6 +65,6 @@ mod tests {
         give(Vec::new());
         assert_eq!(take(LARGE + 1).capacity(), LARGE + 1);
         (0..2 * MAX_KEPT).map(|_| take(1)).collect::<Vec<_>>().into_iter().for_each(give);
-        KEPT.with(|kept| assert_eq!(kept.borrow().each_ref().map(Vec::len), [MAX_KEPT, 0, 0]));
+        KEPT.with(|kept| assert_eq!(kept.borrow().each_ref().map(Vec::len), [MAX_KEPT, 0, 0, 0]));
     }
 }

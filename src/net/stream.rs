@@ -40,6 +40,11 @@ pub const LARGE_READ: usize = buffers::LARGE;
 
 /// The bytes of a read up to which the next one is small. An event with one word has some 250.
 const QUIET_READ: usize = SMALL_READ / 3;
+/// The bytes of a read up to which the next one may be tiny.
+const TINY_READ: usize = buffers::TINY * 3 / 4;
+/// So many such reads one after the other make the next one tiny: a stream that comes word by word,
+/// and so goes on for a while.
+const TINY_READS: u8 = 4;
 
 /// The most bytes that are kept of what a peer sends before it is read.
 const AHEAD_MAX: usize = 128 << 10;
@@ -78,6 +83,8 @@ pub struct Reader {
     open: Option<Open>,
     spare: Vec<u8>,
     size: usize,
+    /// How many of the last reads got at most [`TINY_READ`], as far as that is counted.
+    tiny_reads: u8,
     /// Bytes that arrived before they were requested ([`Reader::poll_disconnect`]).
     ahead: Vec<u8>,
     /// Bytes beyond those, which were discarded.
@@ -120,6 +127,7 @@ pub fn split(stream: TcpStream, session: Option<rustls::Connection>) -> (Reader,
         open: Some(Open { half: read, socket, readiness }),
         spare: Vec::new(),
         size: SMALL_READ,
+        tiny_reads: 0,
         ahead: Vec::new(),
         excess: 0,
         session: session.clone(),
@@ -132,16 +140,21 @@ impl Reader {
     /// Sets the size of the reads that start from now on.
     pub fn read_size(&mut self, bytes: usize) {
         self.size = bytes;
+        self.tiny_reads = 0;
     }
 
-    /// Sets the size of the next reads by the bytes of the last one. A stream of which little comes
-    /// at a time waits with a small buffer.
-    pub fn fit_reads(&mut self, bytes: usize) {
+    /// Sets the size of the next reads by the bytes of the last ones. A stream of which little comes
+    /// at a time waits with a small buffer. Returns true when it has just proved to be one.
+    pub fn fit_reads(&mut self, bytes: usize) -> bool {
+        let was_tiny = self.tiny_reads == TINY_READS;
+        self.tiny_reads = if bytes <= TINY_READ { (self.tiny_reads + 1).min(TINY_READS) } else { 0 };
         match bytes {
+            _ if self.tiny_reads == TINY_READS => self.size = buffers::TINY,
             0..=QUIET_READ => self.size = SMALL_READ,
             SMALL_READ.. => self.size = LARGE_READ,
-            _ => {}
+            _ => self.size = self.size.max(SMALL_READ),
         }
+        self.tiny_reads == TINY_READS && !was_tiny
     }
 
     /// Empties a buffer whose bytes were read. On a plain connection the next read takes it over,

@@ -99,6 +99,13 @@ impl Received {
         }
     }
 
+    /// Gives back the room of the buffer that was not needed, for a request that goes on for long.
+    pub fn shrink(&mut self) {
+        if let Some(bytes) = Rc::get_mut(&mut self.bytes) {
+            bytes.shrink_to_fit();
+        }
+    }
+
     /// Puts another body in the place of the client's. `held` is what it takes of the memory for
     /// bodies.
     pub fn replace_body(&mut self, body: Vec<u8>, held: HeldMemory) {

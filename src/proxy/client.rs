@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::core::Core;
 use super::head_facts::HeadFacts;
 use super::known_head::{self, KnownHead};
+use super::pinned::pinned;
 use crate::net::runtime;
 use crate::net::stream::{Reader, Writer};
 use crate::net::timer::Deadline;
@@ -171,7 +172,9 @@ impl Client {
             buf.clear();
             return Ok(buf);
         }
-        self.send_rest(buf, sent).await
+        // Boxed, since whatever sends would have its room all the time that it waits for others: a
+        // stream between two events, a request whose answer has not come.
+        pinned(|| self.send_rest(buf, sent)).await
     }
 
     /// Sends what of `bytes` is sent without a wait, and returns how much that is. The rest is for

@@ -62,6 +62,11 @@ fn most_for_one(has_asked: bool) -> usize {
     if huge.contains("[always]") { most + (2 << 10) } else { most + rest }
 }
 
+/// Bytes of user memory that an open stream may cost, which passes through.
+const PASSED_STREAM: usize = 15 << 10;
+/// The same of one that is translated.
+const TRANSLATED_STREAM: usize = 22 << 10;
+
 /// Waits until so many open connections cost no more than that each, since memory was at `before`:
 /// records of their requests may still wait for the log, and the allocator gives memory back when
 /// it is used.
@@ -119,6 +124,42 @@ fn idle_connections_cost_little_and_leave_nothing() {
         // The pool may have grown, as several were answered at a time.
         eventually("closed connections are let go", || gateway.descriptors() <= descriptors + 8);
         idle(&gateway, &request);
+    }
+}
+
+/// The user memory of a stream that goes on, an event at a time, and of both its connections: most
+/// of it is the futures and records of its request.
+#[test]
+fn open_streams_cost_little() {
+    for (sample, most) in [(&CHAT, PASSED_STREAM), (&MESSAGES, TRANSLATED_STREAM)] {
+        let provider = Fake::start();
+        let gateway = setup().provider(chat(&provider)).start();
+        let count = connections(4000) / 4;
+        let open = |count: usize| -> Vec<_> {
+            let open = || {
+                let mut client = gateway.client();
+                client.ask(&post(sample.path).body(sample.ask_stream));
+                let mut conn = provider.accept();
+                conn.request();
+                conn.send(answer::SSE);
+                conn.send(CHAT.opening.iter().flat_map(answer::chunk).collect::<Vec<_>>());
+                conn.send(answer::chunk(CHAT.content[0]));
+                assert_eq!(client.head().status, 200);
+                client.read_until("Hel");
+                // One by one, until the gateway takes it for a stream that goes on.
+                for _ in 0..8 {
+                    conn.send(answer::chunk(CHAT.content[1]));
+                    client.read_until("lo");
+                }
+                (client, conn)
+            };
+            (0..count).map(|_| open()).collect()
+        };
+        let warm = open(20);
+        let before = gateway.rss();
+        let held = open(count);
+        costs_at_most(&gateway, before, count, most);
+        drop((warm, held));
     }
 }
 

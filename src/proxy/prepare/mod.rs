@@ -50,8 +50,9 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Gives the buffer of what was written back.
+    /// Gives back what was written: the head, and a body of its own.
     pub fn release_written(&mut self) {
+        (self.rest, self.own_body) = (None, None);
         if let Some(first) = Rc::get_mut(&mut self.first) {
             buffers::give(std::mem::take(first));
         }

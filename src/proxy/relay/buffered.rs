@@ -141,9 +141,10 @@ async fn send_event(req: &mut RequestContext<'_>, error: &Error) -> Result<Next,
     let status = errors::status(req.route.format, error.kind);
     req.log(error, status);
     let mut stream_writer = StreamWriter::new(req, Vec::new(), BodyFraming::of_unknown_length(req.meta.version));
-    let from = stream_writer.buf.len();
-    errors::event(req.route.format, &mut stream_writer.buf, error, req.recorder.request_id());
-    req.recorder.capture.client_got(Piece::Event(&stream_writer.buf[from..]));
+    let out = stream_writer.buf();
+    let from = out.len();
+    errors::event(req.route.format, out, error, req.recorder.request_id());
+    req.recorder.capture.client_got(Piece::Event(&out[from..]));
     stream_writer.flush(req).await?;
     req.set_truncated(error);
     Ok(Next::Close)

@@ -128,7 +128,7 @@ pub async fn passthrough(
     }
     let relayed = match is_stream {
         true => pinned(|| stream::run(req, body, bypass, provider)).await?,
-        false => whole::run(req, body, bypass, provider, is_checked).await?,
+        false => pinned(|| whole::run(req, body, bypass, provider, is_checked)).await?,
     };
     match relayed {
         Relayed::Done(next) => Ok(next),

@@ -315,7 +315,9 @@ impl UpstreamBody {
         let read = reader.read(&mut self.response.bytes);
         let event = match req.client.wait(read).await {
             Ok(Ok(n)) if n > 0 => {
-                self.response.connection.reader.fit_reads(n);
+                if self.response.connection.reader.fit_reads(n) {
+                    req.received.shrink();
+                }
                 req.recorder.upstream_bytes_arrived(n);
                 self.silent_at = None;
                 self.input = Input::Undecoded;

@@ -1,4 +1,5 @@
-//! The client's side of a stream: bytes gather here between two writes, in one open chunk.
+//! The client's side of a stream: bytes gather here between two writes, in one open chunk. Behind a
+//! write there is no buffer until more is written, since most of its life a stream waits.
 
 use super::super::client::ClientDisconnected;
 use super::super::request_context::RequestContext;
@@ -9,14 +10,17 @@ use llm_http::write;
 use llm_wire::sse;
 
 pub(super) struct StreamWriter {
-    /// The head until it is sent, then what was written since the last flush.
-    pub buf: Vec<u8>,
+    /// The head until it is sent, then what was written since the last flush. Without room behind a
+    /// flush: [`StreamWriter::buf`] has it.
+    buf: Vec<u8>,
     framing: BodyFraming,
     chunk: Option<write::OpenChunk>,
     /// Bytes of the head at the start of `buf`.
     head_len: usize,
     /// Where the events begin in `buf`, behind the head and the size line of the open chunk.
     events_at: usize,
+    /// Bytes for which the next buffer has room.
+    room: usize,
 }
 
 impl StreamWriter {
@@ -27,7 +31,7 @@ impl StreamWriter {
             false => head::end(&mut head, framing),
         }
         let head_len = head.len();
-        let mut stream_writer = StreamWriter { buf: head, framing, chunk: None, head_len, events_at: 0 };
+        let mut stream_writer = StreamWriter { buf: head, framing, chunk: None, head_len, events_at: 0, room: 0 };
         stream_writer.open_chunk();
         stream_writer
     }
@@ -58,6 +62,20 @@ impl StreamWriter {
         self.buf.len()
     }
 
+    /// Returns the buffer, to which events are appended.
+    #[inline]
+    pub(super) fn buf(&mut self) -> &mut Vec<u8> {
+        if self.buf.capacity() == 0 {
+            self.take_buffer();
+        }
+        &mut self.buf
+    }
+
+    fn take_buffer(&mut self) {
+        self.buf = buffers::take(self.room.max(buffers::SMALL));
+        self.open_chunk();
+    }
+
     fn open_chunk(&mut self) {
         if self.framing == BodyFraming::Chunked && self.chunk.is_none() {
             self.chunk = Some(write::chunk_begin(&mut self.buf));
@@ -83,20 +101,24 @@ impl StreamWriter {
 
     async fn send(&mut self, req: &mut RequestContext<'_>) -> Result<(), ClientDisconnected> {
         self.close_chunk();
-        if !self.buf.is_empty() {
-            let out = std::mem::take(&mut self.buf);
-            let sent = out.len();
-            req.recorder.set_complete(200);
-            self.buf = fitting(req.send(out).await?, sent);
+        let out = std::mem::take(&mut self.buf);
+        if out.is_empty() {
+            buffers::give(out);
+            return Ok(());
         }
+        // As much may come next time.
+        self.room = out.len().min(buffers::LARGE);
+        req.recorder.set_complete(200);
+        buffers::give(req.send(out).await?);
         self.head_len = 0;
-        self.open_chunk();
         Ok(())
     }
 
     /// Sends the head, if that was not done, and a comment. The events stay here: the provider that
     /// sent them may still be replaced by another.
     pub(super) async fn send_keep_alive(&mut self, req: &mut RequestContext<'_>) -> Result<(), ClientDisconnected> {
+        // Has a buffer, whose events begin where `events_at` says.
+        self.buf();
         let events = self.buf.split_off(self.events_at);
         self.buf.truncate(self.head_len);
         self.chunk = None;
@@ -104,7 +126,9 @@ impl StreamWriter {
         sse::write::comment(&mut self.buf, "keep-alive");
         req.head_sent = true;
         self.send(req).await?;
-        self.buf.extend_from_slice(&events);
+        if !events.is_empty() {
+            self.buf().extend_from_slice(&events);
+        }
         Ok(())
     }
 
@@ -112,18 +136,11 @@ impl StreamWriter {
     pub(super) fn finish(&mut self) -> Vec<u8> {
         self.close_chunk();
         if self.framing == BodyFraming::Chunked {
+            if self.buf.capacity() == 0 {
+                self.buf = buffers::take(buffers::SMALL);
+            }
             write::last_chunk(&mut self.buf);
         }
         std::mem::take(&mut self.buf)
     }
-}
-
-/// Returns the buffer for what comes next: `buf`, or a small one behind `sent` bytes that would
-/// have fitted it. Most of its life a stream waits.
-fn fitting(buf: Vec<u8>, sent: usize) -> Vec<u8> {
-    if sent > buffers::SMALL || buf.capacity() <= buffers::SMALL {
-        return buf;
-    }
-    buffers::give(buf);
-    buffers::take(buffers::SMALL)
 }

@@ -93,8 +93,6 @@ struct Relay<'p> {
     size: usize,
     /// What a whole response takes of the memory for bodies, beyond the first bytes.
     held: HeldMemory,
-    /// Room for the chunks of one read.
-    arrived: Vec<u8>,
 }
 
 pub(super) async fn run(
@@ -106,7 +104,6 @@ pub(super) async fn run(
     let mut relay = Relay::new(req, &body, *translated, provider)?;
     let mut result = relay.forward(req, body).await;
     translation_record::record_summary(req, &relay.translator);
-    buffers::give(relay.arrived);
     if let Err(Interrupt::Failed(failure)) = &mut result
         && relay.is_broken
     {
@@ -136,7 +133,7 @@ impl<'p> Relay<'p> {
             false => (Output::Whole(Vec::new()), response.bytes[..response.head.len].to_vec()),
         };
         let out = match &mut output {
-            Output::Stream(stream_writer) => Some(&mut stream_writer.buf),
+            Output::Stream(stream_writer) => Some(stream_writer.buf()),
             Output::Whole(_) => None,
         };
         let translator = rescue::translator(req, reply, out, &provider.key)?;
@@ -153,7 +150,6 @@ impl<'p> Relay<'p> {
             upstream_bytes,
             size: 0,
             held: req.core.shared.body_memory.hold(),
-            arrived: buffers::take(buffers::LARGE),
         })
     }
 
@@ -163,7 +159,7 @@ impl<'p> Relay<'p> {
                 self.read_form(&body);
             }
             // Until then pieces come one by one, since a later one may show the form.
-            if self.form.is_some() {
+            if self.form.is_some() && body.has_arrived() {
                 self.translate_arrived(req, &mut body)?;
             }
             match body.next(req, self.pace()).await? {
@@ -230,7 +226,7 @@ impl<'p> Relay<'p> {
             if framer.is_between_events()
                 && let Output::Stream(stream_writer) = &mut self.output
             {
-                let (out, capture) = (&mut stream_writer.buf, &mut req.recorder.capture);
+                let (out, capture) = (stream_writer.buf(), &mut req.recorder.capture);
                 let (is_captured, from) = (capture.is_on(), out.len());
                 body.whole_chunks(|chunk| {
                     let is_known = self.translator.known_event(chunk, out);
@@ -246,14 +242,14 @@ impl<'p> Relay<'p> {
                     continue;
                 }
             }
-            let mut arrived = std::mem::take(&mut self.arrived);
-            arrived.clear();
+            // Of the worker, since most of its life a stream waits.
+            let mut arrived = buffers::take(buffers::LARGE);
             body.event_chunks(&mut arrived);
             let result = match arrived.is_empty() {
                 true => None,
                 false => Some(self.on_data(req, &arrived)),
             };
-            self.arrived = arrived;
+            buffers::give(arrived);
             match result {
                 None => return Ok(()),
                 Some(result) => result?,
@@ -429,7 +425,7 @@ impl<'p> Relay<'p> {
             req.recorder.first_content();
         }
         if self.translator.failure().is_some() {
-            self.provider.hide_keys(&mut stream_writer.buf);
+            self.provider.hide_keys(stream_writer.buf());
         }
         Ok(stream_writer.flush(req).await?)
     }

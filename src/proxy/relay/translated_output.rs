@@ -21,7 +21,7 @@ pub(super) enum Output {
 impl Output {
     pub(super) fn buf(&mut self) -> &mut Vec<u8> {
         match self {
-            Output::Stream(stream_writer) => &mut stream_writer.buf,
+            Output::Stream(stream_writer) => stream_writer.buf(),
             Output::Whole(body) => body,
         }
     }
@@ -31,7 +31,7 @@ impl Output {
 /// response is captured when it is complete.
 pub(super) fn capture_output(recorder: &mut RequestRecorder, output: &mut Output, from: usize) {
     if let Output::Stream(stream_writer) = output {
-        recorder.capture.client_got(Piece::Event(&stream_writer.buf[from..]));
+        recorder.capture.client_got(Piece::Event(&stream_writer.buf()[from..]));
     }
 }
 
