@@ -162,9 +162,9 @@ impl BodyDecoder {
                     return Ok(Step::Data(data));
                 }
                 State::Size { digits: 0, .. } => {
-                    if let Some((data, len)) = whole_chunk(&input[*pos..]) {
-                        let end = *pos + len - 2;
-                        *pos += len;
+                    if let Some((data, behind)) = split_chunk(&input[*pos..]) {
+                        *pos = input.len() - behind.len();
+                        let end = *pos - 2;
                         return Ok(Step::Data(end - data.len()..end));
                     }
                     // The end of nearly every body.
@@ -187,15 +187,19 @@ impl BodyDecoder {
         }
     }
 
-    /// Returns the data of the chunk at `input[pos..]`, if all of it lies there, and how many bytes
-    /// the chunk takes with its framing. The data is what [`next`](Self::next) would return; a
-    /// caller that takes it moves `pos` past the chunk instead.
+    /// Returns whether a chunk begins next: what has arrived may be taken by
+    /// [`split_chunk`](Self::split_chunk) then, as often as that finds one.
     #[inline(always)]
-    pub fn whole_chunk<'i>(&self, input: &'i [u8], pos: usize) -> Option<(&'i [u8], usize)> {
-        if self.state != NEXT_CHUNK {
-            return None;
-        }
-        whole_chunk(input.get(pos..)?)
+    pub fn is_between_chunks(&self) -> bool {
+        self.state == NEXT_CHUNK
+    }
+
+    /// Returns the data of the chunk at the start of `input`, if all of it lies there, and what lies
+    /// behind it. Between chunks, the data is what [`next`](Self::next) would return; a caller that
+    /// takes it moves its `pos` past the chunk instead.
+    #[inline(always)]
+    pub fn split_chunk(input: &[u8]) -> Option<(&[u8], &[u8])> {
+        split_chunk(input)
     }
 
     /// The connection was closed by the peer. `Ok` if that ends the body or the body had ended.
@@ -320,7 +324,7 @@ fn take(input: &[u8], pos: &mut usize, left: u64) -> Range<usize> {
 /// CRLF data CRLF`, and the length of all that: the common case of a token stream, where one read
 /// holds many small chunks. Anything else is left to the states.
 #[inline(always)]
-fn whole_chunk(input: &[u8]) -> Option<(&[u8], usize)> {
+fn split_chunk(input: &[u8]) -> Option<(&[u8], &[u8])> {
     // Nearly all events have some hundred bytes: two or three digits.
     let (size, data) = match *input {
         [a, b, ref rest @ ..] if rest.starts_with(b"\r\n") => (digit(a) << 4 | digit(b), 4),
@@ -330,7 +334,7 @@ fn whole_chunk(input: &[u8]) -> Option<(&[u8], usize)> {
     // What has a byte that is no digit is negative.
     let size = usize::try_from(size).ok().filter(|size| *size > 0)?;
     let (data, rest) = input.get(data..)?.split_at_checked(size)?;
-    rest.starts_with(b"\r\n").then(|| (data, input.len() - rest.len() + 2))
+    Some((data, rest.strip_prefix(b"\r\n")?))
 }
 
 /// Returns the size in the size line at the start of the input, and the length of that line. `None`

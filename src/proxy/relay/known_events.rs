@@ -3,8 +3,9 @@
 use super::source::UpstreamBody;
 use crate::proxy::recorder::RequestRecorder;
 use crate::telemetry::capture::Piece;
+use llm_http::BodyDecoder;
 use llm_wire::Format;
-use llm_wire::json::vectors::{Lanes, Vectorized, vectorized};
+use llm_wire::json::vectors::{Lanes, Room, Vectorized, vectorized};
 use llm_wire::passthrough::event_template::{EventTemplate, Matcher};
 use llm_wire::passthrough::event_templates::{Cursor, EventTemplates, KnownEvent};
 use llm_wire::passthrough::tap;
@@ -233,14 +234,19 @@ impl Vectorized for ContentRun<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
+        let Some(mut rest) = self.body.arrived_chunks() else { return };
+        let mut room = Room::of(self.out, rest.len());
         // No closure: it would be a function of its own.
-        while let Some((chunk, len)) = self.body.arrived_chunk() {
+        while let Some((chunk, behind)) = BodyDecoder::split_chunk(rest) {
             if !self.content.is_event(lanes, chunk) {
                 break;
             }
-            lanes.append(self.out, chunk);
-            self.body.pass(len);
+            lanes.append(&mut room, chunk);
+            rest = behind;
         }
+        drop(room);
+        let left = rest.len();
+        self.body.pass(left);
     }
 }
 

@@ -221,43 +221,47 @@ impl UpstreamBody {
         }
     }
 
-    /// Returns the next chunk, if it has arrived as a whole: the piece that [`UpstreamBody::next`]
-    /// would return. With it comes what [`UpstreamBody::pass`] is told where it is taken.
+    /// Returns what has arrived, if a chunk begins there. [`BodyDecoder::split_chunk`] takes one
+    /// chunk after the other off it, each of them the piece that [`UpstreamBody::next`] would
+    /// return.
     #[inline(always)]
-    pub fn arrived_chunk(&self) -> Option<(&[u8], usize)> {
-        match self.input {
-            Input::Undecoded => self.decoder.whole_chunk(&self.response.bytes, self.position),
-            Input::Drained => None,
-        }
+    pub fn arrived_chunks(&self) -> Option<&[u8]> {
+        let is_readable = self.input == Input::Undecoded && self.decoder.is_between_chunks();
+        self.response.bytes.get(self.position..).filter(|_| is_readable)
     }
 
-    /// Goes on behind the chunk that [`UpstreamBody::arrived_chunk`] has returned.
+    /// Goes on behind the chunks that were taken off [`UpstreamBody::arrived_chunks`], of which
+    /// `left` bytes are left.
     #[inline(always)]
-    pub fn pass(&mut self, len: usize) {
-        self.position += len;
-        self.began = true;
+    pub fn pass(&mut self, left: usize) {
+        let position = self.response.bytes.len() - left;
+        self.began |= position > self.position;
+        self.position = position;
     }
 
     /// Hands the chunks that have arrived as a whole to `take`, one by one, until it returns false.
     #[inline]
     pub fn whole_chunks(&mut self, mut take: impl FnMut(&[u8]) -> bool) {
-        while let Some((chunk, len)) = self.arrived_chunk() {
+        let Some(mut rest) = self.arrived_chunks() else { return };
+        while let Some((chunk, behind)) = BodyDecoder::split_chunk(rest) {
             if !take(chunk) {
                 break;
             }
-            self.pass(len);
+            rest = behind;
         }
+        let left = rest.len();
+        self.pass(left);
     }
 
     /// Hands the next chunk to `take`, if it has arrived as a whole. Returns whether that has taken
     /// it.
     pub fn whole_chunk(&mut self, take: impl FnOnce(&[u8]) -> bool) -> bool {
-        let (mut take, mut is_taken) = (Some(take), false);
-        self.whole_chunks(|chunk| {
-            let takes = take.take().is_some_and(|take| take(chunk));
-            is_taken |= takes;
-            takes
-        });
+        let Some((chunk, behind)) = self.arrived_chunks().and_then(BodyDecoder::split_chunk) else { return false };
+        let left = behind.len();
+        let is_taken = take(chunk);
+        if is_taken {
+            self.pass(left);
+        }
         is_taken
     }
 

@@ -17,10 +17,12 @@ fn decode(framing: Framing, input: &[u8], size: usize) -> Outcome {
     loop {
         is_whole = !is_whole;
         if is_whole {
-            while let Some((data, len)) = decoder.whole_chunk(piece, pos).filter(|_| body.len() % 3 > 0) {
+            while decoder.is_between_chunks()
+                && let Some((data, behind)) = BodyDecoder::split_chunk(&piece[pos..]).filter(|_| body.len() % 3 > 0)
+            {
                 assert!(!data.is_empty());
                 body.extend_from_slice(data);
-                pos += len;
+                pos = piece.len() - behind.len();
             }
         }
         match decoder.next(piece, &mut pos) {

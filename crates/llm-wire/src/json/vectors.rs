@@ -50,7 +50,73 @@ pub trait Lanes: Copy {
     fn plain_start(self, text: &[u8]) -> PlainStart;
 
     /// Appends a text, of some hundred bytes mostly.
-    fn append(self, out: &mut Vec<u8>, text: &[u8]);
+    fn append(self, room: &mut Room<'_>, text: &[u8]);
+}
+
+/// The free end of a buffer, to which texts are appended one after the other. What the buffer has
+/// is noted when this is dropped, so that each text costs no look at the buffer itself.
+#[derive(Debug)]
+pub struct Room<'v> {
+    out: &'v mut Vec<u8>,
+    start: *mut u8,
+    /// Bytes that the buffer has, those that were appended included.
+    len: usize,
+    capacity: usize,
+}
+
+impl<'v> Room<'v> {
+    /// Makes room for so many bytes behind what `out` has.
+    #[inline(always)]
+    pub fn of(out: &'v mut Vec<u8>, bytes: usize) -> Room<'v> {
+        out.reserve(bytes);
+        Room { start: out.as_mut_ptr(), len: out.len(), capacity: out.capacity(), out }
+    }
+
+    /// Returns the place behind what the buffer has, where there is room for so many bytes.
+    #[inline(always)]
+    fn place(&mut self, bytes: usize) -> *mut u8 {
+        if self.capacity - self.len < bytes {
+            self.grow(bytes);
+        }
+        self.start.wrapping_add(self.len)
+    }
+
+    #[cold]
+    fn grow(&mut self, bytes: usize) {
+        self.note();
+        self.out.reserve(bytes);
+        (self.start, self.capacity) = (self.out.as_mut_ptr(), self.out.capacity());
+    }
+
+    #[inline(always)]
+    fn note(&mut self) {
+        // SAFETY: `len` is what the buffer had, and what was written behind that within its
+        // capacity since: both functions that append write all of a text before they count it.
+        #[allow(unsafe_code)]
+        unsafe {
+            self.out.set_len(self.len);
+        }
+    }
+
+    /// Appends a text of any length.
+    #[inline(always)]
+    fn extend(&mut self, text: &[u8]) {
+        let place = self.place(text.len());
+        // SAFETY: there is room for the text at its place, and the buffer is borrowed mutably, so
+        // that the text is none of it.
+        #[allow(unsafe_code)]
+        unsafe {
+            place.copy_from_nonoverlapping(text.as_ptr(), text.len());
+        }
+        self.len += text.len();
+    }
+}
+
+impl Drop for Room<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.note();
+    }
 }
 
 /// The instructions that every processor has.
@@ -78,8 +144,8 @@ impl Lanes for Common {
     }
 
     #[inline(always)]
-    fn append(self, out: &mut Vec<u8>, text: &[u8]) {
-        out.extend_from_slice(text);
+    fn append(self, room: &mut Room<'_>, text: &[u8]) {
+        room.extend(text);
     }
 }
 
@@ -91,7 +157,7 @@ mod avx2 {
         _mm256_set1_epi8, _mm256_setzero_si256, _mm256_storeu_si256, _mm256_testz_si256, _mm256_xor_si256,
     };
 
-    use crate::json::vectors::{Lanes, PlainStart, Vectorized, plain_start_by_small_blocks};
+    use crate::json::vectors::{Lanes, PlainStart, Room, Vectorized, plain_start_by_small_blocks};
 
     /// The instructions of AVX2. [`run`] alone makes one.
     #[derive(Debug, Clone, Copy)]
@@ -124,9 +190,9 @@ mod avx2 {
         }
 
         #[inline(always)]
-        fn append(self, out: &mut Vec<u8>, text: &[u8]) {
+        fn append(self, room: &mut Room<'_>, text: &[u8]) {
             // SAFETY: there is a value of this type, so the processor has AVX2.
-            unsafe { append(out, text) }
+            unsafe { append(room, text) }
         }
     }
 
@@ -156,6 +222,10 @@ mod avx2 {
         let differs = match len {
             32..=64 => any(differs(0), differs(len - 32)),
             65..=128 => any(any(differs(0), differs(32)), any(differs(len - 64), differs(len - 32))),
+            129..=192 => any(
+                any(any(differs(0), differs(32)), differs(64)),
+                any(any(differs(len - 96), differs(len - 64)), differs(len - 32)),
+            ),
             _ => any(
                 any(any(differs(0), differs(32)), any(differs(64), differs(96))),
                 any(any(differs(len - 128), differs(len - 96)), any(differs(len - 64), differs(len - 32))),
@@ -223,13 +293,12 @@ mod avx2 {
     /// compilers would make a call of.
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn append(out: &mut Vec<u8>, text: &[u8]) {
+    fn append(room: &mut Room<'_>, text: &[u8]) {
         let len = text.len();
         if !(32..=256).contains(&len) {
-            return out.extend_from_slice(text);
+            return room.extend(text);
         }
-        out.reserve(len);
-        let (from, to) = (text.as_ptr(), out.spare_capacity_mut().as_mut_ptr());
+        let (from, to) = (text.as_ptr(), room.place(len));
         // SAFETY: the block at `at` is within the text, and there is room for as many bytes.
         let copy = |at: usize| unsafe {
             let block = _mm256_loadu_si256(from.add(at).cast::<__m256i>());
@@ -238,10 +307,10 @@ mod avx2 {
         match len {
             32..=64 => [0, len - 32].into_iter().for_each(copy),
             65..=128 => [0, 32, len - 64, len - 32].into_iter().for_each(copy),
+            129..=192 => [0, 32, 64, len - 96, len - 64, len - 32].into_iter().for_each(copy),
             _ => [0, 32, 64, 96, len - 128, len - 96, len - 64, len - 32].into_iter().for_each(copy),
         }
-        // SAFETY: all bytes of the text were written behind what `out` has.
-        unsafe { out.set_len(out.len() + len) };
+        room.len += len;
     }
 }
 
@@ -418,14 +487,18 @@ mod tests {
         }
     }
 
-    struct Append<'t>(&'t mut Vec<u8>, &'t [u8]);
+    /// Appends texts, with room for so many bytes from the start.
+    struct Append<'t>(&'t mut Vec<u8>, usize, &'t [&'t [u8]]);
 
     impl Vectorized for Append<'_> {
         type Output = ();
 
         #[inline(always)]
         fn run<L: Lanes>(self, lanes: L) {
-            lanes.append(self.0, self.1);
+            let mut room = Room::of(self.0, self.1);
+            for text in self.2 {
+                lanes.append(&mut room, text);
+            }
         }
     }
 
@@ -433,13 +506,14 @@ mod tests {
     fn texts_are_appended() {
         let text: Vec<u8> = (0..1100u32).map(|n| (n % 251) as u8).collect();
         for len in (0..260).chain(1000..text.len()) {
-            let (mut out, mut common) = (b"before".to_vec(), b"before".to_vec());
-            vectorized(Append(&mut out, &text[..len]));
-            vectorized(Append(&mut out, b"behind"));
-            Common.append(&mut common, &text[..len]);
-            Common.append(&mut common, b"behind");
-            assert_eq!(out, [b"before", &text[..len], b"behind"].concat(), "{len}");
-            assert_eq!(out, common);
+            for room in [0, 1, len, 2 * len + 6] {
+                let texts = [&text[..len], b"behind", &text[1..][..len]];
+                let (mut out, mut common) = (b"before".to_vec(), b"before".to_vec());
+                vectorized(Append(&mut out, room, &texts));
+                Append(&mut common, room, &texts).run(Common);
+                assert_eq!(out, [b"before", &texts.concat()[..]].concat(), "{len}");
+                assert_eq!(out, common);
+            }
         }
     }
 }
