@@ -10,6 +10,7 @@
 //! A write that is dropped leaves the peer with a part of a message: whoever drops a write must
 //! drop the connection with it.
 
+mod read_size;
 mod tls;
 
 use std::cell::RefCell;
@@ -30,6 +31,7 @@ use super::acked::{bytes_acked, is_closed};
 use super::buffers;
 use super::receive::receive_now;
 use super::send::send_now;
+use read_size::ReadSize;
 use tls::{Session, decrypt, drain_plaintext, feed};
 
 /// Bytes of the first read of a message. It holds most request heads with their body, and keeps an
@@ -37,14 +39,6 @@ use tls::{Session, decrypt, drain_plaintext, feed};
 pub const SMALL_READ: usize = buffers::SMALL;
 /// Bytes of a read where more is expected.
 pub const LARGE_READ: usize = buffers::LARGE;
-
-/// The bytes of a read up to which the next one is small. An event with one word has some 250.
-const QUIET_READ: usize = SMALL_READ / 3;
-/// The bytes of a read up to which the next one may be tiny.
-const TINY_READ: usize = buffers::TINY * 3 / 4;
-/// So many such reads one after the other make the next one tiny: a stream that comes word by word,
-/// and so goes on for a while.
-const TINY_READS: u8 = 4;
 
 /// The most bytes that are kept of what a peer sends before it is read.
 const AHEAD_MAX: usize = 128 << 10;
@@ -82,9 +76,7 @@ pub struct Reader {
     /// Dropped when the stream has ended, which closes the socket if the writer is gone too.
     open: Option<Open>,
     spare: Vec<u8>,
-    size: usize,
-    /// How many of the last reads got at most [`TINY_READ`], as far as that is counted.
-    tiny_reads: u8,
+    size: ReadSize,
     /// Bytes that arrived before they were requested ([`Reader::poll_disconnect`]).
     ahead: Vec<u8>,
     /// Bytes beyond those, which were discarded.
@@ -126,8 +118,7 @@ pub fn split(stream: TcpStream, session: Option<rustls::Connection>) -> (Reader,
         state: State::Idle,
         open: Some(Open { half: read, socket, readiness }),
         spare: Vec::new(),
-        size: SMALL_READ,
-        tiny_reads: 0,
+        size: ReadSize::new(),
         ahead: Vec::new(),
         excess: 0,
         session: session.clone(),
@@ -139,30 +130,26 @@ pub fn split(stream: TcpStream, session: Option<rustls::Connection>) -> (Reader,
 impl Reader {
     /// Sets the size of the reads that start from now on.
     pub fn read_size(&mut self, bytes: usize) {
-        self.size = bytes;
-        self.tiny_reads = 0;
+        self.size.set(bytes);
     }
 
-    /// Sets the size of the next reads by the bytes of the last ones. A stream of which little comes
+    /// Sets the size of the next reads by the bytes of the last one. A stream of which little comes
     /// at a time waits with a small buffer. Returns true when it has just proved to be one.
     pub fn fit_reads(&mut self, bytes: usize) -> bool {
-        let was_tiny = self.tiny_reads == TINY_READS;
-        self.tiny_reads = if bytes <= TINY_READ { (self.tiny_reads + 1).min(TINY_READS) } else { 0 };
-        match bytes {
-            _ if self.tiny_reads == TINY_READS => self.size = buffers::TINY,
-            0..=QUIET_READ => self.size = SMALL_READ,
-            SMALL_READ.. => self.size = LARGE_READ,
-            _ => self.size = self.size.max(SMALL_READ),
-        }
-        self.tiny_reads == TINY_READS && !was_tiny
+        let was_tiny = self.size.is_tiny();
+        self.size.fit(bytes);
+        self.size.is_tiny() && !was_tiny
     }
 
     /// Empties a buffer whose bytes were read. On a plain connection the next read takes it over,
-    /// so that one buffer is enough; with TLS it stays, since plaintext is appended to it.
+    /// so that one buffer is enough; with TLS it stays, since plaintext is appended to it, unless
+    /// little comes at a time.
     pub fn reuse(&mut self, buf: &mut Vec<u8>) {
         buf.clear();
         if self.session.is_none() {
             self.recycle(std::mem::take(buf));
+        } else if self.size.is_tiny() && buf.capacity() > SMALL_READ {
+            buffers::give(std::mem::take(buf));
         }
     }
 
@@ -259,6 +246,7 @@ impl Reader {
             Err(error) => return Poll::Ready(Err(error)),
         };
         let n = got.len();
+        self.size.note_received(&got);
         take_into(&mut got, buf);
         self.spare = got;
         Poll::Ready(Ok(n))
@@ -280,6 +268,7 @@ impl Reader {
                 Err(error) => return Poll::Ready(Err(error)),
             };
             let fed = feed(session, &got, buf);
+            self.size.note_received(&got);
             let is_full = got.len() == got.capacity();
             got.clear();
             self.spare = got;
@@ -292,7 +281,7 @@ impl Reader {
             }
             // A long record gives nothing until it is whole.
             if is_full {
-                self.size = LARGE_READ;
+                self.size.set(LARGE_READ);
             }
         }
     }
@@ -310,7 +299,7 @@ impl Reader {
             Poll::Ready(()) => self.receive(cx),
             Poll::Pending => {
                 // It would be kept as long as the wait takes.
-                if self.spare.capacity() > 2 * self.size {
+                if self.spare.capacity() > 2 * self.size.bytes() {
                     buffers::give(std::mem::take(&mut self.spare));
                 }
                 Poll::Pending
@@ -364,9 +353,9 @@ impl Reader {
         let mut buf = std::mem::take(&mut self.spare);
         buf.clear();
         // An idle connection would keep the large buffer of an earlier read.
-        if buf.capacity() < self.size || buf.capacity() > 2 * self.size {
+        if buf.capacity() < self.size.bytes() || buf.capacity() > 2 * self.size.bytes() {
             buffers::give(buf);
-            buf = buffers::take(self.size);
+            buf = buffers::take(self.size.bytes());
         }
         buf
     }

@@ -235,7 +235,7 @@ impl Vectorized for ContentRun<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
         let Some(mut rest) = self.body.arrived_chunks() else { return };
-        let mut room = Room::of(self.out, rest.len());
+        let mut room = Room::of(self.out, 0);
         // No closure: it would be a function of its own.
         while let Some((chunk, behind)) = BodyDecoder::split_chunk(rest) {
             if !self.content.is_event(lanes, chunk) {

@@ -358,6 +358,7 @@ impl UpstreamBody {
     /// bytes that come ahead of their time, and loses the others.
     pub async fn discard_rest(mut self, req: &mut RequestContext<'_>, limit: Duration) {
         let mut left = REST_MAX;
+        self.response.connection.reader.read_size(LARGE_READ);
         req.client.deadline.set(limit);
         while !self.decoder.is_ended() {
             self.response.bytes.clear();
