@@ -14,6 +14,7 @@ use super::core::Core;
 use super::deadlines::Deadlines;
 use super::endpoint::{self, ApiRoute};
 use super::head_facts::HeadFacts;
+use super::pinned::pinned;
 use super::reply::{self, Cors, ResponseMeta};
 use super::retry_hint::RetryHint;
 use super::stream_rest::StreamRest;
@@ -317,7 +318,7 @@ impl RequestContext<'_> {
         // As `send`, in one future where nearly all are sent without a wait.
         let started = self.begin_send(&out);
         let sent = self.client.try_send(&out)?;
-        let out = if sent == out.len() { out } else { self.send_rest(out, sent, started).await? };
+        let out = if sent == out.len() { out } else { pinned(|| self.send_rest(out, sent, started)).await? };
         buffers::give(out);
         Ok(self.next())
     }
@@ -330,7 +331,8 @@ impl RequestContext<'_> {
             out.clear();
             return Ok(out);
         }
-        self.send_rest(out, sent, started).await
+        // Boxed, as in `Client::send`.
+        pinned(|| self.send_rest(out, sent, started)).await
     }
 
     fn begin_send(&mut self, out: &[u8]) -> Option<u64> {
