@@ -320,9 +320,9 @@ fn take(input: &[u8], pos: &mut usize, left: u64) -> Range<usize> {
     start..*pos
 }
 
-/// Returns the data of a chunk that lies at the start of the input as a whole and in its plain form,
-/// `size CRLF data CRLF`, and what lies behind that: the common case of a token stream, where one read
-/// holds many small chunks. Anything else is left to the states.
+/// Returns the data of a chunk that lies at the start of the input as a whole and in its plain
+/// form, `size CRLF data CRLF`, and what lies behind that: the common case of a token stream, where
+/// one read holds many small chunks. Anything else is left to the states.
 #[inline(always)]
 fn split_chunk(input: &[u8]) -> Option<(&[u8], &[u8])> {
     // Nearly all events have some hundred bytes: two or three digits.
