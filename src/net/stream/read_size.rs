@@ -1,10 +1,9 @@
 //! How many bytes the next read of a connection asks for.
 
-use super::{LARGE_READ, SMALL_READ};
 use crate::net::buffers;
 
 /// The bytes of a read up to which the next one is small. An event with one word has some 250.
-const QUIET_READ: usize = SMALL_READ / 3;
+const QUIET_READ: usize = buffers::SMALL / 3;
 /// The bytes of a read up to which the next one may be tiny.
 const TINY_READ: usize = buffers::TINY * 3 / 4;
 /// So many such reads one after the other make the next one tiny: a stream that comes word by word,
@@ -28,7 +27,7 @@ pub(super) struct ReadSize {
 
 impl ReadSize {
     pub(super) fn new() -> ReadSize {
-        ReadSize { bytes: SMALL_READ, tiny_reads: 0, wanted: TINY_READS, was_full: false }
+        ReadSize { bytes: buffers::SMALL, tiny_reads: 0, wanted: TINY_READS, was_full: false }
     }
 
     #[inline]
@@ -60,18 +59,18 @@ impl ReadSize {
             self.tiny_reads = 0;
             if self.is_tiny() {
                 self.wanted = (self.wanted * 2).min(MAX_TINY_READS);
-                self.bytes = SMALL_READ;
+                self.bytes = buffers::SMALL;
             } else {
-                self.bytes = LARGE_READ;
+                self.bytes = buffers::LARGE;
             }
             return;
         }
         self.tiny_reads = if bytes <= TINY_READ { (self.tiny_reads + 1).min(self.wanted) } else { 0 };
         match bytes {
             _ if self.tiny_reads == self.wanted => self.bytes = buffers::TINY,
-            0..=QUIET_READ => self.bytes = SMALL_READ,
-            SMALL_READ.. => self.bytes = LARGE_READ,
-            _ => self.bytes = self.bytes.max(SMALL_READ),
+            0..=QUIET_READ => self.bytes = buffers::SMALL,
+            buffers::SMALL.. => self.bytes = buffers::LARGE,
+            _ => self.bytes = self.bytes.max(buffers::SMALL),
         }
     }
 }
@@ -79,7 +78,7 @@ impl ReadSize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::buffers::TINY;
+    use crate::net::buffers::{LARGE, SMALL, TINY};
 
     /// Each read brings so many bytes at most as it asks for; the sizes of the reads behind them.
     fn sizes(arriving: &[usize]) -> Vec<usize> {
@@ -96,7 +95,7 @@ mod tests {
 
     #[test]
     fn reads_follow_what_comes() {
-        let (small, large) = (SMALL_READ, LARGE_READ);
+        let (small, large) = (SMALL, LARGE);
         assert_eq!(sizes(&[250; 5]), [small, small, small, TINY, TINY]);
         assert_eq!(sizes(&[400; 5]), [small; 5]);
         assert_eq!(sizes(&[large, large, 600, 500]), [large, large, large, small]);
@@ -122,6 +121,6 @@ mod tests {
         let full = vec![0; TINY];
         size.note_received(&full);
         size.fit(300);
-        assert_eq!(size.bytes(), SMALL_READ);
+        assert_eq!(size.bytes(), SMALL);
     }
 }
