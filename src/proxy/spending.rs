@@ -6,7 +6,7 @@ use crate::config::prices::ModelPrices;
 use crate::config::prices::cost::{May, Most};
 use crate::config::snapshot::Provider;
 use crate::limit::Need;
-use crate::limit::budget::{Reservation, Unit};
+use crate::limit::budget::{LARGEST, Reservation, Unit};
 use crate::proxy::budget::resolved::{JointReservation, Used};
 use crate::telemetry::record::{AttemptUsage, Record, Short, Tokens};
 use crate::tokens;
@@ -102,7 +102,7 @@ impl Spending {
     /// costs have it, a request has its fee once, for its answer.
     #[inline]
     fn used(&self, sent: (i64, &Short<96>), tier: &str, used: &Tokens, requests: u64) -> Used {
-        let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let number = |n: u64| i64::try_from(n).map_or(MOST_OF_ONE, |n| n.min(MOST_OF_ONE));
         let total = used.total();
         let needs_cost = self.plan.needs_price || self.provider.iter().any(|held| held.unit == Unit::Dollars);
         let dollars = match total == 0 || !needs_cost {
@@ -112,6 +112,10 @@ impl Spending {
         Used { tokens: number(total), dollars }
     }
 }
+
+/// The most that one request reserves or is charged: more than any budget has, and so little that
+/// the sums of a budget that only warns can't overflow by what a client or a provider claims.
+const MOST_OF_ONE: i64 = LARGEST + 1;
 
 impl Held {
     fn settle(self, used: &Used) {
@@ -139,13 +143,15 @@ impl Plan {
     pub fn amount(&self, unit: Unit, output: u64, provider: Option<i64>) -> i64 {
         let output = output.saturating_mul(self.answers);
         if unit == Unit::Tokens {
-            return i64::try_from(self.prompt.saturating_add(output)).unwrap_or(i64::MAX);
+            let tokens = self.prompt.saturating_add(output);
+            return i64::try_from(tokens).map_or(MOST_OF_ONE, |tokens| tokens.min(MOST_OF_ONE));
         }
         let cost = |most: Most| self.prompt as f64 * most.input + output as f64 * most.output + most.fees;
         rounded_up(match self.prices.highest(&self.may).filter(|_| provider.is_none()) {
             Some(highest) => cost(highest).max(0.0),
             None => self.prices.most(&self.may, provider).map(cost).fold(0.0, f64::max),
         })
+        .min(MOST_OF_ONE)
     }
 
     /// The longest response, in tokens, for which `available` is enough.
@@ -208,6 +214,27 @@ mod tests {
             }
         }
         assert!(found > 100 && crossed > 100, "{found} {crossed}");
+    }
+
+    #[test]
+    fn an_absurd_limit_takes_more_than_any_budget_has_and_no_more() {
+        let price = Price { input: Some(1.0), output: Some(2.0), ..Price::default() };
+        let prices = [ProviderPrice::new(1, "m", Some(Arc::new(price)))];
+        let plan = Plan {
+            prompt: 7,
+            likely_prompt: 7,
+            is_by_bytes: true,
+            most: u64::MAX,
+            answers: 3,
+            is_limited: true,
+            may: May { prompt: 7, ..May::default() },
+            prices: Rc::new(ModelPrices::new(Arc::<PriceTable>::default(), prices.into_iter())),
+            needs_price: true,
+        };
+        for (unit, provider) in [(Unit::Tokens, None), (Unit::Dollars, None), (Unit::Dollars, Some(1))] {
+            assert_eq!(plan.amount(unit, u64::MAX, provider), LARGEST + 1);
+            assert!(plan.amount(unit, 1000, provider) < LARGEST);
+        }
     }
 
     #[test]
