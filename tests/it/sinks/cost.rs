@@ -8,6 +8,8 @@
 use super::*;
 
 const ROUNDS: usize = 5;
+/// Rounds at most, where others take the processor: each may be the first without them.
+const MOST_ROUNDS: usize = 60;
 
 #[test]
 fn cost_of_lines_of_one_kilobyte() {
@@ -28,8 +30,10 @@ fn cost_of_lines_of_one_kilobyte() {
     };
     let gateways = [start(false), start(true)];
     let mut clients = gateways.each_ref().map(Gateway::client);
-    let mut spent = [Vec::new(), Vec::new()];
-    for round in 0..=ROUNDS {
+    let most = requests.map_or(2.0, |_| 1.1);
+    // What else runs on the processor adds to a round, and takes nothing from it.
+    let mut least = [f64::INFINITY; 2];
+    for round in 0..=MOST_ROUNDS {
         for at in [0, 1] {
             let before = on_processor(&gateways[at]);
             for _ in 0..requests.unwrap_or(200) {
@@ -37,17 +41,16 @@ fn cost_of_lines_of_one_kilobyte() {
             }
             // The first round warms up.
             if round > 0 {
-                spent[at].push(on_processor(&gateways[at]) - before);
+                least[at] = least[at].min(on_processor(&gateways[at]) - before);
             }
         }
+        if round >= ROUNDS && least[1] / least[0] < most {
+            break;
+        }
     }
-    let [off, on] = spent.map(|mut rounds| {
-        // What else runs on the processor adds to a round, and takes nothing from it.
-        rounds.sort_by(f64::total_cmp);
-        rounds[0]
-    });
+    let [off, on] = least;
     println!("a worker's time with JSONL, against that without: {:.3}", on / off);
-    assert!(on / off < requests.map_or(2.0, |_| 1.1), "{:.3}", on / off);
+    assert!(on / off < most, "{:.3}", on / off);
 }
 
 /// Nanoseconds that the worker's thread has been on a processor.
