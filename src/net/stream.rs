@@ -307,7 +307,7 @@ impl Reader {
         }
     }
 
-    /// Returns what epoll says of the socket. `None` on the ring, and behind the end of the stream.
+    /// Returns the readiness of the socket. `None` on the ring, and after the end of the stream.
     fn readiness(&self) -> Option<&Readiness> {
         self.open.as_ref()?.readiness.as_ref()
     }

@@ -175,7 +175,7 @@ pub struct Error {
     /// The note is the text of a provider, and may repeat any part of the conversation: it is not
     /// for the log.
     pub quoted: bool,
-    /// The provider said by a type or code that it does not have the model.
+    /// Whether the provider reported by a type or code that it does not have the model.
     pub lacks_model: bool,
     /// For the log only: the cause that a library or the system reported.
     pub detail: Option<String>,

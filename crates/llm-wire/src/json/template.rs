@@ -346,8 +346,8 @@ impl Spot {
     }
 }
 
-/// Returns the position of the closing quote of the string whose first byte behind its opening
-/// quote is at `pos`, or `None` if the string is malformed. Short strings take no loop.
+/// Returns the position of the closing quote of the string whose content begins at `pos`, or `None`
+/// if the string is malformed. Short strings take no loop.
 #[inline(always)]
 fn text_end(lanes: impl Lanes, buf: &[u8], pos: usize, high_bits: &mut u64) -> Option<usize> {
     let end = pos + scan::short_run_gathering(lanes, buf, pos, high_bits);

@@ -115,7 +115,7 @@ impl Inner {
         }
     }
 
-    /// Returns what epoll says of the descriptor with this index. `None` on io_uring.
+    /// Returns the readiness of the descriptor with this index. `None` on io_uring.
     #[cfg(feature = "legacy")]
     fn readiness(&self, index: usize) -> Option<Readiness> {
         match self {

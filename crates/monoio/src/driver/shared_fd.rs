@@ -423,7 +423,7 @@ impl SharedFd {
         self.inner.drained.set(drained);
     }
 
-    /// Returns what epoll says of the descriptor. `None` where epoll does not watch it.
+    /// Returns the readiness of the descriptor. `None` where epoll does not watch it.
     #[cfg(feature = "legacy")]
     pub(crate) fn readiness(&self) -> Option<super::Readiness> {
         let index = self.registered_index()?;

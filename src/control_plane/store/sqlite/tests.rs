@@ -254,7 +254,7 @@ fn changes_leave_a_line_in_the_audit_log_and_failures_do_not() {
     assert!(read(AuditFilter { from: Some(second + 1), ..none() }).is_empty());
 }
 
-/// A search by a text goes through a bounded number of lines, and says how far it has come.
+/// A search by a text reads a bounded number of lines and returns where it stopped.
 #[test]
 fn a_search_of_the_audit_log_ends_and_goes_on() {
     let (_dir, connection) = open();

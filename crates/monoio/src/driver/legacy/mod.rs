@@ -57,7 +57,8 @@ pub struct LegacyDriver {
 #[cfg(feature = "sync")]
 const TOKEN_WAKEUP: mio::Token = mio::Token(1 << 31);
 
-/// What epoll says of one descriptor, which must be open while this is asked.
+/// The readiness of one descriptor, by the events of epoll. The descriptor must stay open while
+/// this is used.
 pub struct Readiness {
     driver: Rc<UnsafeCell<LegacyInner>>,
     index: usize,

@@ -231,8 +231,8 @@ impl TcpStream {
         }
     }
 
-    /// Returns what epoll says of the socket, as long as that is open. `None` on io_uring, which
-    /// keeps no readiness.
+    /// Returns the readiness of the socket, which must stay open while it is used. `None` on
+    /// io_uring, which keeps no readiness.
     #[cfg(feature = "legacy")]
     pub fn readiness(&self) -> Option<crate::driver::Readiness> {
         self.fd.readiness()

@@ -31,8 +31,8 @@ pub(super) struct Conversation<'c, 'b, 'a> {
     parts: &'c mut Parts<'b, 'a>,
     out: &'c mut Vec<u8>,
     empty: bool,
-    /// Reasoning that waits for what the assistant says or calls next, as items with a comma behind
-    /// each. OpenAI refuses reasoning "without its required following item".
+    /// Reasoning items that wait for the assistant's next message or call, each followed by a
+    /// comma. OpenAI refuses reasoning "without its required following item".
     held: Vec<u8>,
     /// The item before was the user's.
     users_turn: bool,
