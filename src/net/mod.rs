@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use monoio::io::AsyncReadRent;
 use monoio::net::UnixStream;
 
+mod acceptor;
 mod acked;
 pub mod buffers;
 mod dial;
@@ -24,10 +25,12 @@ mod send;
 pub mod stream;
 pub mod timer;
 
+pub(crate) use acceptor::Acceptor;
+
 /// The runtime's own items that others need. Only `net` names monoio, so that another runtime
 /// could take its place here.
 pub(crate) use monoio::io::{CancelHandle, Canceller};
-pub(crate) use monoio::net::{TcpListener, TcpStream};
+pub(crate) use monoio::net::TcpStream;
 pub(crate) use monoio::spawn;
 pub(crate) use monoio::time::sleep;
 pub(crate) use monoio::utils::{bind_to_cpu_set, is_legacy};

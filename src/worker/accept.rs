@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::metrics::names::Counter;
 use crate::net::handoff::{self, WakeSocket};
-use crate::net::{self, CancelHandle, TcpListener, TcpStream, listen, proxy_protocol};
+use crate::net::{self, Acceptor, CancelHandle, TcpStream, listen, proxy_protocol};
 use crate::proxy::client::ListenerKind;
 use crate::proxy::conn;
 use crate::proxy::core::Core;
@@ -19,20 +19,15 @@ use crate::shared::placement::{Moved, Share};
 /// at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Accepts connections until the process drains and `cancelled` ends the accept. One accept is in
-/// flight at a time and is never dropped: the connection that it took from the kernel would be
-/// lost.
+/// Accepts connections until the process drains and `cancelled` ends the wait for one.
 pub(super) async fn accept_until_drained(
     core: &Rc<Core>,
     listener: StdListener,
     kind: ListenerKind,
     cancelled: CancelHandle,
 ) {
-    let rest = listener.try_clone();
-    // With io_uring an accept on a non-blocking listener would fail where it should wait.
-    let listener = listener.set_nonblocking(net::is_legacy()).map(|()| listener);
-    let listener = match listener.and_then(TcpListener::from_std) {
-        Ok(listener) => listener,
+    let acceptor = match Acceptor::new(listener) {
+        Ok(acceptor) => acceptor,
         Err(error) => return tracing::error!("gateway: the listener can't be used: {error}"),
     };
     let most = listen::descriptors_for_clients(core.shared.shards.len());
@@ -45,7 +40,7 @@ pub(super) async fn accept_until_drained(
             }
             net::sleep(ACCEPT_PAUSE).await;
         }
-        match listener.cancelable_accept(cancelled.clone()).await {
+        match acceptor.accept(&cancelled).await {
             Ok((stream, peer)) => place(core, stream, canonical(peer), kind),
             Err(_) if core.shared.accepts_nothing() => break,
             Err(error) => {
@@ -57,23 +52,19 @@ pub(super) async fn accept_until_drained(
             }
         }
     }
-    drop(listener);
     // What is queued is for the other process, if there is one.
-    if let (Ok(rest), true) = (rest, core.shared.is_draining()) {
-        accept_queued(core, &rest, kind);
+    if core.shared.is_draining() {
+        accept_queued(core, &acceptor, kind);
     }
 }
 
 /// Accepts what the kernel has queued: closing the listener would reset these connections, which
 /// their clients take for accepted.
-fn accept_queued(core: &Rc<Core>, listener: &StdListener, kind: ListenerKind) {
-    if listener.set_nonblocking(true).is_err() {
-        return;
-    }
+fn accept_queued(core: &Rc<Core>, acceptor: &Acceptor, kind: ListenerKind) {
     for _ in 0..listen::BACKLOG {
-        let Ok((stream, peer)) = listener.accept() else { return };
-        if let Ok(stream) = handoff::attach(stream) {
-            keep(core, stream, canonical(peer), kind);
+        match acceptor.accept_queued() {
+            Some(Ok((stream, peer))) => keep(core, stream, canonical(peer), kind),
+            _ => return,
         }
     }
 }

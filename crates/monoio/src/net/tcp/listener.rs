@@ -254,6 +254,16 @@ impl TcpListener {
         op.wait().await
     }
 
+    /// Cancelable wait for read readiness. See `readable`.
+    pub async fn cancelable_readable(&self, relaxed: bool, c: CancelHandle) -> io::Result<()> {
+        if c.canceled() {
+            return Err(crate::io::operation_canceled());
+        }
+        let op = Op::poll_read(&self.fd, relaxed)?;
+        let _guard = c.associate_op(op.op_canceller());
+        op.wait().await
+    }
+
     /// Creates new `TcpListener` from a `std::net::TcpListener`.
     pub fn from_std(stdl: std::net::TcpListener) -> io::Result<Self> {
         #[cfg(unix)]
