@@ -21,7 +21,14 @@ use crate::target::quirks::Quirks;
 /// kind `UpstreamFault`. An answer without a stop reason ends with [`Note::MissingFinish`] and the
 /// neutral reason.
 pub(crate) fn decode(body: RawValue<'_>, quirks: Quirks, sink: Sink<'_>) -> Result<(), Error> {
-    if body.find("content").is_none_or(|content| content.kind() != RawKind::Array) {
+    let is_message = || body.find("type").is_some_and(|kind| kind.eq_str("message"));
+    let has_content = match body.find("content").map(RawValue::kind) {
+        Some(RawKind::Array) => true,
+        // The short form, which some hosts answer with. Many other objects have such a member.
+        Some(RawKind::String) => is_message(),
+        _ => false,
+    };
+    if !has_content {
         let note = "the upstream's answer is not one of the Messages format: it has no `content`";
         return Err(Error::upstream(Kind::UpstreamFault, note));
     }

@@ -82,6 +82,16 @@ impl Decoder {
         self.open.push((index, open));
     }
 
+    /// Pushes a whole block of text.
+    pub(super) fn text_block(&mut self, text: RawStr<'_>, sink: Sink<'_>) {
+        let ix = self.next;
+        self.next += 1;
+        self.has_text = true;
+        sink(Event::Open { ix, block: Block::Text });
+        push_text(ix, text, sink);
+        sink(Event::Close { ix, status: Status::Complete });
+    }
+
     /// Counts bytes that are held, and returns a copy of them. Beyond [`HELD_MAX`] the answer
     /// fails.
     pub(super) fn hold(&mut self, bytes: &[u8], sink: Sink<'_>) -> Vec<u8> {

@@ -123,10 +123,14 @@ impl Decoder {
     /// Reads a whole answer, which must have its `content`.
     pub fn message(&mut self, message: RawValue<'_>, sink: Sink<'_>) {
         self.start(message, sink);
-        let content = message.find("content").into_iter().flat_map(RawValue::elements);
-        for (n, (block, _)) in (0u64..).zip(content) {
+        let content = message.find("content");
+        for (n, (block, _)) in (0u64..).zip(content.into_iter().flat_map(RawValue::elements)) {
             self.block_start(n, block, sink);
             self.block_stop(n, sink);
+        }
+        // The short form, as a request may have it.
+        if let Some(text) = content.and_then(RawValue::as_str).filter(|text| !text.is_empty()) {
+            self.text_block(text, sink);
         }
         match message.find("stop_reason").and_then(RawValue::as_str) {
             Some(word) => self.finish(word, message, sink),
