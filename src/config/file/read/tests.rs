@@ -5,6 +5,21 @@ fn env(name: &str) -> Option<String> {
 }
 
 #[test]
+fn anchors_may_stand_in_members_of_their_own() {
+    let text = "
+x-base: &base {api_base: http://a/v1, weight: 3}
+x-note: 1
+providers:
+  - {<<: *base, provider_key: a}
+";
+    let file = read(text, &env).unwrap();
+    assert_eq!((&*file.providers[0].api_base, file.providers[0].weight), ("http://a/v1", 3));
+    // At the top alone: within a row such a name is a mistake.
+    let error = read("providers:\n- {provider_key: a, api_base: http://a, x-b: 1}", &env).unwrap_err();
+    assert!(error[0].message.contains("`x-b` is not known here"), "{error:?}");
+}
+
+#[test]
 fn a_file_is_rows() {
     let text = "
 settings: {port: 1234, log_level: debug}
