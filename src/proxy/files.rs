@@ -61,7 +61,7 @@ pub fn learn(req: &RequestContext<'_>) {
     let (status, outcome) = req.recorder.outcome();
     let (core, owner, provider) = (req.core, req.owner, req.recorder.provider());
     match (req.files, status, outcome) {
-        (NamedFiles::Unknown | NamedFiles::Known, 200, Outcome::Complete) if !req.recorder.is_translated() => {
+        (NamedFiles::Unknown | NamedFiles::Known, 200..300, Outcome::Complete) if !req.recorder.is_translated() => {
             learn_from_answer(core, owner, provider, req.body());
         }
         (NamedFiles::Known, 400 | 404, _) => {

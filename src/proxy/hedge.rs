@@ -137,7 +137,7 @@ pub fn record_time(req: &RequestContext<'_>, provider: i64, model: &str) {
     let until = match (awaited, req.recorder.first_content_us(), req.recorder.outcome()) {
         _ if req.client.is_superseded => req.recorder.elapsed_us(),
         (Awaited::FirstContent, 1.., _) => req.recorder.first_content_us(),
-        (Awaited::WholeAnswer, _, (200, Outcome::Complete)) => req.recorder.elapsed_us(),
+        (Awaited::WholeAnswer, _, (200..300, Outcome::Complete)) => req.recorder.elapsed_us(),
         _ => return,
     };
     req.core.hedges.borrow_mut().record(provider, model, awaited, until.saturating_sub(req.attempt_began_us));
@@ -322,7 +322,7 @@ impl Second {
         let response = self.exchange(progress).await?;
         first_byte_us.set(self.now_us());
         let status = response.head.status;
-        if status != 200 {
+        if !response.is_success() {
             circuit_guard.wait = RetryHint::of(&response.head, &response.bytes).wait;
             let kind = if status == 429 { Kind::RateLimit } else { Kind::UpstreamFault };
             let mut failure = self.failure(kind, &format!("responded with status {status}"));

@@ -54,6 +54,12 @@ impl UpstreamResponse {
         UpstreamResponse { connection, origin, head, bytes, is_event_stream, is_json, is_encoded }
     }
 
+    /// Returns whether the body is what was requested, by the status. Some hosts write 201 or 206
+    /// where the vendors have 200; 204 and 205 have no body.
+    pub fn is_success(&self) -> bool {
+        matches!(self.head.status, 200..=203 | 206..=299)
+    }
+
     /// Returns what has arrived of the body, with its framing.
     pub fn body(&self) -> &[u8] {
         &self.bytes[self.head.len..]

@@ -1,5 +1,5 @@
-//! Whether a whole response under status 200 is a model's answer. It is looked at before anything
-//! of it is sent, so that another provider can still be tried.
+//! Whether a whole response under a status of success is a model's answer. It is looked at before
+//! anything of it is sent, so that another provider can still be tried.
 
 use std::time::Duration;
 

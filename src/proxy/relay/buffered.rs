@@ -140,7 +140,7 @@ pub async fn send_failure(req: &mut RequestContext<'_>, mut failure: Failure) ->
 async fn send_event(req: &mut RequestContext<'_>, error: &Error) -> Result<Next, ClientDisconnected> {
     let status = errors::status(req.route.format, error.kind);
     req.log(error, status);
-    let mut stream_writer = StreamWriter::new(req, Vec::new(), BodyFraming::of_unknown_length(req.meta.version));
+    let mut stream_writer = StreamWriter::new(req, Vec::new(), 200, BodyFraming::of_unknown_length(req.meta.version));
     let out = stream_writer.buf();
     let from = out.len();
     errors::event(req.route.format, out, error, req.recorder.request_id());

@@ -44,7 +44,7 @@ use relayed::Relayed;
 pub use relayed::Responder;
 use source::UpstreamBody;
 
-/// Returns whether a whole body under status 200 is a model's answer of `format`.
+/// Returns whether a whole body under a status of success is a model's answer of `format`.
 pub fn is_answer(format: Format, body: &[u8]) -> bool {
     answer::check(format, body, (&mut AnswerTemplates::default(), &mut Tape::default()), "").is_ok()
 }
@@ -78,12 +78,12 @@ struct Forwarding {
 
 impl Forwarding {
     fn of(req: &RequestContext<'_>, response: &UpstreamResponse) -> Forwarding {
-        let is_answer = response.head.status == 200 && req.route.operation == Operation::Generate;
+        let is_answer = response.is_success() && req.route.operation == Operation::Generate;
         let is_stream = match is_answer {
             true => req.stream,
             // An encoded body can't be inspected. The gateway requested the identity, so it
             // forwards what it got.
-            false => response.is_event_stream && response.head.status == 200 && !response.is_encoded,
+            false => response.is_event_stream && response.is_success() && !response.is_encoded,
         };
         // Where nothing is translated, a stream that was not requested is forwarded as it is.
         Forwarding { is_answer, is_stream, is_checked: is_answer && req.route.translates() }

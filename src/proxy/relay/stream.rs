@@ -202,7 +202,7 @@ impl<'p> Relay<'p> {
             };
             return self.on_failure(req, error).await;
         }
-        req.recorder.set_complete(200);
+        req.recorder.set_complete(self.stream_writer.status());
         if !self.record_reported(req) && self.events.generates && !is_over {
             req.recorder.set_cut(Kind::UpstreamTruncated);
         }
@@ -217,7 +217,7 @@ impl<'p> Relay<'p> {
             let error = truncated(&self.provider.key, "ended its stream");
             return self.on_failure(req, error).await;
         }
-        req.recorder.set_complete(200);
+        req.recorder.set_complete(self.stream_writer.status());
         self.record_reported(req);
         req.recorder.record_mut().stream_defect = defect::of_stream(self.events.seen(), self.events.generates);
         req.send(self.stream_writer.finish()).await?;

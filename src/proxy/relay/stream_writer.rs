@@ -13,6 +13,8 @@ pub(super) struct StreamWriter {
     /// The head until it is sent, then what was written since the last flush. Without room behind a
     /// flush: [`StreamWriter::buf`] has it.
     buf: Vec<u8>,
+    /// The status that the client sees.
+    status: u16,
     framing: BodyFraming,
     chunk: Option<write::OpenChunk>,
     /// Bytes of the head at the start of `buf`.
@@ -25,13 +27,14 @@ pub(super) struct StreamWriter {
 
 impl StreamWriter {
     /// `head` is complete save its framing. It is not used if an earlier attempt has sent a head.
-    pub(super) fn new(req: &RequestContext<'_>, mut head: Vec<u8>, framing: BodyFraming) -> StreamWriter {
+    pub(super) fn new(req: &RequestContext<'_>, mut head: Vec<u8>, status: u16, framing: BodyFraming) -> StreamWriter {
         match req.head_sent {
             true => head.clear(),
             false => head::end(&mut head, framing),
         }
         let head_len = head.len();
-        let mut stream_writer = StreamWriter { buf: head, framing, chunk: None, head_len, events_at: 0, room: 0 };
+        let mut stream_writer =
+            StreamWriter { buf: head, status, framing, chunk: None, head_len, events_at: 0, room: 0 };
         stream_writer.open_chunk();
         stream_writer
     }
@@ -54,7 +57,11 @@ impl StreamWriter {
         }
         write::static_header(&mut out, "cache-control", "no-cache");
         write::static_header(&mut out, "x-accel-buffering", "no");
-        StreamWriter::new(req, out, framing)
+        StreamWriter::new(req, out, response.head.status, framing)
+    }
+
+    pub(super) fn status(&self) -> u16 {
+        self.status
     }
 
     /// Returns how many bytes wait to be sent, the head included.
@@ -108,7 +115,7 @@ impl StreamWriter {
         }
         // As much may come next time.
         self.room = out.len().min(buffers::LARGE);
-        req.recorder.set_complete(200);
+        req.recorder.set_complete(self.status);
         buffers::give(req.send(out).await?);
         self.head_len = 0;
         Ok(())

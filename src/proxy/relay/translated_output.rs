@@ -52,5 +52,5 @@ pub(super) fn open_stream(req: &mut RequestContext<'_>, body: &UpstreamBody, led
     write::static_header(&mut head, "content-type", "text/event-stream; charset=utf-8");
     write::static_header(&mut head, "cache-control", "no-cache");
     write::static_header(&mut head, "x-accel-buffering", "no");
-    StreamWriter::new(req, head, framing)
+    StreamWriter::new(req, head, 200, framing)
 }

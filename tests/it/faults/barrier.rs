@@ -279,7 +279,7 @@ fn a_silent_provider_leaves_the_next_one_its_time() {
 /// Bodies under status 200 that are no answer, whole and labelled as JSON.
 #[test]
 fn a_whole_answer_is_checked_before_it_is_sent() {
-    let rows: [(&str, Vec<u8>); 8] = [
+    let rows: [(&str, Vec<u8>); 11] = [
         ("cut", [answer::JSON.as_bytes(), &answer::chunk("{\"id\":")].concat()),
         (
             "a length that is not reached",
@@ -287,6 +287,10 @@ fn a_whole_answer_is_checked_before_it_is_sent() {
         ),
         ("half", answer::json(200, "{\"choices\":[")),
         ("an error object", answer::json(200, r#"{"error":{"message":"m","type":"server_error"}}"#)),
+        // A status of success other than the vendors' is no more than theirs.
+        ("an error object under 201", answer::json(201, r#"{"error":{"message":"m","type":"server_error"}}"#)),
+        ("an error object under 206", answer::json(206, r#"{"error":{"message":"m","type":"server_error"}}"#)),
+        ("half under 203", answer::json(203, "{\"choices\":[")),
         ("a foreign error", answer::json(200, r#"{"detail":"m"}"#)),
         ("empty", answer::json(200, "")),
         ("a page", answer::with(200, &[("content-type", "text/html")], "<!doctype html><p>no")),
@@ -314,6 +318,38 @@ fn a_whole_answer_is_checked_before_it_is_sent() {
                 assert_eq!(response.header("x-llm-proxy-provider"), Some("second"));
                 assert_eq!(response.header("x-llm-proxy-attempts"), Some("2"));
                 assert_eq!(response.header("x-llm-proxy-upstream-model"), Some("m-asked"));
+            }
+        }
+    }
+}
+
+/// A host that writes another status of success is forwarded with it, and what was used is counted.
+#[test]
+fn another_status_of_success_is_observed_too() {
+    for sample in FORMATS {
+        let (provider, setup) = alone(sample);
+        let gateway = setup.start();
+        for status in [201, 203, 206] {
+            let stream = String::from_utf8(answer::sse(&sample.events())).unwrap();
+            let stream = stream.replacen("200 OK", &format!("{status} Fine"), 1);
+            for (ask, bytes) in
+                [(sample.ask, answer::json(status, sample.answer)), (sample.ask_stream, stream.into_bytes())]
+            {
+                let mut client = gateway.client();
+                client.ask(&post(sample.path).body(ask));
+                let mut conn = provider.accept();
+                conn.request();
+                conn.send(&bytes);
+                conn.close();
+                let response = client.response();
+                assert_eq!(response.status, status, "{}", sample.path);
+                let seen = response.header("x-request-id").unwrap().to_owned();
+                gateway.expect_log(&[
+                    &seen,
+                    &format!("\"status\":{status}"),
+                    "\"input_tokens\":3",
+                    "\"output_tokens\":2",
+                ]);
             }
         }
     }
