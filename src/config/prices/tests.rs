@@ -161,6 +161,45 @@ fn media_fees_and_searches() {
     assert_eq!(price.most(&all), Most { input: 40_000.0, output: 80_000.0, fees: 25_000_000.0 });
 }
 
+/// What a budget reserves is at least what the request costs, with every special price: of tiers,
+/// long prompts, writes to a cache, media, and one search.
+#[test]
+fn no_request_costs_more_than_the_most() {
+    let price = rich();
+    let of_one = [ProviderPrice::new(1, "m", Some(Arc::new(rich())))];
+    let prices = ModelPrices::new(Arc::default(), of_one.into_iter());
+    let tiers = [Tier::Standard].into_iter().chain(Tier::OTHERS);
+    let sizes = [0, 1, 1000, 200_000, 200_001, 600_000].map(|prompt| [(prompt, 0), (prompt, 5000)]).concat();
+    let cases =
+        tiers.flat_map(|tier| sizes.iter().flat_map(move |size| (0..8).map(move |extras| (tier, *size, extras))));
+    for (tier, (prompt, output), extras) in cases {
+        let [writes_cache, has_media, searches] = [1, 2, 4].map(|bit| extras & bit > 0);
+        let may = May { tier, prompt, writes_cache, has_media, searches };
+        // The price depends on the request, so there is none that is the highest for all.
+        assert_eq!(prices.highest(&may), None);
+        let most = price.most(&may);
+        for part in 0..=4 {
+            let (some, rest) = (prompt * part / 4, prompt - prompt * part / 4);
+            let used = Tokens {
+                input: prompt,
+                output,
+                cache_read: if part % 2 == 0 { some } else { 0 },
+                cache_write_5m: if writes_cache && part % 2 == 1 { some } else { 0 },
+                cache_write_1h: if writes_cache { rest } else { 0 },
+                reasoning: output * part / 4,
+                audio_input: if has_media && !writes_cache { rest / 2 } else { 0 },
+                image_input: if has_media && !writes_cache { rest / 2 } else { 0 },
+                audio_output: if has_media { output * (4 - part) / 4 } else { 0 },
+                server_tools: u64::from(searches),
+                ..Tokens::default()
+            };
+            let cost = price.cost(tier, &used) as f64;
+            let bound = prompt as f64 * most.input + output as f64 * most.output + most.fees;
+            assert!(cost <= bound + 1.0, "{may:?} {used:?}: {cost} is above {bound}");
+        }
+    }
+}
+
 /// What is computed once is what the price says of each request.
 #[test]
 fn prices_of_a_model_at_its_providers() {
