@@ -385,3 +385,31 @@ fn a_gateway_without_a_log_says_so() {
     assert_eq!(steps("true"), [(true, false), (false, false)]);
     assert_eq!(steps("off"), [(false, true), (false, true)]);
 }
+
+/// A search by a text goes through 100,000 changes, and says how it goes on.
+#[test]
+fn a_search_of_the_audit_log_goes_on_where_it_ended() {
+    let gateway = empty().start();
+    let file = rusqlite::Connection::open(gateway.data_dir().join("llm-proxy.db")).unwrap();
+    file.execute_batch(
+        "DELETE FROM audit_log;
+         WITH RECURSIVE n (id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < 100003)
+         INSERT INTO audit_log (id, timestamp, actor, action, object, object_id)
+         SELECT id, 1800000000000000 + id, iif(id <= 3, 'early', 'bulk'), 'provider.update', 'p', 1 FROM n",
+    )
+    .unwrap();
+    let mut admin = Admin::of(&gateway);
+    let first = admin.get("/audit?actor=early");
+    assert_eq!((&first["entries"], &first["searched_to"]), (&json!([]), &json!(4)));
+    let rest = admin.get("/audit?actor=early&before=4");
+    assert_eq!((rest["entries"].as_array().unwrap().len(), &rest["searched_to"]), (3, &json!(null)));
+    // Without a text nothing has to be searched.
+    assert_eq!(admin.get("/audit?limit=5")["searched_to"], json!(null));
+    let mut client = gateway.client();
+    let cookie = session(&mut client, ADMIN_KEY);
+    let page = visit(&mut client, &cookie, "/audit?actor=early").text().to_owned();
+    assert!(page.contains("None of the changes that were searched fits these filters."), "{page}");
+    assert!(page.contains("Search older changes") && page.contains("before=4"), "{page}");
+    let page = visit(&mut client, &cookie, "/audit?actor=early&before=4").text().to_owned();
+    assert!(page.contains("provider.update") && !page.contains("Search older changes"), "{page}");
+}
