@@ -111,7 +111,8 @@ impl ResolvedBudgets {
         amount: impl Fn(Unit) -> i64,
     ) -> Option<JointReservation> {
         let units = |unit: Unit, is_needed: bool| if is_needed { amount(unit).max(0) } else { 0 };
-        let reserved = Amounts::new(units(Unit::Tokens, self.has_tokens), units(Unit::Dollars, self.has_dollars));
+        let reserved =
+            Amounts { tokens: units(Unit::Tokens, self.has_tokens), dollars: units(Unit::Dollars, self.has_dollars) };
         for (at, line) in self.lines.iter().enumerate() {
             let units = reserved.of(line.unit);
             if !line.is_hard {
@@ -131,23 +132,22 @@ fn nanoseconds(seconds: i64) -> u64 {
     u64::try_from(seconds).unwrap_or(0).saturating_mul(1_000_000_000)
 }
 
-/// An amount in each unit, at the number of the unit.
+/// An amount in each unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Amounts([i64; 2]);
+struct Amounts {
+    tokens: i64,
+    dollars: i64,
+}
 
 impl Amounts {
-    const ZERO: Amounts = Amounts([0; 2]);
-
-    fn new(tokens: i64, dollars: i64) -> Amounts {
-        let mut amounts = Amounts::ZERO;
-        amounts.0[Unit::Tokens as usize] = tokens;
-        amounts.0[Unit::Dollars as usize] = dollars;
-        amounts
-    }
+    const ZERO: Amounts = Amounts { tokens: 0, dollars: 0 };
 
     #[inline]
     fn of(&self, unit: Unit) -> i64 {
-        self.0[unit as usize]
+        match unit {
+            Unit::Tokens => self.tokens,
+            Unit::Dollars => self.dollars,
+        }
     }
 }
 
@@ -206,7 +206,7 @@ impl JointReservation {
     pub fn settle(&mut self, used: &Used) {
         let reserved = std::mem::replace(&mut self.reserved, Amounts::ZERO);
         let units = |unit: Unit| used.units(unit, reserved.of(unit));
-        let used = Amounts::new(units(Unit::Tokens), units(Unit::Dollars));
+        let used = Amounts { tokens: units(Unit::Tokens), dollars: units(Unit::Dollars) };
         for line in &self.budgets.lines {
             line.account.settle(reserved.of(line.unit), used.of(line.unit));
         }
