@@ -24,8 +24,9 @@ pub(crate) fn decode(body: RawValue<'_>, quirks: Quirks, sink: Sink<'_>) -> Resu
     let is_message = || body.find("type").is_some_and(|kind| kind.eq_str("message"));
     let has_content = match body.find("content").map(RawValue::kind) {
         Some(RawKind::Array) => true,
-        // The short form, which some hosts answer with. Many other objects have such a member.
-        Some(RawKind::String) => is_message(),
+        // Forms of hosts: a text, one block without its list, nothing. Many other objects have such a
+        // member.
+        Some(RawKind::String | RawKind::Object | RawKind::Null) => is_message(),
         _ => false,
     };
     if !has_content {

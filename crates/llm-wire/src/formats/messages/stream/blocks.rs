@@ -43,7 +43,8 @@ impl Decoder {
         let text = |key| block.find(key).and_then(RawValue::as_str).unwrap_or_default();
         let ix = self.next;
         let open = match text("type").as_bytes() {
-            b"text" => {
+            // Without a type a text is what the block can only be.
+            kind if kind == b"text" || kind.is_empty() && !text("text").is_empty() => {
                 sink(Event::Open { ix, block: Block::Text });
                 self.has_text |= !text("text").is_empty();
                 push_text(ix, text("text"), sink);
@@ -82,8 +83,11 @@ impl Decoder {
         self.open.push((index, open));
     }
 
-    /// Pushes a whole block of text.
+    /// Pushes a whole block of text, unless it is empty.
     pub(super) fn text_block(&mut self, text: RawStr<'_>, sink: Sink<'_>) {
+        if text.is_empty() {
+            return;
+        }
         let ix = self.next;
         self.next += 1;
         self.has_text = true;

@@ -20,7 +20,7 @@ use crate::formats::messages::error;
 use crate::formats::messages::reason;
 use crate::formats::messages::reason::Stop;
 use crate::formats::messages::tap::Counts;
-use crate::json::{RawStr, RawValue, Tape};
+use crate::json::{RawKind, RawStr, RawValue, Tape};
 use crate::response::whole::Ended;
 use crate::sse::Frame;
 use crate::target::quirks::Quirks;
@@ -124,13 +124,17 @@ impl Decoder {
     pub fn message(&mut self, message: RawValue<'_>, sink: Sink<'_>) {
         self.start(message, sink);
         let content = message.find("content");
-        for (n, (block, _)) in (0u64..).zip(content.into_iter().flat_map(RawValue::elements)) {
-            self.block_start(n, block, sink);
-            self.block_stop(n, sink);
-        }
-        // The short form, as a request may have it.
-        if let Some(text) = content.and_then(RawValue::as_str).filter(|text| !text.is_empty()) {
-            self.text_block(text, sink);
+        let blocks = content.into_iter().flat_map(RawValue::elements).map(|(block, _)| block);
+        // A text or a block may stand for the list of it.
+        let single = content.filter(|content| matches!(content.kind(), RawKind::String | RawKind::Object));
+        for (n, block) in (0u64..).zip(blocks.chain(single)) {
+            match block.as_str() {
+                Some(text) => self.text_block(text, sink),
+                None => {
+                    self.block_start(n, block, sink);
+                    self.block_stop(n, sink);
+                }
+            }
         }
         match message.find("stop_reason").and_then(RawValue::as_str) {
             Some(word) => self.finish(word, message, sink),

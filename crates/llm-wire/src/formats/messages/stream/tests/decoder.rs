@@ -65,14 +65,25 @@ fn a_whole_answer_is_its_stream() {
         assert_eq!(format!("{:?}", other.items), format!("{:?}", whole.items));
         assert_eq!((other.usage, &other.finish, &other.tier), (whole.usage, &whole.finish, &whole.tier));
     }
-    // Content in the short form is one block of text.
+    // Content in a shorter form is one block of text.
     let of = |content: &str| {
         let body = format!(r#"{{"type":"message","stop_reason":"end_turn","content":{content}}}"#);
         fold(&|sink| response::decode(RawValue::new(body.as_bytes()), Quirks::NONE, sink).unwrap())
     };
-    let (short, long) = (of(r#""a\u0062""#), of(r#"[{"type":"text","text":"a\u0062"}]"#));
-    assert_eq!(format!("{:?}", short.items), format!("{:?}", long.items));
-    assert_eq!((short.items.len(), of("\"\"").items.len()), (1, 0));
+    let long = of(r#"[{"type":"text","text":"a\u0062"}]"#);
+    assert_eq!(long.items.len(), 1);
+    for short in [
+        r#""a\u0062""#,
+        r#"["a\u0062"]"#,
+        r#"[{"text":"a\u0062"}]"#,
+        r#"{"type":"text","text":"a\u0062"}"#,
+        r#"["","a\u0062"]"#,
+    ] {
+        assert_eq!(format!("{:?}", of(short).items), format!("{:?}", long.items), "{short}");
+    }
+    for nothing in ["\"\"", "null", "[]", "[\"\"]"] {
+        assert!(of(nothing).items.is_empty(), "{nothing}");
+    }
     for body in ["{}", "[]", r#"{"content":"x"}"#, r#"{"type":"message","content":7}"#, r#"{"choices":[]}"#] {
         let error = response::decode(RawValue::new(body.as_bytes()), Quirks::NONE, &mut |_| {}).unwrap_err();
         assert_eq!(error.kind, Kind::UpstreamFault, "{body}");
