@@ -284,15 +284,20 @@ fn a_search_ends_early_and_goes_on() {
                 CASE n WHEN 5 THEN 'odd' ELSE 'even' END FROM generate_series(1, 300000) AS s(n)";
     run(&db, &gateway, rows);
     for filter in ["model=m1&provider_name=p0", "error=odd", "model=m1&error=ODD"] {
-        let first = read(&gateway, &format!("/logs?{filter}"));
-        assert_eq!((&first["items"], &first["total"]), (&json!([]), &json!(0)), "{filter}");
-        assert_eq!(first["total_is_exact"], json!(false), "{filter}");
-        assert!(first["searched_to"].is_string(), "{filter}: {first}");
-        let cursor = first["next_cursor"].as_str().unwrap();
-        let rest = read(&gateway, &format!("/logs?{filter}&cursor={cursor}"));
-        assert_eq!(rest["items"].as_array().unwrap().len(), 1, "{filter}: {rest}");
-        assert_eq!(rest["items"][0]["request_id"], "r5", "{filter}");
-        assert_eq!((&rest["searched_to"], &rest["next_cursor"]), (&Value::Null, &Value::Null), "{filter}");
+        let mut found = read(&gateway, &format!("/logs?{filter}"));
+        let mut early = 0;
+        while found["searched_to"].is_string() {
+            assert_eq!((&found["items"], &found["total"]), (&json!([]), &json!(0)), "{filter}");
+            assert_eq!(found["total_is_exact"], json!(false), "{filter}");
+            early += 1;
+            let cursor = found["next_cursor"].as_str().unwrap();
+            found = read(&gateway, &format!("/logs?{filter}&cursor={cursor}"));
+        }
+        // Through 100,000 rows and up to a slice more each time.
+        assert!((1..3).contains(&early), "{filter}: {early}");
+        assert_eq!(found["items"].as_array().unwrap().len(), 1, "{filter}: {found}");
+        assert_eq!(found["items"][0]["request_id"], "r5", "{filter}");
+        assert_eq!(found["next_cursor"], Value::Null, "{filter}");
     }
     let many = read(&gateway, "/logs?model=m1&provider_name=p1&page=2");
     assert_eq!((&many["items"][0]["request_id"], &many["total"]), (&json!("r299899"), &json!(10_000)));
