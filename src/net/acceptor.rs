@@ -1,5 +1,4 @@
-//! A listener whose connections are accepted without losing one, also where another process accepts
-//! from the same socket.
+//! Accepts connections from a listener that two processes share during an upgrade.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
@@ -9,49 +8,49 @@ use monoio::net::{TcpListener, TcpStream};
 
 use super::handoff;
 
-/// A listener of this thread's runtime.
+/// A listener that is registered with this thread's runtime.
 ///
-/// It waits until there is a connection and accepts that then, with a call that never waits. An
-/// accept on the ring would wait exclusively: the kernel wakes one of those who wait, and if that is
-/// a process that ends its accept in this moment, since a successor has taken the listener over,
-/// the successor learns of the connection only when the next one comes.
+/// It waits until the listener is readable and accepts then, with a call that does not block. An
+/// accept operation of io_uring would wait exclusively: the kernel wakes one waiter for a connection.
+/// If that is the old process of an upgrade, which cancels its accept at that moment, the new process
+/// is not woken, and the connection stays in the queue until the next one arrives.
 pub(crate) struct Acceptor {
     listener: StdListener,
-    /// The same socket, for the runtime.
-    waiting: TcpListener,
+    /// A duplicate of the descriptor, on which the runtime waits.
+    readiness: TcpListener,
 }
 
 impl Acceptor {
     /// Makes the socket non-blocking, for all processes that share it.
     pub(crate) fn new(listener: StdListener) -> io::Result<Acceptor> {
         listener.set_nonblocking(true)?;
-        let waiting = TcpListener::from_std(listener.try_clone()?)?;
-        Ok(Acceptor { listener, waiting })
+        let readiness = TcpListener::from_std(listener.try_clone()?)?;
+        Ok(Acceptor { listener, readiness })
     }
 
-    /// Waits for a connection and accepts it. `cancelled` ends the wait with an error.
+    /// Waits for a connection and accepts it. Fails when `cancelled` is triggered.
     pub(crate) async fn accept(&self, cancelled: &CancelHandle) -> io::Result<(TcpStream, SocketAddr)> {
         loop {
-            self.waiting.cancelable_readable(false, cancelled.clone()).await?;
+            self.readiness.cancelable_readable(false, cancelled.clone()).await?;
+            // There is none if the other process has accepted it.
             if let Some(accepted) = self.accept_queued() {
                 return accepted;
             }
         }
     }
 
-    /// Accepts a connection that the kernel has queued, if there is one.
+    /// Accepts the next connection of the kernel's queue. `None` if the queue is empty.
     pub(crate) fn accept_queued(&self) -> Option<io::Result<(TcpStream, SocketAddr)>> {
-        match self.listener.accept() {
-            Ok((stream, peer)) => Some(handoff::attach(stream).map(|stream| (stream, peer))),
-            // Another process was faster, or the client has left.
-            Err(error) if is_over(error.kind()) => None,
-            Err(error) => Some(Err(error)),
+        loop {
+            return match self.listener.accept() {
+                Ok((stream, peer)) => Some(handoff::attach(stream).map(|stream| (stream, peer))),
+                // The client has reset the connection. It is out of the queue.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+                Err(error) => Some(Err(error)),
+            };
         }
     }
-}
-
-fn is_over(kind: io::ErrorKind) -> bool {
-    matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted)
 }
 
 #[cfg(test)]
@@ -66,8 +65,8 @@ mod tests {
 
     const LIMIT: std::time::Duration = std::time::Duration::from_secs(30);
 
-    /// Accepts until `stop` is closed, as a process does that shares the listener.
-    fn accepting(
+    /// Starts a thread that accepts until `stop` is closed. `None` if this kernel lacks the driver.
+    fn start_accepting(
         driver: Driver,
         listener: StdListener,
         stop: UnixStream,
@@ -94,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_comes_while_one_of_two_ends_is_accepted() {
+    fn no_connection_is_lost_when_one_of_two_acceptors_is_cancelled() {
         for driver in [Driver::IoUring, Driver::Epoll] {
             for round in 0..500u32 {
                 let listener = StdListener::bind("127.0.0.1:0").unwrap();
@@ -103,9 +102,8 @@ mod tests {
                 let start = || {
                     let (kept, stop) = UnixStream::pair().unwrap();
                     let listener = listener.try_clone().unwrap();
-                    Some((accepting(driver, listener, stop, accepted.clone())?, kept))
+                    Some((start_accepting(driver, listener, stop, accepted.clone())?, kept))
                 };
-                // A kernel that allows no io_uring has no accept on the ring either.
                 let Some((first, stop_first)) = start() else { break };
                 let (second, stop_second) = start().unwrap();
                 let ending = thread::spawn(move || drop(stop_first));

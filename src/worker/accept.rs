@@ -19,7 +19,7 @@ use crate::shared::placement::{Moved, Share};
 /// at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Accepts connections until the process drains and `cancelled` ends the wait for one.
+/// Accepts connections until the process drains and `cancelled` is triggered.
 pub(super) async fn accept_until_drained(
     core: &Rc<Core>,
     listener: StdListener,
