@@ -59,8 +59,8 @@ impl Load {
         std::array::from_fn(|n| self.done[n].load(Ordering::Relaxed))
     }
 
-    /// Waits until each client has been served this many times more. None is helped by a connection
-    /// that another makes later.
+    /// Waits until each client has been served this many times more. Counting them together would
+    /// hide a client that hangs.
     fn wait(&self, more: usize) {
         let before = self.done();
         eventually("each client is served", || {

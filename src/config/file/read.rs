@@ -58,14 +58,14 @@ fn rows(root: &Node, file: &mut File, problems: &mut Vec<FileProblem>) {
             "models" => models(node, file, problems),
             "budgets" => budgets(node, file, problems),
             "settings" => settings(node, file, problems),
-            // As in Compose files: a place for the anchors that the rows refer to.
+            // Ignored, as in Compose files: YAML anchors can be defined there.
             _ if name.starts_with("x-") => {}
             _ => problems.push(unknown(node.line, name, SECTIONS)),
         }
     }
 }
 
-/// The members of a file, beside those that begin with `x-`, which are not looked at.
+/// The members of a file, beside those that begin with `x-`, which are ignored.
 pub(super) const SECTIONS: &[&str] = &["providers", "credentials", "groups", "models", "budgets", "settings"];
 
 /// Returns the lines of the row of `node` and of each of its values.

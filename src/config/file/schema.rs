@@ -22,7 +22,7 @@ pub fn schema() -> Value {
 /// A configuration file of llm-proxy
 #[derive(JsonSchema)]
 #[schemars(title = "llm-proxy configuration file", deny_unknown_fields)]
-#[schemars(extend("patternProperties" = {"^x-": {"description": "Not looked at: a place for YAML anchors"}}))]
+#[schemars(extend("patternProperties" = {"^x-": {"description": "Ignored, so that YAML anchors can be defined here"}}))]
 struct Gateway {
     /// Settings by the names of their environment variables, in lower case. The environment wins
     settings: Option<Settings>,

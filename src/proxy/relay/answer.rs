@@ -107,15 +107,19 @@ fn explain(format: Format, body: &[u8], provider: &str) -> Option<Error> {
     }
     let value = match RawValue::parse(body) {
         Ok(value) => value,
-        Err(error) => return Some(malformed(provider, format_args!("status 200, not JSON: {error}"))),
+        Err(error) => {
+            return Some(malformed(provider, format_args!("a status of success, but the body is not JSON: {error}")));
+        }
     };
     if let Some(read) = errors::recognize(format, value) {
-        return Some(classify::error(None, &read).context(format_args!("provider `{provider}`, status 200")));
+        return Some(
+            classify::error(None, &read).context(format_args!("provider `{provider}`, under a status of success")),
+        );
     }
     if matches!(value.kind(), RawKind::Object | RawKind::Array) {
         return None;
     }
-    Some(malformed(provider, "status 200, and JSON that is no answer"))
+    Some(malformed(provider, "a status of success, but JSON that is no answer"))
 }
 
 /// The member that has the content of an answer.

@@ -18,7 +18,7 @@ pub(super) async fn run(
 ) -> Result<Next, Interrupt> {
     let provider = &*responder.provider.key;
     if matches!(form, Form::Markup | Form::Text) || !req.route.translates() {
-        return Err(malformed(provider, format_args!("status 200, and a body of the form {form:?}")).into());
+        return Err(malformed(provider, format_args!("a status of success, but a body of the form {form:?}")).into());
     }
     let conversion = conversion(req, responder.provider, &responder.target, responder.model);
     translated::run(req, body, Box::new(conversion), responder.provider).await

@@ -23,7 +23,7 @@ pub(super) fn of_stream(seen: &Observed, generates: bool) -> Option<StreamDefect
 pub(super) fn of_early_end(form: Option<Form>, provider: &str) -> Error {
     match form {
         None => empty(provider),
-        Some(Form::Text) => malformed(provider, "the body under status 200 is plain text and not a stream of events"),
+        Some(Form::Text) => malformed(provider, "the body is plain text and not a stream of events"),
         Some(Form::Events | Form::Document | Form::Markup) => truncated(provider, "ended its stream"),
     }
 }

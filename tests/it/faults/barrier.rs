@@ -287,7 +287,7 @@ fn a_whole_answer_is_checked_before_it_is_sent() {
         ),
         ("half", answer::json(200, "{\"choices\":[")),
         ("an error object", answer::json(200, r#"{"error":{"message":"m","type":"server_error"}}"#)),
-        // A status of success other than the vendors' is no more than theirs.
+        // Another status of success is judged by its body too.
         ("an error object under 201", answer::json(201, r#"{"error":{"message":"m","type":"server_error"}}"#)),
         ("an error object under 206", answer::json(206, r#"{"error":{"message":"m","type":"server_error"}}"#)),
         ("half under 203", answer::json(203, "{\"choices\":[")),
@@ -323,7 +323,7 @@ fn a_whole_answer_is_checked_before_it_is_sent() {
     }
 }
 
-/// A host that writes another status of success is forwarded with it, and what was used is counted.
+/// An answer under a status of success other than 200 keeps that status, and its usage is recorded.
 #[test]
 fn another_status_of_success_is_observed_too() {
     for sample in FORMATS {

@@ -24,8 +24,8 @@ pub(crate) fn decode(body: RawValue<'_>, quirks: Quirks, sink: Sink<'_>) -> Resu
     let is_message = || body.find("type").is_some_and(|kind| kind.eq_str("message"));
     let has_content = match body.find("content").map(RawValue::kind) {
         Some(RawKind::Array) => true,
-        // Forms of hosts: a text, one block without its list, nothing. Many other objects have such a
-        // member.
+        // Some hosts write a text, a single block or null in place of the list of blocks. Objects that
+        // are no answer may have such a `content` too, so the type must say that it is one.
         Some(RawKind::String | RawKind::Object | RawKind::Null) => is_message(),
         _ => false,
     };

@@ -43,7 +43,7 @@ impl Decoder {
         let text = |key| block.find(key).and_then(RawValue::as_str).unwrap_or_default();
         let ix = self.next;
         let open = match text("type").as_bytes() {
-            // Without a type a text is what the block can only be.
+            // Some hosts leave out the type; of the known blocks only this one has a `text`.
             kind if kind == b"text" || kind.is_empty() && !text("text").is_empty() => {
                 sink(Event::Open { ix, block: Block::Text });
                 self.has_text |= !text("text").is_empty();

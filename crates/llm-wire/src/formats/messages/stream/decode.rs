@@ -125,7 +125,7 @@ impl Decoder {
         self.start(message, sink);
         let content = message.find("content");
         let blocks = content.into_iter().flat_map(RawValue::elements).map(|(block, _)| block);
-        // A text or a block may stand for the list of it.
+        // Some hosts write a text or a single block in place of the list of blocks.
         let single = content.filter(|content| matches!(content.kind(), RawKind::String | RawKind::Object));
         for (n, block) in (0u64..).zip(blocks.chain(single)) {
             match block.as_str() {
