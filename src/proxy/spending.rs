@@ -209,7 +209,7 @@ mod tests {
                 let of_most = plan.prices.highest(&plan.may);
                 found += i32::from(of_most.is_some());
                 crossed += i32::from(known && of_most.is_none());
-                let may = May { searches: true, ..plan.may };
+                let may = May { searches: 1, ..plan.may };
                 assert!(plan.prices.highest(&may).is_none());
             }
         }

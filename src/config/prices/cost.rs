@@ -128,13 +128,10 @@ impl Price {
         fees.iter().map(|(count, dollars)| *count as f64 * dollars.unwrap_or(0.0) * BILLIONTHS).sum::<f64>()
     }
 
-    /// Returns whether tokens that are written to a cache may cost more than others.
-    pub fn has_cache_writes(&self) -> bool {
-        let is_write = |part: Part| [Part::CacheWrite5m, Part::CacheWrite1h].contains(&part);
-        let of_special = |special: &super::price::Special| {
-            Part::ALL.into_iter().any(|part| is_write(part) && special.parts[part as usize].is_some())
-        };
-        self.cache_write_5m.is_some() || self.cache_write_1h.is_some() || self.special.iter().any(of_special)
+    /// Returns whether tokens that are written to a cache for an hour may cost more than others.
+    pub fn has_hour_writes(&self) -> bool {
+        let of_special = |special: &super::price::Special| special.parts[Part::CacheWrite1h as usize].is_some();
+        self.cache_write_1h.is_some() || self.special.iter().any(of_special)
     }
 
     /// Returns whether audio or pictures have prices of their own that depend on the request.
@@ -142,16 +139,18 @@ impl Price {
         [self.audio_input, self.image_input, self.audio_output].iter().any(Option::is_some)
     }
 
-    /// Returns the most that a request may cost.
+    /// Returns the most that a request may cost. A prompt may be written to a cache for five minutes
+    /// without a word of the client: the gateway marks it, or the provider does so by itself.
     pub fn most(&self, may: &May) -> Most {
         let rates = self.rates(may.tier, may.prompt);
-        let writes = [rates.cache_write_5m, rates.cache_write_1h].into_iter().filter(|_| may.writes_cache);
+        let hour = may.writes_for_hour.then_some(rates.cache_write_1h);
+        let writes = [Some(rates.cache_write_5m), hour].into_iter().flatten();
         let audio = [self.audio_input, self.image_input].into_iter().flatten().filter(|_| may.has_media);
         let input = writes.chain(audio).fold(rates.input, f64::max);
         let audio = self.audio_output.filter(|_| may.has_media);
         let output = [audio, self.image_output].into_iter().flatten().fold(rates.output.max(rates.reasoning), f64::max);
-        let search = self.per_search.filter(|_| may.searches).unwrap_or(0.0);
-        let fees = self.per_request.unwrap_or(0.0) + search;
+        let searches = self.per_search.unwrap_or(0.0) * may.searches as f64;
+        let fees = self.per_request.unwrap_or(0.0) + searches;
         Most { input: input * PER_TOKEN, output: output * PER_TOKEN, fees: fees * BILLIONTHS }
     }
 }
@@ -173,18 +172,18 @@ pub struct May {
     pub tier: Tier,
     /// Tokens of the prompt.
     pub prompt: u64,
-    /// Whether the prompt may be written to a cache.
-    pub writes_cache: bool,
+    /// Whether the prompt may be written to a cache for an hour.
+    pub writes_for_hour: bool,
     /// Whether it has audio or pictures, or asks for audio.
     pub has_media: bool,
-    /// Whether the provider may search.
-    pub searches: bool,
+    /// How often the provider may search.
+    pub searches: u64,
 }
 
 impl May {
     /// Returns whether it may need something that has a price of its own.
     #[inline]
     pub fn has_extras(&self) -> bool {
-        self.writes_cache || self.has_media || self.searches
+        self.writes_for_hour || self.has_media || self.searches > 0
     }
 }

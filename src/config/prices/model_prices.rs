@@ -23,7 +23,7 @@ pub struct ModelPrices {
 /// What of a request has a price of its own at some provider.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Extras {
-    pub cache_writes: bool,
+    pub hour_writes: bool,
     pub media: bool,
     pub searches: bool,
 }
@@ -64,7 +64,7 @@ impl ModelPrices {
         let list: Box<[ProviderPrice]> = list.collect();
         let any = |condition: fn(&Price) -> bool| list.iter().filter_map(|of| of.price.as_deref()).any(condition);
         let extras = Extras {
-            cache_writes: any(Price::has_cache_writes),
+            hour_writes: any(Price::has_hour_writes),
             media: any(Price::has_media),
             searches: any(|price| price.per_search.is_some()),
         };

@@ -157,12 +157,13 @@ fn media_fees_and_searches() {
     }
     let may = May { prompt: 1000, ..May::default() };
     assert_eq!(price.most(&may), Most { input: 2000.0, output: 30_000.0, fees: 5_000_000.0 });
-    let all = May { prompt: 300_000, writes_cache: true, has_media: true, searches: true, tier: Tier::Priority };
-    assert_eq!(price.most(&all), Most { input: 40_000.0, output: 80_000.0, fees: 25_000_000.0 });
+    let all = May { prompt: 300_000, writes_for_hour: true, has_media: true, searches: 2, tier: Tier::Priority };
+    assert_eq!(price.most(&all), Most { input: 40_000.0, output: 80_000.0, fees: 45_000_000.0 });
 }
 
 /// What a budget reserves is at least what the request costs, with every special price: of tiers,
-/// long prompts, writes to a cache, media, and one search.
+/// long prompts, writes to a cache, which need no word of the client for five minutes, media, and
+/// searches.
 #[test]
 fn no_request_costs_more_than_the_most() {
     let price = rich();
@@ -173,8 +174,8 @@ fn no_request_costs_more_than_the_most() {
     let cases =
         tiers.flat_map(|tier| sizes.iter().flat_map(move |size| (0..8).map(move |extras| (tier, *size, extras))));
     for (tier, (prompt, output), extras) in cases {
-        let [writes_cache, has_media, searches] = [1, 2, 4].map(|bit| extras & bit > 0);
-        let may = May { tier, prompt, writes_cache, has_media, searches };
+        let [writes_for_hour, has_media, searches] = [1, 2, 4].map(|bit| extras & bit > 0);
+        let may = May { tier, prompt, writes_for_hour, has_media, searches: 3 * u64::from(searches) };
         // The price depends on the request, so there is none that is the highest for all.
         assert_eq!(prices.highest(&may), None);
         let most = price.most(&may);
@@ -184,13 +185,13 @@ fn no_request_costs_more_than_the_most() {
                 input: prompt,
                 output,
                 cache_read: if part % 2 == 0 { some } else { 0 },
-                cache_write_5m: if writes_cache && part % 2 == 1 { some } else { 0 },
-                cache_write_1h: if writes_cache { rest } else { 0 },
+                cache_write_5m: if part % 2 == 1 { some } else { 0 },
+                cache_write_1h: if writes_for_hour { rest } else { 0 },
                 reasoning: output * part / 4,
-                audio_input: if has_media && !writes_cache { rest / 2 } else { 0 },
-                image_input: if has_media && !writes_cache { rest / 2 } else { 0 },
+                audio_input: if has_media && !writes_for_hour { rest / 2 } else { 0 },
+                image_input: if has_media && !writes_for_hour { rest / 2 } else { 0 },
                 audio_output: if has_media { output * (4 - part) / 4 } else { 0 },
-                server_tools: u64::from(searches),
+                server_tools: may.searches,
                 ..Tokens::default()
             };
             let cost = price.cost(tier, &used) as f64;
@@ -213,8 +214,8 @@ fn prices_of_a_model_at_its_providers() {
     for prompt in [1000, 300_000] {
         for tier in [Tier::Standard, Tier::Flex, Tier::Priority] {
             for extras in 0..8 {
-                let [writes_cache, has_media, searches] = [1, 2, 4].map(|bit| extras & bit > 0);
-                let may = May { tier, prompt, writes_cache, has_media, searches };
+                let [writes_for_hour, has_media, searches] = [1, 2, 4].map(|bit| extras & bit > 0);
+                let may = May { tier, prompt, writes_for_hour, has_media, searches: u64::from(searches) };
                 assert_eq!(
                     prices.most(&may, None).collect::<Vec<_>>(),
                     [rich().most(&may), plain.most(&may)],

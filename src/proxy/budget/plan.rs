@@ -12,12 +12,17 @@ use crate::config::prices::cost::May;
 use crate::config::prices::{ModelPrices, ProviderPrice};
 use crate::route::pick::{Candidate, Candidates};
 use crate::tokens;
+use llm_wire::json::RawValue;
 use llm_wire::passthrough::peek;
 use llm_wire::target::caps::UNLIMITED;
 
 /// The tokens that a response is taken to have at most, if neither the request nor what is known of
 /// the model says.
 const ASSUMED_MOST: u64 = 32_768;
+
+/// The searches that a request is taken to make at most, if it says nothing of them. The vendors
+/// name no bound of their own.
+const ASSUMED_SEARCHES: u64 = 10;
 
 /// What names in a body things that may have a price of their own. Making a finder costs as much as
 /// a search.
@@ -71,9 +76,9 @@ pub(super) fn plan_of(
     let may = May {
         tier: req.recorder.tier_named(),
         prompt,
-        writes_cache: extras.cache_writes && names(&NAMES.cache),
+        writes_for_hour: extras.hour_writes && names(&NAMES.cache),
         has_media: extras.media && (names(&NAMES.audio) || names(&NAMES.image)),
-        searches: extras.searches && names(&NAMES.search),
+        searches: if extras.searches && names(&NAMES.search) { most_searches(body) } else { 0 },
     };
     Plan {
         prompt,
@@ -85,5 +90,43 @@ pub(super) fn plan_of(
         may,
         prices,
         needs_price: false,
+    }
+}
+
+/// Returns how often a provider may search for a request that names a search: the sum of `max_uses`
+/// of its search tools, no more than `max_tool_calls` where that is given.
+#[cold]
+fn most_searches(body: &[u8]) -> u64 {
+    let body = RawValue::new(body);
+    let is_search = |tool: &RawValue<'_>| {
+        let kind = tool.find("type").and_then(RawValue::as_str);
+        kind.is_some_and(|kind| kind.unescape().starts_with("web_search"))
+    };
+    let tools = body.find("tools").into_iter().flat_map(RawValue::elements).map(|(tool, _)| tool).filter(is_search);
+    let uses = tools.map(|tool| tool.find("max_uses").and_then(RawValue::as_u64).unwrap_or(ASSUMED_SEARCHES));
+    let of_tools = uses.reduce(u64::saturating_add).unwrap_or(ASSUMED_SEARCHES);
+    let of_all = body.find("max_tool_calls").and_then(RawValue::as_u64);
+    of_all.map_or(of_tools, |most| most.min(of_tools))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn searches_that_a_request_allows() {
+        let rows = [
+            (r#"{"tools":[{"type":"web_search_20250305","name":"web_search","max_uses":3}]}"#, 3),
+            (r#"{"tools":[{"type":"web_search_20250305","max_uses":3},{"type":"web_search"}]}"#, 13),
+            (r#"{"tools":[{"type":"function","name":"web_search","max_uses":1}]}"#, ASSUMED_SEARCHES),
+            (r#"{"tools":[{"type":"web_search_preview"}],"max_tool_calls":2}"#, 2),
+            (r#"{"tools":[{"type":"web_search","max_uses":4}],"max_tool_calls":200}"#, 4),
+            (r#"{"tools":[{"type":"web_search","max_uses":-1}]}"#, ASSUMED_SEARCHES),
+            (r#"{"web_search_options":{}}"#, ASSUMED_SEARCHES),
+            (r#"{"tools":7,"input":"web_search with \"max_uses\":0"}"#, ASSUMED_SEARCHES),
+        ];
+        for (body, expected) in rows {
+            assert_eq!(most_searches(body.as_bytes()), expected, "{body}");
+        }
     }
 }

@@ -8,6 +8,7 @@ mod groups;
 mod load;
 mod other_attempts;
 mod regressions;
+mod reserves;
 mod settlement;
 mod shared;
 mod shared_budgets;
