@@ -71,8 +71,9 @@ fn table(found: &Value, by: &str) -> Markup {
         } }
         p.hint {
             @let unpriced = sum("unpriced");
-            @if unpriced > 0 { (grouped(unpriced)) " requests have no known " a href="/ui/prices" { "price" } " and cost nothing here. " }
+            @if unpriced > 0 { "Requests without a known " a href="/ui/prices" { "price" } ", which cost nothing here: " (grouped(unpriced)) ". " }
             @if by == "tag" { "A request with several tags counts for each of them. " }
+            @if by == "group" { "A request counts in its group and in those that this belongs to. " }
         }
     }
 }
