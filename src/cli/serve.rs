@@ -33,7 +33,7 @@ pub struct Args {
     /// CONFIG_FILE]
     #[arg(long, value_name = "FILE")]
     config: Option<String>,
-    /// How workers wait for sockets: auto, io_uring or epoll [env: RUNTIME_DRIVER]
+    /// How workers wait for sockets: epoll, io_uring or auto [env: RUNTIME_DRIVER]
     #[arg(long, value_name = "DRIVER")]
     driver: Option<String>,
 }

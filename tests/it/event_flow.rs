@@ -89,6 +89,7 @@ fn driver_of(setup: Setup) -> &'static str {
 fn requested_io_driver_is_used() {
     let received = |driver| driver_of(Setup::new().env("RUNTIME_DRIVER", driver));
     assert_eq!(received("epoll"), "epoll");
+    assert_eq!(driver_of(Setup::new().env("RUNTIME_DRIVER", "")), "epoll");
     if io_uring_works() {
         assert_eq!((received("io_uring"), received("auto")), ("io_uring", "io_uring"));
     } else {

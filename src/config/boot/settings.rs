@@ -209,7 +209,7 @@ impl Default for Boot {
             host: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             port: 18000,
             workers: 0,
-            driver: Driver::Auto,
+            driver: Driver::Epoll,
             data_dir: PathBuf::from("./data"),
             db_url: None,
             migrate_on_start: true,

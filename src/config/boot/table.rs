@@ -92,7 +92,7 @@ variables! {
     "HOST" "0.0.0.0" "The address that the server listens on." => host, host;
     "PORT" "18000" "The port that the server listens on; 0 takes any free port." => port, port;
     "WORKERS" "0" "The number of worker threads; 0 is one for each available core." => workers, |text| number(text, 0, 1024);
-    "RUNTIME_DRIVER" "auto" "How workers wait for sockets: io_uring, epoll, or auto, which is io_uring where the kernel allows it." => driver, driver;
+    "RUNTIME_DRIVER" "epoll" "How workers wait for sockets: epoll, io_uring, or auto, which is io_uring where the kernel allows it." => driver, driver;
     "DATA_DIR" "./data" "The directory of the embedded store, or with DB_URL of the last good copy of the configuration." => data_dir, path;
     "DB_URL" "" "A PostgreSQL database that holds providers and credentials instead of the embedded store: postgresql://USER:PASSWORD@HOST/DATABASE." secret => db_url, |text| DbUrl::parse(text).map(Some).map_err(InvalidValue::Explained);
     "MIGRATE_ON_START" "true" "Whether the server updates the tables of the database when it starts." => migrate_on_start, switch;
