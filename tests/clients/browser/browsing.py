@@ -48,6 +48,14 @@ def create_key(page, gateway, name, group=""):
     return key.inner_text()
 
 
+def create_group(page, gateway, name, parent=""):
+    page.goto(f"{gateway.url}/ui/groups/new")
+    page.get_by_label("Name, which never").fill(name)
+    page.get_by_label("Group that it belongs to").fill(parent)
+    saved(page, "Create the group")
+    expect(page.get_by_role("heading", level=1)).to_have_text(name)
+
+
 def open_row(page, gateway, kind, name):
     """Opens the page of a row by its list."""
     page.goto(f"{gateway.url}/ui/{kind}")

@@ -5,16 +5,8 @@ import time
 import urllib.error
 
 import pytest
-from browsing import add_provider, admin, chat, create_key, open_row, picture, saved, sign_in
+from browsing import add_provider, admin, chat, create_group, create_key, open_row, picture, saved, sign_in
 from playwright.sync_api import expect
-
-
-def create_group(page, gateway, name, parent=""):
-    page.goto(f"{gateway.url}/ui/groups/new")
-    page.get_by_label("Name, which never").fill(name)
-    page.get_by_label("Group that it belongs to").fill(parent)
-    saved(page, "Create the group")
-    expect(page.get_by_role("heading", level=1)).to_have_text(name)
 
 
 def create_budget(page, name, **fields):

@@ -7,20 +7,26 @@ import urllib.request
 from datetime import datetime, timezone
 
 import pytest
-from browsing import add_provider, admin, chat, create_key, open_row, picture, sign_in
+from browsing import add_provider, admin, chat, create_group, create_key, open_row, picture, sign_in
 from playwright.sync_api import expect
-from test_rows import create_group
 
 COLUMNS = ["requests", "errors", "input_tokens", "output_tokens"]
 
 
-def reported(gateway, query, requests, seconds=30):
-    """The rows of a report, once it has so many requests."""
+def reported(gateway, query, is_complete, before=lambda: None, seconds=60):
+    """The rows of a report, once they are complete; `before` runs before each look at them."""
     until = time.monotonic() + seconds
-    while sum(row["requests"] for row in (rows := admin(gateway, "GET", f"/spend?{query}")["rows"])) < requests:
+    while True:
+        before()
+        rows = admin(gateway, "GET", f"/spend?{query}")["rows"]
+        if is_complete(rows):
+            return rows
         assert time.monotonic() < until, rows
         time.sleep(0.1)
-    return rows
+
+
+def requests(rows):
+    return sum(row["requests"] for row in rows)
 
 
 def shown(page):
@@ -39,19 +45,26 @@ def test_spend_is_shown_by_each_dimension_and_as_a_file(page, gateway):
     create_group(page, gateway, "company")
     create_group(page, gateway, "research", parent="company")
     keys = {name: create_key(page, gateway, name, group) for name, group in [("=alice", "research"), ("bob", "")]}
+    # A price is in force within seconds.
+    first = create_key(page, gateway, "first")
+    is_priced = lambda rows: any(row["cost"] > 0 for row in rows)
+    earlier = []
+    reported(gateway, "by=credential", is_priced, lambda: earlier.append(chat(gateway, first)))
     usage = [chat(gateway, keys["=alice"])["usage"] for _ in range(2)]
     chat(gateway, keys["bob"])
     chat(gateway, keys["bob"], model="mock-small")
-    by_key = {row["group"]: row for row in reported(gateway, "by=credential", 4)}
-
+    total = len(earlier) + 4
+    rows = reported(gateway, "by=credential", lambda rows: requests(rows) == total)
+    by_key, unpriced = {row["group"]: row for row in rows}, sum(row["unpriced"] for row in rows)
+    assert unpriced >= 1
     page.goto(f"{gateway.url}/ui/spend")
     lines = shown(page)
     tokens_in, tokens_out = (sum(one[name] for one in usage) for name in ("prompt_tokens", "completion_tokens"))
     cost = (tokens_in * price["input"] + tokens_out * price["output"]) / 1e6
-    assert lines["=alice"] == ["2", "0", str(tokens_in), str(tokens_out), f"${cost:.2f}"], lines
+    assert lines["=alice"] == ["2", "0", str(tokens_in), str(tokens_out), f"${cost:.4f}"], lines
     assert lines["bob"][:2] == ["2", "0"]
-    assert lines["All of these"][0] == "4"
-    expect(page.get_by_text("Requests without a known price, which cost nothing here: 1.")).to_be_visible()
+    assert lines["All of these"][0] == str(total)
+    expect(page.get_by_text(f"Requests without a known price, which cost nothing here: {unpriced}.")).to_be_visible()
     assert {name: lines[name][:4] for name in keys} == {
         name: [str(by_key[name][column]) for column in COLUMNS] for name in keys
     }
@@ -59,17 +72,17 @@ def test_spend_is_shown_by_each_dimension_and_as_a_file(page, gateway):
 
     today = datetime.now(timezone.utc).strftime("%Y-%m-%d")
     for by, expected in [
-        ("model", {"mock-large": "3", "mock-small": "1"}),
-        ("provider", {"own": "4"}),
-        ("group", {"research": "2", "company": "2", "(none)": "2"}),
+        ("model", {"mock-large": str(total - 1), "mock-small": "1"}),
+        ("provider", {"own": str(total)}),
+        ("group", {"research": "2", "company": "2", "(none)": str(total - 2)}),
     ]:
-        page.get_by_label("By", exact=True).select_option(by)
+        page.locator("select[name=by]").select_option(by)
         page.get_by_role("button", name="Show").click()
         expect(page.locator("thead th").first).to_have_text(by.capitalize())
         lines = shown(page)
         assert {name: lines[name][0] for name in expected} == expected, lines
-    page.get_by_label("By", exact=True).select_option("day")
-    page.get_by_label("Key", exact=True).fill("bob")
+    page.locator("select[name=by]").select_option("day")
+    page.locator("input[name=credential_name]").fill("bob")
     page.get_by_role("button", name="Show").click()
     expect(page.locator("tbody tr")).to_have_count(1)
     assert [(name[:10], numbers[0]) for name, numbers in shown(page).items()][0] == (today, "2")
@@ -80,7 +93,7 @@ def test_spend_is_shown_by_each_dimension_and_as_a_file(page, gateway):
         page.get_by_role("link", name="CSV").click()
     with open(started.value.path(), newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert {row["credential"]: row["requests"] for row in rows} == {"'=alice": "2", "bob": "2"}
+    assert {row["credential"]: row["requests"] for row in rows} == {"'=alice": "2", "bob": "2", "first": str(len(earlier))}
 
     # From a sum to the requests that it is made of.
     page.locator("tbody").get_by_role("link", name="=alice").click()
