@@ -161,6 +161,9 @@ impl Budgets {
             let is_same = |known: &Entry| Arc::ptr_eq(&known.budget.state, &budget.state);
             let of_same = known.as_ref().filter(|known| is_same(known));
             let (calls, warned) = of_same.map_or_else(Default::default, |known| (known.calls, known.warned));
+            if of_same.is_some_and(|known| known.budget.terms.amount != budget.terms.amount) {
+                budget.state.ask_again();
+            }
             if let Some(known) = known.filter(|known| !is_same(known)) {
                 self.retire(&known);
             }

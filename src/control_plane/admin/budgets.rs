@@ -221,7 +221,7 @@ pub(super) async fn reset(context: Arc<Context>, req: AdminRequest) -> Outcome {
     let before = with_states(&context, std::slice::from_ref(&row)).await?.pop();
     let entry = AuditEntry { action: "budget.reset", object: &row.name, old: audit_text(&before), new: None };
     context.change(&req, Change::ResetBudget { id: row.id, key }, entry).await?;
-    state_of(&context, row).await
+    changed_state(&context, row).await
 }
 
 pub(super) async fn top_up(context: Arc<Context>, req: AdminRequest) -> Outcome {
@@ -233,11 +233,15 @@ pub(super) async fn top_up(context: Arc<Context>, req: AdminRequest) -> Outcome 
     let new = audit_text(&serde_json::json!({ "added": amount(&row.unit, units), "unit": row.unit }));
     let entry = AuditEntry { action: "budget.top_up", object: &row.name, old: None, new };
     context.change(&req, Change::TopUpBudget { id: row.id, key, units }, entry).await?;
-    state_of(&context, row).await
+    changed_state(&context, row).await
 }
 
-async fn state_of(context: &Context, row: BudgetRow) -> Outcome {
+/// Returns a budget of which the sums have changed. Requests from now on are served by the new ones.
+async fn changed_state(context: &Context, row: BudgetRow) -> Outcome {
     let id = row.id;
+    if let Some(budget) = context.shared.publisher.load().budget(id) {
+        budget.state.ask_again();
+    }
     let Some(budget) = with_states(context, &[row]).await?.pop() else { return Err(Refusal::missing("budget", id)) };
     json(200, &budget)
 }

@@ -313,6 +313,12 @@ impl Account {
         }
     }
 
+    /// Lets the next request ask the store, though it has just said that nothing is left: the sums
+    /// or the amount have changed since.
+    pub fn ask_again(&self) {
+        self.empty_until.store(0, Ordering::Relaxed);
+    }
+
     /// The store can't be asked: who waits is refused.
     pub fn give_up(&self) {
         self.answered.fetch_max(self.asked.load(Ordering::Acquire), Ordering::Release);

@@ -173,6 +173,13 @@ impl State {
         self.current.load_full()
     }
 
+    /// Lets the next request ask the store, whatever that has just said.
+    pub fn ask_again(&self) {
+        if let Some(account) = self.current.load().as_ref() {
+            account.ask_again();
+        }
+    }
+
     /// Notes that a request needs an account for its moment.
     pub fn call(&self) {
         self.calls.fetch_add(1, Ordering::Release);

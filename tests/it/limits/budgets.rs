@@ -174,6 +174,31 @@ fn the_headers_follow_the_budget() {
     eventually("the amount of this window is shown", || fields().2 == "125.00");
 }
 
+/// A refusal counts for a moment, in which the store is not asked again; not when the operator has
+/// changed the budget meanwhile.
+#[test]
+fn what_an_operator_adds_is_there_at_once() {
+    let fake = using(10, 20);
+    let setup = Setup::new().provider(priced("p", &fake)).env("ADMIN_KEY", ADMIN);
+    let gateway = setup.budget(budget("b", "credential", KEY, DOLLAR / 10)).start();
+    let change = |method: &str, path: &str, body: Value| {
+        let mut client = gateway.client();
+        client.ask(&get(&format!("/admin/v1/budgets/1{path}")).method(method).key(ADMIN).body(body.to_string()));
+        assert_eq!(client.response().status, 200);
+    };
+    assert_eq!(ask(&gateway, 20).status, 200);
+    spent(&gateway, "b", 0.05);
+    // Requests of 0.43, 1.23 and 2.03 dollars at most.
+    for (most, added) in [(200, 0.5), (600, 1.0), (1000, 1.0)] {
+        assert_eq!(ask(&gateway, most).status, 402, "before a top-up, {most} tokens");
+        change("POST", "/top-up", json!({ "amount": added }));
+        assert_eq!(ask(&gateway, most).status, 200, "after a top-up, {most} tokens");
+    }
+    assert_eq!(ask(&gateway, 4000).status, 402);
+    change("PATCH", "", json!({ "amount": 10 }));
+    assert_eq!(ask(&gateway, 4000).status, 200);
+}
+
 /// The highest threshold that was come to, and once.
 #[test]
 fn thresholds_are_logged() {
