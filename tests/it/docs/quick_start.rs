@@ -1,6 +1,7 @@
 //! The quick starts, followed word by word: blocks under `<!-- test: quick-start -->` are run, with
 //! a server in the place of each vendor that has this vendor's models and no others. Each request
-//! is made as often as providers could take turns.
+//! is made as often as providers could take turns. Blocks under `<!-- test: without-a-key -->` have
+//! a mock in the place of the vendors.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -11,7 +12,9 @@ use crate::support::fake::{Fake, Request};
 use crate::support::http::{Client, post};
 use crate::support::{answer, sample};
 
-const MARK: &str = "<!-- test: quick-start -->";
+const QUICK_START: &str = "<!-- test: quick-start -->";
+const WITHOUT_A_KEY: &str = "<!-- test: without-a-key -->";
+const MOCK: &str = "llm-proxy mock --port ";
 /// A vendor's base URL, the path of the base at the server in its place, how the names of its
 /// models begin, and its answer.
 const VENDORS: [(&str, &str, &str, &str); 2] = [
@@ -83,6 +86,8 @@ struct Reader {
     vendors: Vec<Fake>,
     variables: Vec<(String, String)>,
     gateway: Option<(Running, SocketAddr)>,
+    /// With the address that the document has for it.
+    mock: Option<(Running, SocketAddr, String)>,
     answers: usize,
 }
 
@@ -103,7 +108,11 @@ impl Reader {
         let place = |command: String, ((base, path, ..), fake): (&(&str, &str, &str, &str), &Fake)| {
             command.replace(base, &fake.url(path))
         };
-        words(&VENDORS.iter().zip(&self.vendors).fold(command.to_owned(), place), &variable)
+        let mut command = VENDORS.iter().zip(&self.vendors).fold(command.to_owned(), place);
+        if let Some((_, address, written)) = &self.mock {
+            command = command.replace(written, &address.to_string());
+        }
+        words(&command, &variable)
     }
 
     fn run(&self, command: &str) -> String {
@@ -126,6 +135,14 @@ impl Reader {
             let output = child.stderr.take().unwrap();
             let running = Running(child);
             self.gateway = Some((running, address(output)));
+        } else if let Some(port) = command.strip_prefix(MOCK) {
+            let words = ["mock", "--port", "0"].map(str::to_owned);
+            let mut child = self.program(&words).stdout(Stdio::piped()).spawn().unwrap();
+            let output = child.stdout.take().unwrap();
+            let running = Running(child);
+            self.mock = Some((running, address(output), format!("127.0.0.1:{port}")));
+        } else if command == "echo $KEY" {
+            assert_eq!(self.words(command).len(), 2);
         } else if command.starts_with("llm-proxy ") {
             self.run(command);
         } else {
@@ -154,6 +171,9 @@ impl Reader {
             client.ask(&request);
             let response = client.response();
             assert_eq!(response.status, 200, "{command}, turn {turn}: {}", response.text());
+            let provider = response.header("x-llm-proxy-provider");
+            let expected = if body.contains("claude-") { "claude" } else { "openai" };
+            assert_eq!(provider, Some(expected), "{command}, turn {turn}");
         }
         self.answers += 1;
     }
@@ -170,31 +190,37 @@ fn vendor(names: &str, whole: &str, request: &Request) -> Vec<u8> {
     }
 }
 
-fn follow(file: &str) {
+fn follow(file: &str, mark: &str) {
     let fake = |(_, _, names, whole)| Fake::answering(move |request| vendor(names, whole, request));
     let mut reader = Reader {
         dir: tempfile::tempdir().unwrap(),
         vendors: VENDORS.into_iter().map(fake).collect(),
         variables: Vec::new(),
         gateway: None,
+        mock: None,
         answers: 0,
     };
     let text = text(file);
-    for (_, block) in blocks(&text, "sh").iter().filter(|(before, _)| *before == MARK) {
+    for (_, block) in blocks(&text, "sh").iter().filter(|(before, _)| *before == mark) {
         let block = block.replace("\\\n", " ");
         for line in block.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
             reader.follow(line);
         }
     }
-    assert!(reader.answers > 0, "{file} asks for nothing under {MARK}");
+    assert!(reader.answers > 0, "{file} asks for nothing under {mark}");
 }
 
 #[test]
 fn of_the_readme() {
-    follow("README.md");
+    follow("README.md", QUICK_START);
 }
 
 #[test]
 fn of_getting_started() {
-    follow("docs/getting-started.md");
+    follow("docs/getting-started.md", QUICK_START);
+}
+
+#[test]
+fn of_getting_started_without_a_key() {
+    follow("docs/getting-started.md", WITHOUT_A_KEY);
 }
