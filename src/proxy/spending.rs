@@ -86,6 +86,8 @@ impl Spending {
         }
     }
 
+    /// Charges each budget by itself. Cold, so that the common end of a request stays short: this is
+    /// that of one with several attempts, or whose provider has budgets of its own.
     #[cold]
     fn settle_each(&mut self, of_answer: Used, others: &[AttemptUsage]) {
         let of_all = others.iter().fold(of_answer, |sum, other| {

@@ -41,7 +41,7 @@ static NAMES: LazyLock<Names> = LazyLock::new(|| Names {
 });
 
 /// Returns what a request may need that is served by these candidates. `model` is the name by which
-/// they were found.
+/// they were found. Inlined, since the plan is built where the request keeps it and not copied.
 #[inline(always)]
 pub(super) fn plan_of(
     req: &RequestContext<'_>,
