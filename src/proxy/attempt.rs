@@ -109,6 +109,9 @@ fn conclude(
         refusal::note_missing_model(attempt.candidate, failure);
         failure.upstream = req.meta.upstream.clone();
         failure.hide_keys(provider);
+        if failure.rest.is_none() {
+            req.recorder.charge_failed_attempt();
+        }
     }
     settle(req, &result);
     let error = match &result {

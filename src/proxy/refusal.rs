@@ -89,7 +89,8 @@ pub fn note_missing_model(candidate: &Candidate, failure: &mut Failure) {
     let words = ReadError { message: RawStr::new(failure.error.note.as_bytes()), ..ReadError::default() };
     let is_reported =
         failure.error.lacks_model || (failure.error.quoted && classify::is_no_model(&words, &candidate.upstream_model));
-    let is_answer = failure.status.is_none() && failure.response.is_none() && failure.rest.is_none();
+    let is_success = failure.response.as_ref().is_none_or(|response| response.head.status < 300);
+    let is_answer = failure.status.is_none() && is_success && failure.rest.is_none();
     if is_reported && is_answer && may_lack_model(candidate, 404) {
         failure.lacks_model = true;
         failure.try_next = true;

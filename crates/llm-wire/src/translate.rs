@@ -28,6 +28,7 @@ use crate::format::Format;
 use crate::formats::{chat, errors, messages, responses};
 use crate::json::{RawStr, RawValue, Tape, preamble};
 use crate::passthrough::continuation::Continuation;
+use crate::passthrough::tap;
 use crate::reasoning::cache::Captured;
 use crate::response::delta_template::{DeltaTemplate, Observed};
 use crate::response::normalize::Normalizer;
@@ -197,7 +198,13 @@ impl Translator {
                 .read_spelled_out(preamble::strip(body))
                 .map_err(|e| Error::upstream(Kind::UpstreamFault, "the upstream's answer is not JSON").detail(e))
                 .and_then(|raw| match errors::recognize(provider, raw) {
-                    Some(read) => Err(classify::error(None, &read)),
+                    Some(read) => {
+                        // A provider that reports usage bills for it.
+                        if let Some(usage) = raw.find("usage").filter(|usage| usage.is_object()) {
+                            sink(Event::Usage(tap::usage(provider, usage)));
+                        }
+                        Err(classify::error(None, &read))
+                    }
                     // What looked like something new, and is no answer, may hold an error all the
                     // same.
                     None => decode_answer(provider, raw, quirks, sink).map_err(|no_answer| {

@@ -299,14 +299,14 @@ impl RequestRecorder {
         // The first one begins where the last stage has just ended.
         let stage_end = self.clock.last_stage_end().filter(|_| self.record.attempts == 0);
         let began_us = stage_end.map_or_else(|| self.elapsed_us(), |end| microseconds(self.started, end));
-        self.attempt = AttemptLog::begin(&mut self.record, provider, began_us);
         self.reset_usage();
+        self.attempt = AttemptLog::begin(&mut self.record, provider, began_us);
     }
 
     /// Begins an attempt that ran beside another one since `began_us`, and goes on alone.
     pub fn adopt_attempt(&mut self, provider: i64, began_us: u64) {
-        self.attempt = AttemptLog::begin(&mut self.record, provider, began_us);
         self.reset_usage();
+        self.attempt = AttemptLog::begin(&mut self.record, provider, began_us);
     }
 
     /// Notes that the provider has got the request.
@@ -408,6 +408,17 @@ impl RequestRecorder {
         self.capture.set_responding_model(name);
     }
 
+    /// Charges the provider of an attempt that failed for the usage that it has reported.
+    pub fn charge_failed_attempt(&mut self) {
+        let Some(tokens) = self.record.tokens else { return };
+        if let Some(hold) = self.provider_hold.take() {
+            hold.settle(self.core.now_ns(), tokens.total());
+        }
+        if let Some(spending) = &mut self.spending {
+            spending.settle_provider(&other_usage::of_attempt(&self.record, tokens));
+        }
+    }
+
     /// Ends the attempt.
     pub fn end_attempt(&mut self, provider: &str, failure: Option<&Error>) {
         let (started, now) = (self.started, self.core.timers.recent());
@@ -424,10 +435,17 @@ impl RequestRecorder {
     /// Begins the accounts of an attempt: what the one before it has reported, and its tier of
     /// service, are not of this one.
     fn reset_usage(&mut self) {
-        self.record.tokens = None;
+        self.set_usage_aside();
         if let Some(tier) = self.tier_named {
             self.record.tier = tier.name();
             self.tier_reader = TierReader::default();
+        }
+    }
+
+    /// Takes the usage that a failed attempt has reported out of that of the answer. It is paid for.
+    fn set_usage_aside(&mut self) {
+        if let Some(tokens) = self.record.tokens.take() {
+            self.other_usage.add(other_usage::of_attempt(&self.record, tokens));
         }
     }
 
@@ -446,6 +464,9 @@ impl RequestRecorder {
 
     /// Makes the stream that broke off the answer again, since nobody could go on with it.
     pub fn cancel_continuation(&mut self) {
+        if self.other_usage.is_continued() {
+            self.set_usage_aside();
+        }
         // What the last provider was to get is free again, and the first was charged.
         if self.other_usage.cancel_continuation(&mut self.record)
             && let Some(spending) = &mut self.spending

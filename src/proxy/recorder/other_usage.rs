@@ -78,6 +78,11 @@ impl OtherUsage {
         usage
     }
 
+    /// Returns whether another provider goes on with a stream that broke off.
+    pub(super) fn is_continued(&self) -> bool {
+        self.broken.is_some()
+    }
+
     /// Makes the stream that broke off the answer again. Returns false if there is none.
     pub(super) fn cancel_continuation(&mut self, record: &mut Record) -> bool {
         let Some(broken) = self.broken.take() else { return false };

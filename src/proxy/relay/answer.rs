@@ -35,7 +35,24 @@ struct Summary<'a> {
     has_error: bool,
 }
 
+/// A body in the place of an answer.
+#[derive(Debug)]
+pub(super) struct NoAnswer<'a> {
+    pub error: Error,
+    /// What it says all the same: a provider that reports usage bills for it.
+    pub facts: AnswerFacts<'a>,
+    /// Whether it is a response of the format, which says that it failed. Clients read it.
+    pub is_response: bool,
+}
+
 impl<'a> Summary<'a> {
+    /// Returns whether what looks like an answer says that it is none.
+    fn says_failed(&self, format: Format) -> bool {
+        let profile = &format.profile().response;
+        let by_status = || self.get("status").is_some_and(|status| status.eq_str("failed"));
+        (profile.fails_by_error_member && self.has_error) || (profile.fails_by_status && by_status())
+    }
+
     fn get(&self, name: &str) -> Option<RawValue<'a>> {
         self.members.iter().find(|(known, _)| *known == name)?.1
     }
@@ -69,7 +86,7 @@ pub(super) fn check<'a>(
     body: &'a [u8],
     (known, tape): (&mut AnswerTemplates, &'a mut Tape),
     provider: &str,
-) -> Result<AnswerFacts<'a>, Error> {
+) -> Result<AnswerFacts<'a>, Box<NoAnswer<'a>>> {
     if let Some(facts) = known.find(body) {
         return Ok(facts);
     }
@@ -88,38 +105,41 @@ pub(super) fn check<'a>(
         noted.is_some() || walk.fault().is_none() && scan::skip_space(body, start + walk.position()) == body.len();
     let facts = summary.facts(format);
     let has_error = facts.has_error;
-    if is_whole && is_answer && !(has_error && format.profile().response.fails_by_error_member) {
+    if is_whole && is_answer && !summary.says_failed(format) {
         if !has_error && body.len() == whole_body.len() {
             known.learn(format, body, &facts);
         }
         return Ok(facts);
     }
     match explain(format, body, provider) {
-        Some(error) => Err(error),
+        Some((error, is_response)) => Err(Box::new(NoAnswer { error, facts, is_response })),
         None => Ok(facts),
     }
 }
 
-/// Returns what is wrong with a body that is not plainly an answer. `None` if it may be one.
-fn explain(format: Format, body: &[u8], provider: &str) -> Option<Error> {
+/// Returns what is wrong with a body that is not plainly an answer, and whether it is a response
+/// that failed. `None` if it may be an answer.
+fn explain(format: Format, body: &[u8], provider: &str) -> Option<(Error, bool)> {
     if body.trim_ascii().is_empty() {
-        return Some(empty(provider));
+        return Some((empty(provider), false));
     }
     let value = match RawValue::parse(body) {
         Ok(value) => value,
         Err(error) => {
-            return Some(malformed(provider, format_args!("a status of success, but the body is not JSON: {error}")));
+            let what = format_args!("a status of success, but the body is not JSON: {error}");
+            return Some((malformed(provider, what), false));
         }
     };
     if let Some(read) = errors::recognize(format, value) {
-        return Some(
-            classify::error(None, &read).context(format_args!("provider `{provider}`, under a status of success")),
-        );
+        let error =
+            classify::error(None, &read).context(format_args!("provider `{provider}`, under a status of success"));
+        let is_response = format.profile().response.fails_by_status && errors::is_answer(format, value);
+        return Some((error, is_response));
     }
     if matches!(value.kind(), RawKind::Object | RawKind::Array) {
         return None;
     }
-    Some(malformed(provider, "a status of success, but JSON that is no answer"))
+    Some((malformed(provider, "a status of success, but JSON that is no answer"), false))
 }
 
 /// The member that has the content of an answer.
@@ -177,6 +197,17 @@ mod tests {
             (Format::Chat, r#"{"own":"shape"}"#, None),
             (Format::Messages, r#"{"type":"message","content":[]}"#, None),
             (Format::Responses, r#"{"object":"response","output":[],"error":{"message":"m"}}"#, None),
+            (Format::Responses, r#"{"object":"response","status":"incomplete","output":[],"error":null}"#, None),
+            (
+                Format::Responses,
+                r#"{"object":"response","status":"failed","output":[],"error":{"code":"rate_limit_exceeded","message":"m"}}"#,
+                Some(Kind::RateLimit),
+            ),
+            (
+                Format::Responses,
+                r#"{"error":null,"status":"failed","output":[],"object":"response"}"#,
+                Some(Kind::UpstreamFault),
+            ),
             (Format::Chat, "", Some(Kind::UpstreamFault)),
             (Format::Chat, "  ", Some(Kind::UpstreamFault)),
             (Format::Chat, "{}", None),
@@ -195,7 +226,7 @@ mod tests {
         for (format, body, kind) in rows {
             let (mut known, mut tape) = Default::default();
             let found = check(*format, body.as_bytes(), (&mut known, &mut tape), "p");
-            assert_eq!(found.err().map(|error| error.kind), *kind, "{format} {body}");
+            assert_eq!(found.err().map(|of| of.error.kind), *kind, "{format} {body}");
         }
     }
 
@@ -218,7 +249,8 @@ mod tests {
 
     const TEXTS: &[&str] =
         &["", "a", "words \\n\\u00e9 and é", "\\x", "\n", "\",\"error\":{\"message\":\"m\"},\"x\":\""];
-    const WORDS: &[&str] = &["stop", "length", "", "completed", "incomplete", "function_call", "content_filter"];
+    const WORDS: &[&str] =
+        &["stop", "length", "", "completed", "incomplete", "failed", "function_call", "content_filter"];
 
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
@@ -235,7 +267,7 @@ mod tests {
                 let (mut tape, mut other_tape, mut nothing) = Default::default();
                 let found = check(format, body.as_bytes(), (&mut known[format as usize], &mut tape), "p");
                 let expected = check(format, body.as_bytes(), (&mut nothing, &mut other_tape), "p");
-                let kind = |error: Error| (error.kind, error.note);
+                let kind = |of: Box<NoAnswer<'_>>| (of.error.kind, of.error.note, of.is_response);
                 if let Ok(AnswerFacts { usage: Some(usage), counted: Some(counted), .. }) = found {
                     prop_assert_eq!(counted, tap::usage(format, usage), "{}", body);
                 }

@@ -97,7 +97,7 @@ pub fn write_at_once(
     response: &UpstreamResponse,
     bypass: Bypass,
     provider: &Provider,
-) -> Result<Option<Vec<u8>>, Error> {
+) -> Result<Option<Vec<u8>>, Interrupt> {
     let Forwarding { is_answer, is_stream, is_checked } = Forwarding::of(req, response);
     if is_stream || req.rest.is_some() || (is_answer && response.is_encoded) {
         return Ok(None);

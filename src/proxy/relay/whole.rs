@@ -11,12 +11,13 @@ use std::borrow::Cow;
 
 use super::super::endpoint::Operation;
 use super::super::files;
-use super::super::interrupt::Interrupt;
+use super::super::interrupt::{BufferedResponse, Failure, Interrupt};
 use super::super::issuer;
 use super::super::prepare::Bypass;
+use super::super::refusal;
 use super::super::request_context::{Next, RequestContext};
 use super::super::upstream::UpstreamResponse;
-use super::answer;
+use super::answer::{self, NoAnswer};
 use super::form::{Form, FormReader};
 use super::head::{self, BodyFraming, HeadParts, HeadTransfer};
 use super::pace::Pace;
@@ -32,7 +33,7 @@ use crate::telemetry::capture::Piece;
 use crate::telemetry::record::Tokens;
 use llm_http::{Framing, ResponseHead, write};
 use llm_wire::canonical::event::Reason;
-use llm_wire::error::{Error, Kind};
+use llm_wire::error::Kind;
 use llm_wire::json::stream::Document;
 use llm_wire::json::{RawStr, Tape};
 use llm_wire::passthrough::answer_templates::AnswerFacts;
@@ -254,9 +255,19 @@ impl Relay<'_> {
         if self.holds.is_some() {
             let mut known = req.core.templates.answers(req.route.format).borrow_mut();
             let mut tape = Tape::default();
-            let facts = answer::check(req.route.format, &self.payload, (&mut known, &mut tape), &self.provider.key)?;
-            let has_error = facts.has_error;
+            let checked = answer::check(req.route.format, &self.payload, (&mut known, &mut tape), &self.provider.key);
             drop(known);
+            let has_error = match checked {
+                Ok(facts) => facts.has_error,
+                Err(no_answer) => {
+                    let (failure, is_response) = fail(req, *no_answer);
+                    return Err(match is_response {
+                        true => self.keep_failed(req, &body, failure),
+                        false => failure,
+                    }
+                    .into());
+                }
+            };
             note_issuer(req, &self.payload);
             if has_error {
                 self.provider.hide_keys(&mut self.payload);
@@ -282,6 +293,16 @@ impl Relay<'_> {
         }
         body.release(req);
         Ok(req.finish(std::mem::take(&mut self.out)).await?)
+    }
+
+    /// Keeps the held body, which is a response that says that it failed, with the client's name of
+    /// the model.
+    fn keep_failed(&mut self, req: &mut RequestContext<'_>, body: &UpstreamBody, failure: Failure) -> Failure {
+        self.read_held(&mut req.recorder);
+        if let Mode::Rewritten(document) = &mut self.mode {
+            document.finish(&mut self.payload);
+        }
+        keep_response(failure, (body.head(), body.head_bytes()), std::mem::take(&mut self.payload))
     }
 
     /// Ends a response whose body broke off. Behind its head the client sees that by the framing:
@@ -367,7 +388,7 @@ impl<'p> Complete<'p> {
         &self,
         req: &mut RequestContext<'_>,
         response: &UpstreamResponse,
-    ) -> Result<Vec<u8>, Error> {
+    ) -> Result<Vec<u8>, Interrupt> {
         req.recorder.note_tier(response.body());
         req.recorder.capture.mark_passthrough();
         self.write(req, &response.head, &response.bytes)
@@ -383,7 +404,7 @@ impl<'p> Complete<'p> {
 
     /// Writes the response, whose head and body are `bytes`. Borrows the worker's tape, so it waits
     /// for nothing.
-    fn write(&self, req: &mut RequestContext<'_>, head: &ResponseHead, bytes: &[u8]) -> Result<Vec<u8>, Error> {
+    fn write(&self, req: &mut RequestContext<'_>, head: &ResponseHead, bytes: &[u8]) -> Result<Vec<u8>, Interrupt> {
         let mut body = Cow::Borrowed(&bytes[head.len..]);
         if head.status >= 400 {
             self.provider.hide_keys(body.to_mut());
@@ -398,7 +419,17 @@ impl<'p> Complete<'p> {
         let facts = match (self.is_answer, self.is_readable) {
             (true, _) => {
                 let mut known = core.templates.answers(req.route.format).borrow_mut();
-                Some(answer::check(req.route.format, body, (&mut known, &mut tape), &self.provider.key)?)
+                match answer::check(req.route.format, body, (&mut known, &mut tape), &self.provider.key) {
+                    Ok(facts) => Some(facts),
+                    Err(no_answer) => {
+                        let (failure, is_response) = fail(req, *no_answer);
+                        return Err(match is_response {
+                            true => keep_response(failure, (head, bytes), body.to_vec()),
+                            false => failure,
+                        }
+                        .into());
+                    }
+                }
             }
             (false, true) => Some(answer::read(req.route.format, body)),
             (false, false) => None,
@@ -423,6 +454,20 @@ impl<'p> Complete<'p> {
         }
         Ok(out)
     }
+}
+
+/// Returns the failure of a body in the place of an answer, and whether it is a response that says
+/// that it failed. Usage that it reports is recorded: the provider bills for it.
+fn fail(req: &mut RequestContext<'_>, no_answer: NoAnswer<'_>) -> (Failure, bool) {
+    record_facts(req, &no_answer.facts);
+    (no_answer.error.into(), no_answer.is_response)
+}
+
+/// Keeps the provider's response for the client, who gets it if no other candidate is left.
+fn keep_response(failure: Failure, (head, bytes): (&ResponseHead, &[u8]), body: Vec<u8>) -> Failure {
+    let (head, head_bytes) = (head.clone(), bytes[..head.len].to_vec());
+    let response = BufferedResponse { head, head_bytes, body, is_translated: false };
+    Failure { response: refusal::for_client(Some(response), &failure.error), ..failure }
 }
 
 fn write_head(

@@ -4,6 +4,7 @@
 mod at_once;
 mod budgets;
 mod cooldowns;
+mod failed_attempts;
 mod groups;
 mod load;
 mod other_attempts;

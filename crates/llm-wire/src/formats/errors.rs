@@ -58,12 +58,16 @@ pub fn of(format: Format, value: RawValue<'_>) -> Option<ReadError<'_>> {
 /// Recognises an error in a body under status 200, or in the data of an event, whatever its shape.
 /// Returns `None` for an answer of `format`, for a part of one, and for objects that say nothing.
 pub fn recognize(format: Format, value: RawValue<'_>) -> Option<ReadError<'_>> {
-    let is_answer = match format {
-        Format::Chat => chat::error::is_answer,
-        Format::Messages => messages::error::is_answer,
-        Format::Responses => responses::error::is_answer,
-    };
-    foreign::recognize(of(format, value), is_answer, value)
+    foreign::recognize(of(format, value), |value| is_answer(format, value), value)
+}
+
+/// Returns whether a document says that it is an answer of this format, or an event of its streams.
+pub fn is_answer(format: Format, value: RawValue<'_>) -> bool {
+    match format {
+        Format::Chat => chat::error::is_answer(value),
+        Format::Messages => messages::error::is_answer(value),
+        Format::Responses => responses::error::is_answer(value),
+    }
 }
 
 /// Reads the body under an error status: any known shape, since hosts in front of a provider answer

@@ -172,6 +172,9 @@ pub struct ResponseProfile {
     pub has_omitted_thinking: bool,
     /// A body with a member `error` is no answer, whatever else is in it.
     pub fails_by_error_member: bool,
+    /// A whole answer may say by its `status` that it failed. It is a response all the same, with an
+    /// id and usage.
+    pub fails_by_status: bool,
     /// The end mark of a stream has no content of its own, so that alone it is no response.
     pub has_bare_end_mark: bool,
     /// A response repeats values of its request.

@@ -70,6 +70,7 @@ pub(crate) const PROFILE: FormatProfile = FormatProfile {
         has_opaque_reasoning: false,
         has_omitted_thinking: false,
         fails_by_error_member: true,
+        fails_by_status: false,
         has_bare_end_mark: true,
         repeats_request: false,
         is_whole_at_finish: true,

@@ -73,6 +73,7 @@ pub(crate) const PROFILE: FormatProfile = FormatProfile {
         has_opaque_reasoning: true,
         has_omitted_thinking: true,
         fails_by_error_member: false,
+        fails_by_status: false,
         has_bare_end_mark: true,
         repeats_request: false,
         is_whole_at_finish: false,

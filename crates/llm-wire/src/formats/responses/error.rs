@@ -8,7 +8,7 @@
 
 use crate::error::{Error, Kind, foreign};
 use crate::error::{ReadError, openai_members};
-use crate::json::{RawValue, write};
+use crate::json::{RawStr, RawValue, write};
 use crate::sse;
 
 /// Returns the HTTP status of an error of this kind.
@@ -49,6 +49,11 @@ pub(crate) fn read(data: &[u8]) -> Option<ReadError<'_>> {
 pub(crate) fn of(value: RawValue<'_>) -> Option<ReadError<'_>> {
     if let Some(error) = value.find("error").filter(|error| foreign::is_error(*error)) {
         return foreign::beside(value, error).or_else(|| foreign::of_error(error));
+    }
+    // Without an error: the status alone says it.
+    let says = |member: &str, word: &str| value.find(member).is_some_and(|value| value.eq_str(word));
+    if says("object", "response") && says("status", "failed") {
+        return Some(ReadError { code: Some(RawStr::new(b"server_error")), ..ReadError::default() });
     }
     let kind = value.find("type")?;
     if kind.eq_str("response.failed") {

@@ -81,6 +81,7 @@ pub(crate) const PROFILE: FormatProfile = FormatProfile {
         has_opaque_reasoning: true,
         has_omitted_thinking: false,
         fails_by_error_member: false,
+        fails_by_status: true,
         has_bare_end_mark: false,
         repeats_request: true,
         is_whole_at_finish: false,

@@ -83,6 +83,12 @@ impl Decoder {
         self.start(response, sink);
         self.late_items(response, sink);
         self.late_text(response, sink);
+        if self.phase != Phase::Over {
+            if let Some(tier) = string(response, "service_tier").filter(|tier| !tier.is_empty()) {
+                sink(Event::Tier(tier));
+            }
+            self.count(response, sink);
+        }
         let is_nameless = |slot: &Slot| match &slot.content {
             SlotContent::Undeclared { name, input, .. } => name.is_empty() && !input.is_empty(),
             _ => false,
@@ -98,10 +104,6 @@ impl Decoder {
         if self.phase == Phase::Over {
             return;
         }
-        if let Some(tier) = string(response, "service_tier").filter(|tier| !tier.is_empty()) {
-            sink(Event::Tier(tier));
-        }
-        self.count(response, sink);
         let status = string(response, "status").unwrap_or_default();
         let finish = match status.as_bytes() {
             b"completed" => Finish::of(Reason::End),
