@@ -32,6 +32,12 @@ fn chat(messages: &str, rest: &str) -> String {
     format!(r#"{{"model":"m",{rest}"messages":[{{"role":"user","content":"x"}}{messages}]}}"#)
 }
 
+/// With a tool of this schema.
+fn chosen(schema: &str) -> String {
+    let tool = format!(r#"{{"type":"function","function":{{"name":"f","parameters":{schema}}}}}"#);
+    chat("", &format!(r#""tools":[{tool}],"#))
+}
+
 fn messages(more: &str, rest: &str) -> String {
     format!(r#"{{"model":"m","max_tokens":9,{rest}"messages":[{{"role":"user","content":"x"}}{more}]}}"#)
 }
@@ -97,6 +103,18 @@ const CHAT: &[(&str, Make)] = &[
                 r#""response_format":{{"type":"json_schema","json_schema":{{"name":"n","strict":true,"schema":{schema}}}}},"#
             ),
         )
+    }),
+    ("properties of a choice at the root of a schema", |n| {
+        let properties = list(n, r#""p{n}":{"type":"string"}"#);
+        let required = list(n, r#""p{n}""#);
+        chosen(&format!(r#"{{"anyOf":[{{"properties":{{{properties}}},"required":[{required}]}}]}}"#))
+    }),
+    ("more properties than a choice may have", |n| {
+        chosen(&format!(r#"{{"anyOf":[{{"properties":{{{}}}}}]}}"#, list(8 * n, r#""p{n}":{}"#)))
+    }),
+    ("values below choices in choices", |n| {
+        let values = format!(r#"{{"properties":{{"a":{{"enum":[{}]}}}}}}"#, list(8 * n, "{n}"));
+        chosen(&(0..8).fold(values, |inner, _| format!(r#"{{"allOf":[{inner}]}}"#)))
     }),
     ("allowed tools", |n| {
         let tools = list(n, r#"{"type":"function","function":{"name":"f{n}"}}"#);

@@ -9,6 +9,7 @@ pub(crate) mod pairing;
 pub(crate) mod params;
 pub(crate) mod reader;
 pub mod retry_without;
+pub(crate) mod root_choice;
 pub(crate) mod schema;
 pub(crate) mod thinking;
 pub(crate) mod tool_choice;

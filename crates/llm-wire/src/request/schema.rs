@@ -122,7 +122,7 @@ fn is_object_schema(schema: RawValue<'_>) -> bool {
 
 /// The description, and behind it the constraints that had no other place: `minLength: 3, pattern:
 /// "^a"`.
-fn describe(description: Option<RawStr<'_>>, moved: &[(RawStr<'_>, RawValue<'_>)], out: &mut Vec<u8>) {
+pub(crate) fn describe(description: Option<RawStr<'_>>, moved: &[(RawStr<'_>, RawValue<'_>)], out: &mut Vec<u8>) {
     out.push(b'"');
     if let Some(text) = description {
         out.extend_from_slice(text.as_bytes());

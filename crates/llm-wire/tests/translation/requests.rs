@@ -84,6 +84,27 @@ fn openai_gets_properties_in_every_schema() {
     assert_eq!(sent["tools"][0]["function"]["parameters"], whole);
 }
 
+/// A choice at the root, which Anthropic and OpenAI refuse.
+#[test]
+fn a_choice_at_the_root_of_a_schema_is_sent_as_properties() {
+    let schema = json!({ "oneOf": [
+        { "type": "object", "properties": { "a": { "type": "string" } }, "required": ["a"] },
+        { "type": "object", "properties": { "b": { "type": "number" } }, "required": ["b"] },
+    ] });
+    let properties = json!({ "a": { "type": "string" }, "b": { "type": "number" } });
+    let mut asked = with_tool(Format::Chat, &schema);
+    asked["tools"][0]["function"]["strict"] = json!(true);
+    let sent = request(Format::Chat, Format::Messages, &asked);
+    let tool = &sent["tools"][0];
+    assert_eq!((&tool["input_schema"]["properties"], &tool["input_schema"]["type"]), (&properties, &json!("object")));
+    assert_eq!((&tool["input_schema"]["oneOf"], &tool["strict"]), (&Value::Null, &json!(false)));
+    let shown = tool["input_schema"]["description"].as_str().unwrap();
+    assert!(shown.starts_with("(oneOf: [{") && shown.contains(r#""required":["a"]"#), "{shown}");
+    let sent = request(Format::Messages, Format::Chat, &with_tool(Format::Messages, &schema));
+    let parameters = &sent["tools"][0]["function"]["parameters"];
+    assert_eq!((&parameters["properties"], &parameters["oneOf"]), (&properties, &Value::Null));
+}
+
 /// The role and the text of the last message.
 fn last(format: Format, sent: &Value) -> (String, String) {
     let list = &sent[if format == Format::Responses { "input" } else { "messages" }];

@@ -13,10 +13,11 @@ use crate::error::{Error, Kind};
 use crate::format::Format;
 use crate::json::{RawValue, write};
 use crate::request::reader;
+use crate::request::root_choice::without_root_choice;
 use crate::request::schema;
 use crate::request::tools::builder::{ANSWER_TOOL, Choice, Offered, Schema, ToolsBuilder, keeps_custom};
 use crate::target::caps::Structured;
-use crate::target::quirks::Quirk;
+use crate::target::quirks::{Host, Quirk};
 use crate::target::tool_names::{Shape, ToolEntry};
 
 impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
@@ -47,11 +48,16 @@ impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
                 Some(format!("tools.{at}.{}", loss.label().trim_start_matches("tools."))),
             )?;
         }
-        let strict = self.strict(function.strict);
+        let flat = self.flat_root(function.schema)?;
+        let strict = match flat {
+            // Strict mode requires every property, and here they are those of several branches.
+            Some(_) => self.strict(function.strict.map(|_| false)),
+            None => self.strict(function.strict),
+        };
         if function.strict == Some(true) && strict != Some(true) {
             self.ledger.record(Loss::ToolStrict, LossKind::Dropped, Some(format!("tools.{at}.strict")))?;
         }
-        let schema = self.schema(function.schema, strict)?;
+        let schema = self.schema(function.schema, flat, strict)?;
         self.offer.tools.push(Offered::Function {
             name: Cow::Owned(name),
             description: function.description.clone(),
@@ -74,10 +80,29 @@ impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
         }
     }
 
-    fn schema(&mut self, schema: Option<RawValue<'a>>, strict: Option<bool>) -> Result<Schema<'a>, Error> {
+    /// Returns the schema without a choice at its root, where the target refuses one.
+    fn flat_root(&mut self, schema: Option<RawValue<'a>>) -> Result<Option<Vec<u8>>, Error> {
+        let is_refused =
+            self.target_profile().tools.needs_object_root || matches!(self.cx.target.host, Host::OpenAi | Host::Azure);
+        let is_translated = self.to() != self.request.from;
+        let flat = schema.filter(|_| is_refused && is_translated).and_then(without_root_choice);
+        if flat.is_some() {
+            self.ledger.approx(Loss::JsonSchema)?;
+        }
+        Ok(flat)
+    }
+
+    /// Returns the schema as the target takes it. `flat` is what [`Self::flat_root`] made of it.
+    fn schema(
+        &mut self,
+        schema: Option<RawValue<'a>>,
+        flat: Option<Vec<u8>>,
+        strict: Option<bool>,
+    ) -> Result<Schema<'a>, Error> {
         let Some(schema) = schema else { return Ok(Schema::Raw(RawValue::new(schema::EMPTY))) };
         let translated = self.to() != self.request.from;
-        let mut made = translated.then(|| schema::tidy_root(schema)).flatten();
+        let root = RawValue::new(flat.as_deref().unwrap_or(schema.bytes()));
+        let mut made = translated.then(|| schema::tidy_root(root)).flatten().or(flat);
         // Responses takes `{}` (recorded); Messages demands the type, and so does Chat where there
         // is a schema at all.
         let demands_type = !self.target_profile().tools.has_untyped_schema && translated;
@@ -168,7 +193,8 @@ impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
         }
         let name = Text::plain(ANSWER_TOOL);
         self.register(0, None, &name, Shape::Answer)?;
-        let schema = self.schema(Some(*schema), None)?;
+        let flat = self.flat_root(Some(*schema))?;
+        let schema = self.schema(Some(*schema), flat, None)?;
         self.offer.tools.push(Offered::Function {
             name: Cow::Borrowed(ANSWER_TOOL),
             description: Some(Text::plain("Give the answer with this tool.")),
