@@ -22,7 +22,7 @@ fn failed(error: &Value) -> Value {
 /// The same under its status of success, whole or as the only event of a stream.
 fn sent(response: &Value, stream: bool) -> Vec<u8> {
     match stream {
-        false => answer::json(200, &response.to_string()),
+        false => answer::json(200, response.to_string()),
         true => {
             let event = json!({ "type": "response.failed", "sequence_number": 1, "response": response });
             answer::sse(&[format!("event: response.failed\ndata: {event}\n\n")])
