@@ -18,6 +18,8 @@ mod hold;
 pub mod left;
 mod plan;
 pub mod resolved;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::rc::Rc;
