@@ -259,7 +259,7 @@ print(client.chat.completions.create(model="{model}", response_model=Answer, mes
         name: "dspy",
         title: "DSPy",
         speaks: CHAT,
-        tried: TestStatus::Manual("3.4.1, 2026-11-30"),
+        tried: TestStatus::Manual("3.4.1, 2026-12-01"),
         place: "In your program",
         language: "python",
         settings: r#"
@@ -345,7 +345,7 @@ print(answer.choices[0].message.content)
         name: "aider",
         title: "aider",
         speaks: CHAT,
-        tried: TestStatus::Manual("0.86.2, 2026-11-30"),
+        tried: TestStatus::Manual("0.86.2, 2026-12-01"),
         place: "In a shell",
         language: "sh",
         settings: r#"
