@@ -130,7 +130,8 @@ def start(gateway: Gateway) -> None:
 
 def memory(gateway: Gateway) -> None:
     gateway.start()
-    time.sleep(2)
+    # After some seconds without a request it gives pages of code back.
+    time.sleep(5)
     print(f"idle, KiB: {gateway.memory()}")
     for _ in range(100):
         gateway.connect(True).close()

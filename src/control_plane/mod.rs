@@ -22,6 +22,7 @@ mod budgets;
 pub mod config;
 pub(crate) mod discovery;
 pub mod http;
+mod idle_memory;
 mod limits;
 mod metrics;
 pub mod records;
@@ -46,6 +47,7 @@ use crate::shared::{ProcessState, unused_memory};
 use config::sync;
 use discovery::{certificates, dns, model_lists};
 use http::client;
+use idle_memory::IdleMemory;
 use limits::Leases;
 use metrics::meter::ControlPlaneMetrics;
 use records::drain::{Drain, Sink};
@@ -170,6 +172,7 @@ struct Parts {
     otlp: Option<otlp::Exporter>,
     /// `None` for a plain listener.
     tls: Option<certificates::Watch>,
+    idle_memory: IdleMemory,
     release_tick: Interval,
     files_tick: Interval,
 }
@@ -188,6 +191,7 @@ enum Event {
     Admin(admin::Step),
     /// Old snapshots are to be dropped.
     Release,
+    IdleMemory,
     /// The certificate files are to be checked.
     Files,
 }
@@ -237,6 +241,7 @@ impl Parts {
             spend_writer,
             webhook_tasks,
             otlp,
+            idle_memory: IdleMemory::new(shared.clone()),
             tls: certificates::Watch::start(shared)?,
             release_tick: every(RELEASE_INTERVAL),
             files_tick: every(FILES_INTERVAL),
@@ -268,6 +273,7 @@ impl Parts {
                 Event::Budgets(step) => self.budgets.take(step),
                 Event::Admin(step) => self.admin.take(step),
                 Event::Release => self.sync.release(),
+                Event::IdleMemory => self.idle_memory.look(),
                 Event::Files => self.tls.iter_mut().for_each(certificates::Watch::check),
             }
         }
@@ -298,6 +304,7 @@ impl Parts {
             step = self.leases.next() => Event::Leases(step),
             step = self.budgets.next() => Event::Budgets(step),
             step = self.admin.next() => Event::Admin(step),
+            () = self.idle_memory.next() => Event::IdleMemory,
             _ = self.release_tick.tick(), if self.sync.has_old_snapshots() => Event::Release,
             _ = self.files_tick.tick(), if self.tls.is_some() => Event::Files,
         }

@@ -90,6 +90,20 @@ fn an_idle_gateway_is_small() {
     eventually("what the start has used is given back", || gateway.rss() < MOST);
 }
 
+/// What answers a request maps pages of code. They are given back once no request is sent to a
+/// provider for some seconds.
+#[test]
+fn an_idle_gateway_gives_its_code_back() {
+    let gateway = setup().start();
+    let mut client = gateway.client();
+    client.ask(&get("/v1/models"));
+    assert_eq!(client.response().status, 200);
+    let before = gateway.resident("RssFile:");
+    eventually("pages of code are given back", || gateway.resident("RssFile:") < before - before / 4);
+    client.ask(&get("/v1/models"));
+    assert_eq!(client.response().status, 200);
+}
+
 #[test]
 fn connections_without_a_request_cost_less() {
     let gateway = setup().env("HEADER_READ_TIMEOUT_SECS", 300).start();

@@ -95,6 +95,8 @@ impl Reader {
     fn program(&self, words: &[String]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_llm-proxy"));
         command.env_clear().current_dir(self.dir.path()).stdin(Stdio::null());
+        // A gateway that runs on this machine, at the usual port, is not the reader's.
+        command.env("PORT", "1");
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.args(words);
         command

@@ -247,10 +247,15 @@ impl Gateway {
         self.child.id()
     }
 
-    /// Resident memory in bytes.
+    /// Resident memory in bytes, without pages of files.
     pub fn rss(&self) -> usize {
+        self.resident("RssAnon:")
+    }
+
+    /// Resident memory of a kind, in bytes, by its name in proc_pid_status(5).
+    pub fn resident(&self, name: &str) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
         line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
     }
 
