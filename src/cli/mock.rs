@@ -68,8 +68,9 @@ pub fn run(args: MockArgs) -> Result<(), Failure> {
     print::note(
         "note",
         &format!(
-            "it answers in every format and takes any key: `llm-proxy init --base {url}/v1 --api-key any` puts it behind a \
-             gateway, and with `--vendor anthropic --base {url}` as a provider of Messages",
+            "it answers in every format and takes any key and any path: `llm-proxy init --vendor openai --base {url}/v1 \
+             --api-key any --store embedded` puts it behind a gateway, and with `--vendor anthropic --base {url}` as a \
+             provider of Messages",
             url = mock.url()
         ),
     );

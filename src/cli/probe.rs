@@ -20,6 +20,7 @@ use crate::control_plane::discovery::model_lists;
 use crate::control_plane::http::client::Client;
 use crate::control_plane::http::provider::Target;
 use crate::tls::{Trust, client_config};
+use llm_wire::Format;
 
 /// The time of a call, from the connect to the last byte.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -40,9 +41,12 @@ impl Prober {
         let address = address.split('?').next().unwrap_or_default();
         let (status, text) = exchange(provider, target, None, &self.0)?;
         let hint = match status {
-            200..300 => return model_lists::parse(text.as_bytes()).map_err(|why| format!("{address}: {why}{BASE}")),
+            200..300 => {
+                return model_lists::parse(text.as_bytes())
+                    .map_err(|why| format!("{address}: {why}{}", base_hint(provider)));
+            }
             401 | 403 => "; check the key",
-            404 | 405 => BASE,
+            404 | 405 => base_hint(provider),
             _ => "",
         };
         Err(format!("{address} answered with status {status}{}{hint}", error_suffix(status, &text)))
@@ -70,7 +74,13 @@ fn advice(why: &str) -> &'static str {
     known.into_iter().find(|(part, _)| why.contains(part)).map_or("", |(_, advice)| advice)
 }
 
-const BASE: &str = "; is the base right? Those of OpenAI's kind mostly end with /v1";
+/// Returns what to look at when something else than the provider's API is at its base.
+fn base_hint(provider: &Provider) -> &'static str {
+    match provider.formats.first() {
+        Some(Format::Messages) => "; is the base right? Anthropic's has no /v1 at its end",
+        _ => "; is the base right? Those of OpenAI's kind mostly end with /v1",
+    }
+}
 
 /// Returns the provider's own message, if it sent one.
 fn error_suffix(status: u16, text: &str) -> String {

@@ -16,9 +16,11 @@ use super::provider::{check, given_key, listed, would_serve};
 use super::{key, print, serve, store, terminal};
 use crate::config::base_url::BaseUrl;
 use crate::config::boot::Environment;
+use crate::config::compile::compile;
 use crate::config::models::Mapping;
 use crate::config::rows::{CredentialRow, ProviderRow, Rows};
 use crate::config::vendors::{self, Vendor};
+use crate::route::rank::overlap;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -115,7 +117,12 @@ pub fn run(args: Args) -> Result<(), Failure> {
     };
     let is_restart_needed = matches!(target, Target::File(_)) && files::is_secret(&row);
     let variable = row.api_key.trim().strip_prefix("env:").map(str::to_owned);
+    let mut rows = there;
+    rows.providers.push(row.clone());
     target.write(row, credential, listener.settings.clone(), &environment)?;
+    if let Some(overlap) = overlap(&compile(&rows, None, &|_| Some("k".to_owned())).0) {
+        print::note("warning", &overlap);
+    }
     let model = if model.is_empty() { "MODEL" } else { &model };
     introduce(client_key.as_deref(), model, &listener, is_restart_needed, variable.as_deref(), &environment)
 }

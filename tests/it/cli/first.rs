@@ -199,6 +199,13 @@ fn errors_of_the_first_five_minutes() {
              kind mostly end with /v1; --no-check writes it without asking the provider\n"
         ),
     );
+    exactly(
+        &["init", "--vendor", "anthropic", "--base", &base, "--api-key", "k", "--store", "embedded"],
+        &format!(
+            "error: nothing was written: {base}/v1/models answered with status 404; is the base right? Anthropic's has no \
+             /v1 at its end; --no-check writes it without asking the provider\n"
+        ),
+    );
     let refused = place.run(&["init", "--base", "http://127.0.0.1:1/v1", "--api-key", "k", "--store", "embedded"]);
     let displayed = "error: nothing was written: http://127.0.0.1:1 cannot be reached: connection refused; nothing \
                      listens there: start the provider, or correct the base's port; --no-check writes it without \

@@ -410,9 +410,13 @@ pub fn unreadable(status: u16, body: &[u8]) -> Error {
     let text = String::from_utf8_lossy(body);
     let text = clipped(&printable(&text), SHOWN);
     let is_binary = text.chars().filter(|c| *c == char::REPLACEMENT_CHARACTER).count() * 8 > text.chars().count();
-    let note = match is_binary || text.is_empty() || text.starts_with(['<', '{', '[']) {
-        true => format!("upstream returned {status}"),
-        false => format!("upstream returned {status}: {text}"),
+    let is_shown = !(is_binary || text.is_empty() || text.starts_with(['<', '{', '[']));
+    let note = match (is_shown, status) {
+        (true, _) => format!("upstream returned {status}: {text}"),
+        (false, 404 | 405) => format!(
+            "upstream returned {status} and no error of its API: the base address of this provider may be wrong"
+        ),
+        (false, _) => format!("upstream returned {status}"),
     };
     Error::upstream(kind_of_status(status), note).quoted()
 }

@@ -150,6 +150,11 @@ fn pages_are_not_shown() {
     let rows = [
         (502, "<html>Bad Gateway</html>", "upstream returned 502"),
         (502, "", "upstream returned 502"),
+        (
+            404,
+            "<html>Not Found</html>",
+            "upstream returned 404 and no error of its API: the base address of this provider may be wrong",
+        ),
         (503, " no healthy\r\n upstream ", "upstream returned 503: no healthy upstream"),
     ];
     for (status, body, note) in rows {
