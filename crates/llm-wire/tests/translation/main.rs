@@ -8,6 +8,7 @@ mod careless_answers;
 mod foreign_errors;
 mod held_finish;
 mod item_events;
+mod loose_answers;
 mod outputs;
 mod refusals;
 mod requests;

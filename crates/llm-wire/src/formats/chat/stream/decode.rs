@@ -308,13 +308,19 @@ impl<'a> Chunk<'a> {
             chunk.is_error = error::of(document).is_some();
         }
         chunk.usage = chunk.usage.or(groq);
+        let (mut other, mut count) = (None, 0);
         for (choice, _) in choices.into_iter().flat_map(RawValue::elements) {
-            chunk.has_choices = true;
+            (chunk.has_choices, count) = (true, count + 1);
             match Choice::read(choice) {
-                Some(first) if chunk.choice.is_none() => chunk.choice = Some(first),
-                _ => chunk.other_choices = true,
+                Ok(first) if chunk.choice.is_none() => chunk.choice = Some(first),
+                read => other = other.or(read.err()),
             }
         }
+        // Some hosts count the choices of whole answers from one.
+        if chunk.choice.is_none() && other.as_ref().is_some_and(|other| other.message.is_some()) {
+            chunk.choice = other;
+        }
+        chunk.other_choices = count > usize::from(chunk.choice.is_some());
         chunk.has_choices |= choices.is_some();
         chunk
     }
@@ -354,12 +360,12 @@ pub(crate) enum Finished<'a> {
 }
 
 impl<'a> Choice<'a> {
-    /// `None` for a choice other than the first.
-    fn read(raw: RawValue<'a>) -> Option<Choice<'a>> {
-        let mut choice = Choice::default();
+    /// Reads a choice; `Err` has one other than the first.
+    fn read(raw: RawValue<'a>) -> Result<Choice<'a>, Choice<'a>> {
+        let (mut choice, mut is_first) = (Choice::default(), true);
         for (key, value, _) in raw.members() {
             match key.as_bytes() {
-                b"index" if value.as_u64().is_some_and(|index| index > 0) => return None,
+                b"index" => is_first = value.as_u64().is_none_or(|index| index == 0),
                 b"delta" => choice.delta = Some(value).filter(|delta| delta.is_object()),
                 b"message" => choice.message = Some(value).filter(|message| message.is_object()),
                 b"text" => choice.text = value.as_str().unwrap_or_default(),
@@ -370,7 +376,7 @@ impl<'a> Choice<'a> {
                 _ => {}
             }
         }
-        Some(choice)
+        if is_first { Ok(choice) } else { Err(choice) }
     }
 
     /// Its content.

@@ -243,13 +243,14 @@ impl Reader {
         self.close_open(Status::Complete, sink);
     }
 
-    /// A string, or Mistral's list of parts.
+    /// A string, Mistral's list of parts, or one part.
     fn content(&mut self, content: RawValue<'_>, sink: Sink<'_>) {
         if let Some(text) = content.as_str() {
             self.written |= !text.is_empty();
             return self.tagged(text, sink);
         }
-        for (part, _) in content.elements() {
+        let one = content.is_object().then_some(content);
+        for part in one.into_iter().chain(content.elements().map(|(part, _)| part)) {
             if let Some(text) = part.as_str() {
                 self.text(text, sink);
                 continue;
