@@ -104,20 +104,25 @@ impl Spending {
     /// costs have it, a request has its fee once, for its answer.
     #[inline]
     fn used(&self, sent: (i64, &Short<96>), tier: &str, used: &Tokens, requests: u64) -> Used {
-        let number = |n: u64| i64::try_from(n).map_or(MOST_OF_ONE, |n| n.min(MOST_OF_ONE));
         let total = used.total();
         let needs_cost = self.plan.needs_price || self.provider.iter().any(|held| held.unit == Unit::Dollars);
         let dollars = match total == 0 || !needs_cost {
             true => Some(0),
-            false => self.plan.prices.cost(sent, tier, used, requests).map(number),
+            false => self.plan.prices.cost(sent, tier, used, requests).map(bounded),
         };
-        Used { tokens: number(total), dollars }
+        Used { tokens: bounded(total), dollars }
     }
 }
 
 /// The most that one request reserves or is charged: more than any budget has, and so little that
 /// the sums of a budget that only warns can't overflow by what a client or a provider claims.
 const MOST_OF_ONE: i64 = LARGEST + 1;
+
+/// Returns a number as an amount, which is at most [`MOST_OF_ONE`].
+#[inline]
+fn bounded(number: u64) -> i64 {
+    number.min(MOST_OF_ONE.unsigned_abs()) as i64
+}
 
 impl Held {
     fn settle(self, used: &Used) {
@@ -145,15 +150,25 @@ impl Plan {
     pub fn amount(&self, unit: Unit, output: u64, provider: Option<i64>) -> i64 {
         let output = output.saturating_mul(self.answers);
         if unit == Unit::Tokens {
-            let tokens = self.prompt.saturating_add(output);
-            return i64::try_from(tokens).map_or(MOST_OF_ONE, |tokens| tokens.min(MOST_OF_ONE));
+            return bounded(self.prompt.saturating_add(output));
         }
-        let cost = |most: Most| self.prompt as f64 * most.input + output as f64 * most.output + most.fees;
-        rounded_up(match self.prices.highest(&self.may).filter(|_| provider.is_none()) {
-            Some(highest) => cost(highest).max(0.0),
-            None => self.prices.most(&self.may, provider).map(cost).fold(0.0, f64::max),
-        })
-        .min(MOST_OF_ONE)
+        let dollars = match self.prices.highest(&self.may).filter(|_| provider.is_none()) {
+            Some(highest) => self.cost(&highest, output).max(0.0),
+            None => self.highest_cost(output, provider),
+        };
+        rounded_up(dollars).min(MOST_OF_ONE)
+    }
+
+    #[inline]
+    fn cost(&self, most: &Most, output: u64) -> f64 {
+        self.prompt as f64 * most.input + output as f64 * most.output + most.fees
+    }
+
+    /// Returns the most that the request may cost where no price is the highest for all requests.
+    /// It is no part of what is inlined into the request path.
+    #[inline(never)]
+    fn highest_cost(&self, output: u64, provider: Option<i64>) -> f64 {
+        self.prices.most(&self.may, provider).map(|most| self.cost(&most, output)).fold(0.0, f64::max)
     }
 
     /// The longest response, in tokens, for which `available` is enough.
@@ -170,6 +185,7 @@ impl Plan {
 
 /// Rounds up an amount, which is not negative. `f64::ceil` is a call of a function on processors of
 /// which no more than the baseline is known.
+#[inline]
 fn rounded_up(amount: f64) -> i64 {
     let whole = amount as i64;
     whole.saturating_add(i64::from((whole as f64) < amount))

@@ -150,6 +150,7 @@ impl Candidates {
     }
 
     /// Returns what the model costs at the candidates. `find` is called once for each price table.
+    #[inline]
     pub fn prices(&self, table: &Arc<PriceTable>, find: impl FnOnce() -> ModelPrices) -> Rc<ModelPrices> {
         if let Some(known) = self.prices.borrow().as_ref().filter(|known| known.are_of(table)) {
             return known.clone();

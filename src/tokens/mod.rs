@@ -102,9 +102,15 @@ pub fn of_answer(bytes: u64, stream: bool) -> u64 {
 #[inline]
 pub fn most_of_short_prompt(body: &[u8]) -> Option<u64> {
     // No text is estimated at more than half a token a byte. Few bytes are searched at once.
-    let may_have_tools = || body.len() > 256 || find(body, b"\"tools\"").is_some();
+    let may_have_tools = || body.len() > 256 || has_tools(body);
     let tools = || if may_have_tools() { TOOLS * 3 / 2 } else { 0 };
     (body.len() <= SHORT_BODY).then(|| body.len() as u64 * 3 / 4 + tools() + 1)
+}
+
+/// Never inlined: a search takes registers from what calls it, and most bodies are not searched.
+#[inline(never)]
+fn has_tools(body: &[u8]) -> bool {
+    find(body, b"\"tools\"").is_some()
 }
 
 /// Returns the tokens of the prompt of a short body by its bytes alone.
@@ -128,7 +134,7 @@ pub fn prompt(body: &[u8]) -> u64 {
     // From prose without spaces to digits: what lies beyond is something else.
     let density = quarters.clamp(seen * 4 / 8, seen * 4 / 2);
     let far = u128::from(unseen) * u128::from(density) / u128::from(seen);
-    let tools = if find(body, b"\"tools\"").is_some() { TOOLS } else { 0 };
+    let tools = if has_tools(body) { TOOLS } else { 0 };
     (quarters + far as u64).div_ceil(4) + parts.data + tools
 }
 

@@ -12,9 +12,10 @@ every thread.
 
 The counts of the worker are compared with those in gateway.tsv of the same compiler and the same
 vector extensions, and a case that has grown by more than LIMIT fails. `--update` writes the counts of
-this machine into the file. With `--against` another file takes its place. With `--budgets` the key has
-one budget in dollars and one in tokens, with `--jsonl` all is written to a JSONL log; then nothing is
-compared or written. `--by-function` prints the functions that cost most.
+this machine into the file. With `--against` another file takes its place. In "one budget" the key has
+a budget in dollars, in "two budgets" another one in tokens. With `--budgets` it has both in every
+case, with `--jsonl` all is written to a JSONL log; then nothing is compared or written.
+`--by-function` prints the functions that cost most.
 """
 
 import collections
@@ -156,6 +157,8 @@ def responses_stream() -> bytes:
 # The name of the case: the path, the model, whether it streams, the end of its response.
 CASES = {
     "json bypass": ("/chat/completions", "chat", False, b"}}"),
+    "json one budget": ("/chat/completions", "chat", False, b"}}"),
+    "json two budgets": ("/chat/completions", "chat", False, b"}}"),
     "stream bypass": ("/chat/completions", "chat", True, b"0\r\n\r\n"),
     "json translated": ("/chat/completions", "messages", False, b"}}"),
     "stream translated": ("/chat/completions", "messages", True, b"0\r\n\r\n"),
@@ -196,11 +199,20 @@ credentials:
 WITH_BUDGETS = "--budgets" in sys.argv
 WITH_JSONL = "--jsonl" in sys.argv
 IS_PLAIN = not WITH_BUDGETS and not WITH_JSONL
-BUDGETS = """
-budgets:
-  - {name: money, scope: credential, subject: counted, amount: 9000}
-  - {name: tokens, scope: credential, subject: counted, amount: 1000000000, unit: tokens, period: day}
-"""
+BUDGETS = [
+    "{name: money, scope: credential, subject: counted, amount: 9000}",
+    "{name: tokens, scope: credential, subject: counted, amount: 1000000000, unit: tokens, period: day}",
+]
+# How many of them the key has in a case.
+BUDGETS_OF = {"json one budget": 1, "json two budgets": 2}
+
+
+def budgets_of(case: str) -> list[str]:
+    return BUDGETS if WITH_BUDGETS else BUDGETS[: BUDGETS_OF.get(case, 0)]
+
+
+def with_budgets(config: str, budgets: list[str]) -> str:
+    return config + "".join(["budgets:\n", *(f"  - {row}\n" for row in budgets)] if budgets else [])
 
 
 def serve(connection: socket.socket) -> None:
@@ -324,7 +336,8 @@ def run(binary: str, upstream_port: int, case: str, times: int, store: pathlib.P
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
         config = pathlib.Path(folder, "gateway.yaml")
-        config.write_text(CONFIG.format(port=upstream_port, key=KEY) + (BUDGETS if WITH_BUDGETS else ""))
+        budgets = budgets_of(case)
+        config.write_text(with_budgets(CONFIG.format(port=upstream_port, key=KEY), budgets))
         command = ["valgrind", "--tool=callgrind", "--separate-threads=yes", f"--callgrind-out-file={folder}/out"]
         place = ["--config", str(config)]
         if store:
@@ -339,7 +352,7 @@ def run(binary: str, upstream_port: int, case: str, times: int, store: pathlib.P
         with open(f"{folder}/log", "w+") as log:
             gateway = subprocess.Popen(command, env=env, stdout=log, stderr=log)
             try:
-                if WITH_BUDGETS:
+                if budgets:
                     warm_up(gateway, port, case)
                 ask(port, case, times)
             finally:

@@ -107,10 +107,17 @@ impl ModelPrices {
         self.find(provider, sent)?.price.as_deref()
     }
 
+    #[inline]
     fn find(&self, provider: i64, sent: &Short<96>) -> Option<&ProviderPrice> {
         if let [only] = &*self.list {
             return (only.provider == provider).then_some(only);
         }
+        self.find_among_many(provider, sent)
+    }
+
+    /// It is no part of what is inlined into the request path.
+    #[inline(never)]
+    fn find_among_many(&self, provider: i64, sent: &Short<96>) -> Option<&ProviderPrice> {
         let of_provider = || self.list.iter().filter(|of| of.provider == provider);
         of_provider().find(|of| of.sent == *sent).or_else(|| of_provider().next())
     }

@@ -58,18 +58,17 @@ pub fn reserve_at_once(
     candidates: &Candidates,
     output: peek::Output,
 ) -> bool {
-    let resolved = match (&view.snapshot.tag_budgets, caller) {
-        (None, Some(caller)) if !caller.budgets().is_empty() => {
-            req.core.budgets.of_caller(view.snapshot.generation, caller.budgets(), req.core.timers.unix_ns())
-        }
+    let list = match (&view.snapshot.tag_budgets, caller) {
+        (None, Some(caller)) if !caller.budgets().is_empty() => Cow::Borrowed(caller.budgets()),
         _ => match budgets_of(req, view, caller) {
             Err(_) => return false,
             Ok(budgets) if budgets.is_empty() => return !have_budgets(view, candidates),
-            Ok(Cow::Borrowed(list)) => {
-                req.core.budgets.of_caller(view.snapshot.generation, list, req.core.timers.unix_ns())
-            }
-            Ok(Cow::Owned(list)) => ResolvedBudgets::of_request(&list, req.core.timers.unix_s()),
+            Ok(budgets) => budgets,
         },
+    };
+    let resolved = match &list {
+        Cow::Borrowed(list) => req.core.budgets.of_caller(view.snapshot.generation, list, req.core.timers.unix_ns()),
+        Cow::Owned(list) => ResolvedBudgets::of_request(list, req.core.timers.unix_s()),
     };
     let Some(resolved) = resolved else { return false };
     let mut plan = plan_of(req, view, (candidates, req.model.name()), output);
@@ -247,7 +246,8 @@ pub async fn reserve_at(
     result
 }
 
-/// Returns the budgets of the caller, its groups and the tags that the request carries.
+/// Returns the budgets of the caller, its groups and the tags that the request carries. Never inlined:
+/// without budgets of tags the request path has the list of the caller at hand.
 #[inline(never)]
 fn budgets_of<'v>(
     req: &RequestContext<'_>,

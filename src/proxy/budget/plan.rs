@@ -9,7 +9,7 @@ use super::super::endpoint::Operation;
 use super::super::request_context::RequestContext;
 use super::super::spending::Plan;
 use crate::config::prices::cost::May;
-use crate::config::prices::{ModelPrices, ProviderPrice};
+use crate::config::prices::{ModelPrices, PriceTable, ProviderPrice};
 use crate::route::pick::{Candidate, Candidates};
 use crate::tokens;
 use llm_wire::json::RawValue;
@@ -60,16 +60,8 @@ pub(super) fn plan_of(
         let most = candidates.list.iter().map(|candidate| candidate.target.caps.max_output).max();
         most.filter(|most| *most != UNLIMITED).unwrap_or(ASSUMED_MOST)
     };
-    let prices = req.core.budgets.with_prices(|table| {
-        candidates.prices(table, || {
-            let price = |candidate: &Candidate| {
-                let (provider, sent) = (view.provider(candidate.provider), &*candidate.upstream_model);
-                let price = table.of(&provider.models, &provider.key, &provider.provider_type, model, sent);
-                ProviderPrice::new(provider.id, sent, price)
-            };
-            ModelPrices::new(Arc::clone(table), candidates.list.iter().map(price))
-        })
-    });
+    let prices =
+        req.core.budgets.with_prices(|table| candidates.prices(table, || prices_of(view, (candidates, model), table)));
     // The body is searched only for what has a price of its own.
     let names = |finder: &Finder<'_>| finder.find(body).is_some();
     let extras = prices.extras();
@@ -93,8 +85,21 @@ pub(super) fn plan_of(
     }
 }
 
+/// Finds the prices of a model at its candidates, once for each table: cold, so that the request path
+/// does not save registers for it.
+#[cold]
+fn prices_of(view: &WorkerSnapshot, (candidates, model): (&Candidates, &str), table: &Arc<PriceTable>) -> ModelPrices {
+    let price = |candidate: &Candidate| {
+        let (provider, sent) = (view.provider(candidate.provider), &*candidate.upstream_model);
+        let price = table.of(&provider.models, &provider.key, &provider.provider_type, model, sent);
+        ProviderPrice::new(provider.id, sent, price)
+    };
+    ModelPrices::new(Arc::clone(table), candidates.list.iter().map(price))
+}
+
 /// Returns how often a provider may search for a request that names a search: the sum of `max_uses`
-/// of its search tools, no more than `max_tool_calls` where that is given.
+/// of its search tools, no more than `max_tool_calls` where that is given. Cold, since few requests
+/// search.
 #[cold]
 fn most_searches(body: &[u8]) -> u64 {
     let body = RawValue::new(body);

@@ -221,6 +221,7 @@ impl Drop for JointReservation {
     }
 }
 
+/// Cold, since nearly every request is settled.
 #[cold]
 fn give_back(lines: &[Line], reserved: Amounts) {
     lines.iter().for_each(|line| line.account.give_back(reserved.of(line.unit)));
@@ -248,6 +249,7 @@ impl KnownBudgets {
     }
 
     /// Calls `read` with the table of prices.
+    #[inline]
     pub(super) fn with_prices<T>(&self, read: impl FnOnce(&Arc<PriceTable>) -> T) -> T {
         read(self.prices.borrow_mut().load())
     }
@@ -270,6 +272,7 @@ impl KnownBudgets {
         known.or_else(|| self.resolve(key, budgets, unix_ns))
     }
 
+    /// Cold, since a caller is found again until something of its budgets has changed.
     #[cold]
     fn resolve(&self, key: Key, budgets: &[Arc<Budget>], unix_ns: u64) -> Option<Rc<ResolvedBudgets>> {
         let found = ResolvedBudgets::new(key, budgets, (unix_ns / 1_000_000_000) as i64);
@@ -282,7 +285,8 @@ impl KnownBudgets {
         self.callers.borrow_mut().fill(None);
     }
 
-    /// Forgets the callers of whom a window has ended, also those who do not come again.
+    /// Forgets the callers of whom a window has ended, also those who do not come again. Cold, since
+    /// it runs once in [`SWEEP_SECS`].
     #[cold]
     fn sweep(&self, unix_ns: u64) {
         self.next_sweep.set(unix_ns.saturating_add(nanoseconds(SWEEP_SECS)));
