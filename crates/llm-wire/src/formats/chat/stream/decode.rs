@@ -312,8 +312,9 @@ impl<'a> Chunk<'a> {
         for (choice, _) in choices.into_iter().flat_map(RawValue::elements) {
             (chunk.has_choices, count) = (true, count + 1);
             match Choice::read(choice) {
-                Ok(first) if chunk.choice.is_none() => chunk.choice = Some(first),
-                read => other = other.or(read.err()),
+                (first, true) if chunk.choice.is_none() => chunk.choice = Some(first),
+                (_, true) => {}
+                (next, false) => other = other.or(Some(next)),
             }
         }
         // Some hosts count the choices of whole answers from one.
@@ -360,8 +361,8 @@ pub(crate) enum Finished<'a> {
 }
 
 impl<'a> Choice<'a> {
-    /// Reads a choice; `Err` has one other than the first.
-    fn read(raw: RawValue<'a>) -> Result<Choice<'a>, Choice<'a>> {
+    /// Reads a choice, and whether it is the first by its number.
+    fn read(raw: RawValue<'a>) -> (Choice<'a>, bool) {
         let (mut choice, mut is_first) = (Choice::default(), true);
         for (key, value, _) in raw.members() {
             match key.as_bytes() {
@@ -376,7 +377,7 @@ impl<'a> Choice<'a> {
                 _ => {}
             }
         }
-        if is_first { Ok(choice) } else { Err(choice) }
+        (choice, is_first)
     }
 
     /// Its content.
