@@ -116,6 +116,26 @@ const CHAT: &[(&str, Make)] = &[
         let values = format!(r#"{{"properties":{{"a":{{"enum":[{}]}}}}}}"#, list(8 * n, "{n}"));
         chosen(&(0..8).fold(values, |inner, _| format!(r#"{{"allOf":[{inner}]}}"#)))
     }),
+    ("branches that refer to a long definition", |n| {
+        let long = list(n, r#""x{n}":0"#);
+        let branches = list(n, r##"{"$ref":"#/$defs/A"}"##);
+        chosen(&format!(r#"{{"$defs":{{"A":{{{long}}}}},"anyOf":[{branches}]}}"#))
+    }),
+    ("branches that refer to a definition with a long list", |n| {
+        let long = list(n, "[0,0]");
+        let branches = list(n, r##"{"$ref":"#/$defs/A"}"##);
+        chosen(&format!(r#"{{"$defs":{{"A":{{"required":[[{long}]]}}}},"anyOf":[{branches}]}}"#))
+    }),
+    ("branches that refer to a definition with a long name", |n| {
+        let (long, branches) = ("x".repeat(100 * n), list(n, r##"{"$ref":"#/$defs/A"}"##));
+        let definitions = format!(r##""A":{{"$ref":"#/$defs/{long}"}},"{long}":{{"required":["{long}"]}}"##);
+        chosen(&format!(r#"{{"$defs":{{{definitions}}},"anyOf":[{branches}]}}"#))
+    }),
+    ("values at the bottom of a made schema", |n| {
+        let values = format!(r#"{{"enum":[{}]}}"#, list(8 * n, "{n}"));
+        let deep = (0..60).fold(values, |inner, _| format!(r#"{{"items":{inner}}}"#));
+        chosen(&format!(r#"{{"type":["object"],"properties":{{"a":{deep}}}}}"#))
+    }),
     ("allowed tools", |n| {
         let tools = list(n, r#"{"type":"function","function":{"name":"f{n}"}}"#);
         let allowed = list(n, r#"{"type":"function","function":{"name":"f{n}"}}"#);

@@ -9,6 +9,7 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::rc::Rc;
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
@@ -22,10 +23,12 @@ const CHOICES: [(&str, bool); 3] = [("allOf", true), ("anyOf", false), ("oneOf",
 /// The most schemas, properties, definitions and names of required ones that are looked at.
 const MOST_PARTS: usize = 4096;
 
-/// The deepest branch in a branch, and the most references from one definition to another.
+/// The deepest branch in a branch, and the most references from one definition to another. Both
+/// count for a branch that refers to others.
 const MOST_DEPTH: usize = 8;
 
-/// The longest choice that is shown in a description, in bytes.
+/// The longest choice that is shown in a description, and the longest name that branches are
+/// compared by, in bytes.
 const SHOWN: usize = 1024;
 
 /// Pointers into what moves, and names of schemas that may be there.
@@ -90,18 +93,37 @@ impl<'a> Definitions<'a> {
         Some(Definitions(all))
     }
 
-    /// Follows the reference of a schema, if it is one: `#/$defs/name`. `None` if it leads nowhere.
-    fn resolve(&self, schema: RawValue<'a>) -> Option<RawValue<'a>> {
-        let mut schema = schema;
-        for _ in 0..MOST_DEPTH {
-            let Some(reference) = schema.find("$ref") else { return Some(schema) };
-            let path = reference.as_str()?.unescape();
-            let (group, name) = path.strip_prefix("#/")?.split_once('/')?;
-            let group = ["$defs", "definitions"].into_iter().find(|known| *known == group)?;
-            let name = name.replace("~1", "/").replace("~0", "~");
-            schema = *self.0.get(&(group, Cow::Owned(name)))?;
-        }
-        None
+    /// Returns the definition that a reference names: `#/$defs/name`. `None` if there is none.
+    fn named(&self, reference: RawValue<'a>) -> Option<RawValue<'a>> {
+        let path = reference.as_str()?.unescape();
+        let (group, name) = path.strip_prefix("#/")?.split_once('/')?;
+        let group = ["$defs", "definitions"].into_iter().find(|known| *known == group)?;
+        let name = name.replace("~1", "/").replace("~0", "~");
+        self.0.get(&(group, Cow::Owned(name))).copied()
+    }
+}
+
+/// What a branch requires.
+struct Branch<'a> {
+    /// A definition that has to hold as well.
+    next: Option<RawValue<'a>>,
+    required: Vec<RawStr<'a>>,
+    /// Whether there are objects that satisfy it.
+    takes_objects: bool,
+}
+
+impl<'a> Branch<'a> {
+    /// `None` if its reference leads nowhere, or a name is longer than any that a vendor takes.
+    fn of(schema: RawValue<'a>, definitions: &Definitions<'a>) -> Option<Rc<Branch<'a>>> {
+        let next = match schema.find("$ref") {
+            Some(reference) => Some(definitions.named(reference)?),
+            None => None,
+        };
+        let names = schema.find("required").into_iter().flat_map(RawValue::elements);
+        let required: Vec<_> = names.filter_map(|(name, _)| name.as_str()).collect();
+        let are_short = required.iter().all(|name| name.as_bytes().len() <= SHOWN);
+        let takes_objects = schema.as_bool() == Some(true) || has_object_root(schema);
+        are_short.then(|| Rc::new(Branch { next, required, takes_objects }))
     }
 }
 
@@ -121,6 +143,15 @@ struct Part<'a> {
     depth: usize,
 }
 
+/// Where a schema stands, which tells it from others with the same bytes.
+fn address(schema: RawValue<'_>) -> usize {
+    schema.bytes().as_ptr().addr()
+}
+
+fn deeper(depth: usize) -> Option<usize> {
+    (depth < MOST_DEPTH).then_some(depth + 1)
+}
+
 /// The root without its choice.
 #[derive(Default)]
 struct Flat<'a> {
@@ -130,6 +161,9 @@ struct Flat<'a> {
     branches: HashSet<(usize, &'a [u8])>,
     required: Vec<RawStr<'a>>,
     required_names: HashSet<Cow<'a, str>>,
+    /// The definitions that branches referred to, by their addresses. However many refer to one,
+    /// its members are read once.
+    referred: HashMap<usize, Rc<Branch<'a>>>,
 }
 
 impl<'a> Flat<'a> {
@@ -140,11 +174,20 @@ impl<'a> Flat<'a> {
         let mut waiting = VecDeque::from([Part { schema: root, always: true, depth: 0 }]);
         while let Some(Part { schema, always, depth }) = waiting.pop_front() {
             self.count()?;
-            let is_root = depth == 0;
-            let schema = if is_root { schema } else { definitions.resolve(schema)? };
             // A definition is taken once as a branch, and once as a part.
-            if !taken.insert((schema.bytes().as_ptr().addr(), always)) {
+            if !taken.insert((address(schema), always)) {
                 continue;
+            }
+            if depth > 0 {
+                // With an identifier of its own its references mean another document.
+                if schema.find("$id").is_some() {
+                    return None;
+                }
+                // Both what the reference names and what stands beside it has to hold.
+                if let Some(reference) = schema.find("$ref") {
+                    let schema = definitions.named(reference)?;
+                    waiting.push_back(Part { schema, always, depth: deeper(depth)? });
+                }
             }
             for (name, value, _) in schema.find("properties").into_iter().flat_map(RawValue::members) {
                 self.take(name, value, always)?;
@@ -154,14 +197,12 @@ impl<'a> Flat<'a> {
             }
             for (name, is_all) in CHOICES {
                 let Some(choice) = schema.find(name) else { continue };
-                if depth >= MOST_DEPTH {
-                    return None;
-                }
+                let depth = deeper(depth)?;
                 if always && !is_all {
                     self.require_common(choice, definitions)?;
                 }
                 for (part, _) in choice.elements() {
-                    waiting.push_back(Part { schema: part, always: always && is_all, depth: depth + 1 });
+                    waiting.push_back(Part { schema: part, always: always && is_all, depth });
                     (waiting.len() <= MOST_PARTS).then_some(())?;
                 }
             }
@@ -206,12 +247,11 @@ impl<'a> Flat<'a> {
         let mut counts: HashMap<Cow<'a, str>, usize> = HashMap::new();
         let (mut first, mut branches) = (Vec::new(), 0);
         for (branch, _) in choice.elements() {
-            let branch = definitions.resolve(branch)?;
-            if !has_object_root(branch) {
+            let chain = self.chain(branch, definitions)?;
+            if !chain.iter().all(|part| part.takes_objects) {
                 continue;
             }
-            for (name, _) in branch.find("required").into_iter().flat_map(RawValue::elements) {
-                let Some(name) = name.as_str() else { continue };
+            for name in chain.iter().flat_map(|part| part.required.iter().copied()) {
                 self.count()?;
                 let count = counts.entry(name.unescape()).or_insert(0);
                 if branches == 0 && *count == 0 {
@@ -225,6 +265,25 @@ impl<'a> Flat<'a> {
         }
         let common = first.into_iter().filter(|name| counts.get(&name.unescape()) == Some(&branches));
         common.map(|name| self.require(name)).collect()
+    }
+
+    /// Returns a branch and what it refers to, one after the other. `None` if a reference leads
+    /// nowhere or too far.
+    fn chain(&mut self, branch: RawValue<'a>, definitions: &Definitions<'a>) -> Option<Vec<Rc<Branch<'a>>>> {
+        self.count()?;
+        let branch = Branch::of(branch, definitions)?;
+        let (mut next, mut chain) = (branch.next, vec![branch]);
+        while let Some(schema) = next {
+            (chain.len() <= MOST_DEPTH).then_some(())?;
+            let part = match self.referred.get(&address(schema)) {
+                Some(part) => Rc::clone(part),
+                None => Branch::of(schema, definitions)?,
+            };
+            self.referred.insert(address(schema), Rc::clone(&part));
+            next = part.next;
+            chain.push(part);
+        }
+        Some(chain)
     }
 
     fn write(&self, o: &mut write::Object<'_>) {
@@ -251,100 +310,4 @@ impl<'a> Flat<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn flat(schema: &str) -> Option<String> {
-        without_root_choice(RawValue::new(schema.as_bytes())).map(|made| {
-            RawValue::parse(&made).expect("JSON");
-            String::from_utf8(made).unwrap()
-        })
-    }
-
-    #[test]
-    fn choices_become_properties() {
-        let rows = [
-            // A union of zod.
-            (
-                r#"{"type":"object","anyOf":[{"type":"object","properties":{"a":{"type":"string"},"k":{"const":1}},"required":["a","k"]},
-                    {"type":"object","properties":{"b":{},"k":{"const":2}},"required":["b","k"]}]}"#,
-                r#"{"type":"object","properties":{"a":{"type":"string"},"k":{"anyOf":[{"const":1},{"const":2}]},"b":{}},"required":["k"]"#,
-            ),
-            // An intersection: everything is required, and what stands in it twice stays as it was.
-            (
-                r#"{"properties":{"z":{}},"required":["z"],"allOf":[{"properties":{"a":{"minLength":1}},"required":["a"]},
-                    {"properties":{"a":{"maxLength":2},"b":{}},"required":["a","b"]}]}"#,
-                r#"{"properties":{"z":{},"a":{"minLength":1},"b":{}},"required":["z","a","b"]"#,
-            ),
-            // A union of pydantic, with a definition that has a name to be unescaped, and one that
-            // refers to itself.
-            (
-                r##"{"$defs":{"A":{"type":"object","properties":{"kind":{"const":"a"},"next":{"$ref":"#/$defs/A"}},"required":["kind"]},
-                    "B/C":{"type":"object","properties":{"kind":{"const":"b"}},"required":["kind"]}},
-                    "discriminator":{"propertyName":"kind"},"oneOf":[{"$ref":"#/$defs/A"},{"$ref":"#/$defs/B~1C"}]}"##,
-                r##""properties":{"kind":{"anyOf":[{"const":"a"},{"const":"b"}]},"next":{"$ref":"#/$defs/A"}},"required":["kind"]"##,
-            ),
-            // An optional object: the branch that is none does not count.
-            (
-                r#"{"anyOf":[{"type":"object","properties":{"a":{}},"required":["a"]},{"type":"null"}]}"#,
-                r#"{"properties":{"a":{}},"required":["a"]"#,
-            ),
-            // A choice in a branch of another.
-            (
-                r#"{"allOf":[{"anyOf":[{"properties":{"a":{}},"required":["a"]},{"properties":{"b":{}},"required":["a","b"]}]}]}"#,
-                r#"{"properties":{"a":{},"b":{}},"required":["a"]"#,
-            ),
-            // Only that one of two must be there.
-            (
-                r#"{"type":"object","properties":{"a":{},"b":{}},"anyOf":[{"required":["a"]},{"required":["b"]}]}"#,
-                r#"{"type":"object","properties":{"a":{},"b":{}},"description":"(anyOf: [{\"required\":[\"a\"]},{\"required\":[\"b\"]}])"}"#,
-            ),
-        ];
-        for (schema, expected) in rows {
-            let found = flat(schema).unwrap();
-            assert!(found.contains(expected), "{schema}: {found}");
-            assert_eq!(flat(&found), None, "{found}");
-        }
-    }
-
-    #[test]
-    fn what_stays_as_it_is() {
-        let many = |n| (0..n).map(|i| format!(r#""p{i}":{{}}"#)).collect::<Vec<_>>().join(",");
-        let deep = |n| format!("{}{{}}{}", r#"{"allOf":["#.repeat(n), "]}".repeat(n));
-        let rows = [
-            (r#"{"type":"object","properties":{"a":{"anyOf":[{},{}]}}}"#.to_owned(), false),
-            // Pointers into what would move.
-            (
-                r##"{"anyOf":[{"properties":{"a":{}}},{"properties":{"b":{"$ref":"#/anyOf/0/properties/a"}}}]}"##
-                    .into(),
-                false,
-            ),
-            (r##"{"anyOf":[{"properties":{"b":{"$ref":"#\/anyOf\/0"}}}]}"##.into(), false),
-            (r##"{"anyOf":[{"properties":{"a":{"$anchor":"x"},"b":{"$ref":"#x"}}}]}"##.into(), false),
-            // References that lead nowhere, or in a circle.
-            (r##"{"anyOf":[{"$ref":"#/$defs/gone"}]}"##.into(), false),
-            (r##"{"$defs":{"A":{"$ref":"#/$defs/A"}},"anyOf":[{"$ref":"#/$defs/A"}]}"##.into(), false),
-            (r#"{"anyOf":[{"$ref":"https://example.org/schema"}]}"#.into(), false),
-            // The bounds.
-            (format!(r#"{{"anyOf":[{{"properties":{{{}}}}}]}}"#, many(4000)), true),
-            (format!(r#"{{"anyOf":[{{"properties":{{{}}}}}]}}"#, many(4100)), false),
-            (format!(r#"{{"anyOf":[{}]}}"#, vec!["{}"; 4200].join(",")), false),
-            (format!(r#"{{"$defs":{{{}}},"anyOf":[{{}}]}}"#, many(4100)), false),
-            (deep(8), true),
-            (deep(9), false),
-        ];
-        for (schema, expected) in rows {
-            assert_eq!(flat(&schema).is_some(), expected, "{}", &schema[..schema.len().min(300)]);
-        }
-    }
-
-    /// A long choice is not repeated in the description, and the client's own stays.
-    #[test]
-    fn descriptions() {
-        let found = flat(r#"{"description":"of \"this\"","anyOf":[{"properties":{"a":{}}}]}"#).unwrap();
-        let expected = r#"{"properties":{"a":{}},"description":"of \"this\" (anyOf: [{\"properties\":{\"a\":{}}}])"}"#;
-        assert_eq!(found, expected);
-        let long = format!(r#"{{"anyOf":[{{"title":"{}"}}],"description":"d"}}"#, "x".repeat(2000));
-        assert_eq!(flat(&long).unwrap(), r#"{"properties":{},"description":"d"}"#);
-    }
-}
+mod tests;

@@ -11,7 +11,7 @@ use crate::canonical::text::Text;
 use crate::canonical::tools::{CustomTool, FunctionTool};
 use crate::error::{Error, Kind};
 use crate::format::Format;
-use crate::json::{RawValue, write};
+use crate::json::{RawValue, Tape, write};
 use crate::request::reader;
 use crate::request::root_choice::without_root_choice;
 use crate::request::schema;
@@ -110,7 +110,8 @@ impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
         if demands_type && root.find("type").is_none() {
             made = Some(schema::typed(root));
         }
-        let root = RawValue::new(made.as_deref().unwrap_or(schema.bytes()));
+        let mut tape = Tape::default();
+        let root = made.as_deref().map_or(schema, |made| noted(&mut tape, made));
         if self.target_profile().tools.needs_object_root && strict == Some(true) {
             let mut out = Vec::with_capacity(root.bytes().len() + 32);
             if schema::for_messages(root, &mut out) {
@@ -128,7 +129,8 @@ impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
             return None;
         }
         let rooted = schema::with_properties(schema);
-        let filled = schema::with_items(rooted.as_deref().map_or(schema, RawValue::new));
+        let mut tape = Tape::default();
+        let filled = schema::with_items(rooted.as_deref().map_or(schema, |made| noted(&mut tape, made)));
         filled.or(rooted).map(Schema::Made)
     }
 
@@ -229,6 +231,11 @@ impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
             self.offer.choice = Some(Choice::None);
         }
     }
+}
+
+/// Returns a schema that the gateway made, so that a walk scans none of its levels again.
+fn noted<'a>(tape: &'a mut Tape, made: &'a [u8]) -> RawValue<'a> {
+    tape.read(made).unwrap_or(RawValue::new(made))
 }
 
 /// Returns `{"type":"object","properties":{"input":{"type":"string"}},"required":["input"]}`, with
