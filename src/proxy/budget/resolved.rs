@@ -303,20 +303,12 @@ fn slot_of(place: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
-
-    use proptest::prelude::*;
-
     use super::*;
-    use crate::limit::budget::{Claim, Grant, Reservation, Scope, State, Sums, Terms};
+    use crate::limit::budget::{Claim, Grant, Scope, State, Sums, Terms};
     use crate::limit::period::{Period, Window, Zone};
 
     /// A budget in dollars of which this node holds so much, and knows nothing if that is `None`.
     fn holding(units: Option<i64>, is_hard: bool) -> Arc<Budget> {
-        holding_in(Unit::Dollars, units, is_hard)
-    }
-
-    fn holding_in(unit: Unit, units: Option<i64>, is_hard: bool) -> Arc<Budget> {
         let state = Arc::new(State::default());
         if let Some(want) = units {
             let grant = Sums::default().apply(&Claim { amount: 1_000, want, ..Claim::default() });
@@ -327,7 +319,7 @@ mod tests {
         let terms = Terms {
             scope: Scope::Credential,
             subject: "a".into(),
-            unit,
+            unit: Unit::Dollars,
             amount: 1_000,
             period: Period::Total,
             zone: Zone::parse("").unwrap(),
@@ -414,74 +406,5 @@ mod tests {
         let count = Arc::strong_count(&account);
         known.forget_callers();
         assert_eq!(Arc::strong_count(&account), count - 1);
-    }
-
-    /// What becomes of a request: nothing is charged, or what it has used, of which the price may
-    /// not be known any more.
-    fn outcomes() -> impl Strategy<Value = Option<Used>> {
-        let used = (0..400i64, proptest::option::of(0..400i64));
-        proptest::option::of(used.prop_map(|(tokens, dollars)| Used { tokens, dollars }))
-    }
-
-    /// Reserves from each account by itself, as requests do that have to wait for one. `None` if one
-    /// has too little.
-    fn reserve_each(budgets: &[Arc<Budget>], amounts: Amounts) -> Option<Vec<(Unit, Reservation)>> {
-        let reserve = |budget: &Arc<Budget>| {
-            let (account, units) = (budget.state.account(1)?, amounts.of(budget.terms.unit));
-            let reservation = match budget.terms.is_hard {
-                true => account.reserve_held(units, 1)?,
-                false => account.reserve_anyway(units, 1),
-            };
-            Some((budget.terms.unit, reservation))
-        };
-        budgets.iter().map(reserve).collect()
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
-
-        /// Budgets that are reserved from and charged together come to the same as each by itself,
-        /// after any sequence of requests that overlap.
-        #[test]
-        fn together_is_as_each_by_itself(
-            rows in proptest::collection::vec((any::<bool>(), 0..1_000i64, any::<bool>()), 1..5),
-            requests in proptest::collection::vec((0..300i64, 0..300i64, outcomes(), 0..3usize), 1..40),
-        ) {
-            let make = || -> Vec<_> {
-                let unit = |is_tokens| if is_tokens { Unit::Tokens } else { Unit::Dollars };
-                rows.iter().map(|(tokens, held, is_hard)| holding_in(unit(*tokens), Some(*held), *is_hard)).collect()
-            };
-            let (together, single) = (make(), make());
-            let sums = |budgets: &[Arc<Budget>]| -> Vec<_> {
-                let accounts = budgets.iter().map(|budget| budget.state.account(1).unwrap());
-                accounts.map(|account| (account.available(), account.spent())).collect()
-            };
-            let mut running = VecDeque::new();
-            for (tokens, dollars, outcome, most_running) in requests {
-                let amounts = Amounts { tokens, dollars };
-                let joint = ResolvedBudgets::of_request(&together, 1).unwrap().reserve(1, |unit| amounts.of(unit));
-                let each = reserve_each(&single, amounts);
-                prop_assert_eq!(joint.is_some(), each.is_some());
-                running.extend(joint.zip(each).map(|(joint, each)| (joint, each, outcome)));
-                prop_assert_eq!(sums(&together), sums(&single));
-                while running.len() > most_running {
-                    let (mut joint, each, outcome) = running.pop_front().unwrap();
-                    if let Some(used) = &outcome {
-                        joint.settle(used);
-                    }
-                    for (unit, reservation) in each {
-                        match &outcome {
-                            Some(used) => {
-                                let units = used.units(unit, reservation.units);
-                                reservation.settle(units);
-                            }
-                            None => drop(reservation),
-                        }
-                    }
-                    drop(joint);
-                    prop_assert_eq!(sums(&together), sums(&single));
-                }
-            }
-        }
     }
 }
