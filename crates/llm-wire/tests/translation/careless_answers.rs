@@ -113,6 +113,25 @@ fn an_answer_that_fails_has_its_usage() {
             assert_eq!(counted, Some((7, 3)), "{client}: {answer}");
         }
     }
+    let counted = json!({"input_tokens": 7, "output_tokens": 3, "total_tokens": 10});
+    let error = json!({"code": "server_error", "message": "no luck"});
+    for response in [
+        json!({"status": "failed", "error": error, "output": []}),
+        json!({"status": "failed", "error": error}),
+        json!({"status": "failed", "output": []}),
+        json!({"status": "completed", "output": [{"type": "function_call", "arguments": "{\"a\":1}"}]}),
+        json!({"status": "completed", "output": [{"type": "image_generation_call", "id": "i", "result": "AAAA"}]}),
+    ] {
+        let mut answer = json!({"id": "r", "object": "response", "model": "m", "usage": counted});
+        answer.as_object_mut().unwrap().extend(response.as_object().unwrap().clone());
+        for client in [Format::Chat, Format::Messages] {
+            let mut translator = translator(Format::Responses, client, false);
+            let result = translator.body(answer.to_string().as_bytes(), &mut Vec::new());
+            assert!(result.is_err() || translator.failure().is_some(), "{client}: {answer}");
+            let counted = translator.usage().map(|usage| (usage.input_total, usage.output_total));
+            assert_eq!(counted, Some((7, 3)), "{client}: {answer}");
+        }
+    }
     // In a stream it comes behind the reason of the end, with which the answer fails.
     let choice = json!({"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": "tool_calls"});
     let end = json!({"id": "c", "choices": [], "usage": usage});

@@ -171,7 +171,11 @@ impl Decoder {
                 }
             }
             SlotContent::Tool { ix, sent, .. } => whole_input(*ix, sent, item, sink),
-            SlotContent::Undeclared { .. } | SlotContent::Foreign => {}
+            // Without its name the input belongs to no call that can be made.
+            SlotContent::Undeclared { name, input, .. } => {
+                self.lost |= name.is_empty() && (!input.is_empty() || has_input(item));
+            }
+            SlotContent::Foreign => {}
         }
         let cut = item.find("status").is_some_and(|status| status.eq_str("incomplete"));
         self.close(slot, if cut { Status::Incomplete } else { Status::Complete }, sink);
@@ -208,4 +212,11 @@ impl Decoder {
         }
         self.closed.push(slot);
     }
+}
+
+/// Returns whether an item is a call with an input that is not empty.
+fn has_input(item: RawValue<'_>) -> bool {
+    let inputs = ["arguments", "input"].into_iter().filter_map(|key| item.find(key));
+    let mut texts = inputs.map(|value| value.as_str().map_or(value.bytes(), RawStr::as_bytes));
+    texts.any(|text| !matches!(text.trim_ascii(), b"" | b"{}" | b"null"))
 }
